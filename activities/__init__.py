@@ -1,0 +1,1 @@
+"""The retryable steps: thin over `tidegate`."""

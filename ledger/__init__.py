@@ -1,0 +1,1 @@
+"""The reference job's event generator and auditor."""

@@ -1,0 +1,1 @@
+"""Two regions on one machine, from the real parts."""

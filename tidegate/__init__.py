@@ -1,0 +1,3 @@
+"""Durable runbooks for a fleet of Apache Flink jobs: what all processes share."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Clients of the systems that an operation acts on: Flink, Kafka, S3."""

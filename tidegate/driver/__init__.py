@@ -1,0 +1,1 @@
+"""What runs a deployment: the session cluster first."""

@@ -1,0 +1,1 @@
+"""The typed things that pass between people, workflows, activities and the registry."""

@@ -1,0 +1,74 @@
+"""Names and ids: one place, so that two processes never build the same thing in two ways.
+
+Ids are derived, never random (OWNERSHIP.md O7): a step that is retried, doubled or replayed names the same thing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+CONTROL_QUEUE = "tidegate-control"
+
+DEPLOYMENT_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
+"""What a region, cell, deployment or artifact may be called: it ends up in topics, keys, queues and prefixes."""
+
+
+def region_queue(region: str) -> str:
+    """The task queue of the workers that stand beside a region."""
+    return f"tidegate-region-{region}"
+
+
+def derive_id(*parts: object) -> str:
+    """32 hex digits from the parts, in order. Flink takes just this form for JobIDs and trigger ids.
+
+    Parts are framed as JSON, so that ("ab", "c") and ("a", "bc") differ.
+    """
+    framed = json.dumps([str(part) for part in parts], separators=(",", ":")).encode()
+    return hashlib.sha256(framed).hexdigest()[:32]
+
+
+def transactional_prefix(deployment: str, sink_uid: str, epoch: int) -> str:
+    """``tg.<deployment>.<sink uid>.e<8 digits>.`` (EXACTLY.md X13); the last dot keeps it from prefixing another."""
+    return f"tg.{deployment}.{sink_uid}.e{epoch:08d}."
+
+
+_PREFIX_TAIL = re.compile(r"\.e(\d{8})\.(?=[^.]*$)")
+
+
+def epoch_of_transactional_id(transactional_id: str) -> int | None:
+    """The epoch in a transactional id under our prefix, parsed from the right (X13); None for a foreign id."""
+    if not transactional_id.startswith("tg."):
+        return None
+    match = _PREFIX_TAIL.search(transactional_id)
+    return int(match.group(1)) if match else None
+
+
+# Keys in the control bucket.
+def record_key(deployment: str) -> str:
+    """The one compare-and-swap object of a deployment (O1)."""
+    return f"own/{deployment}.json"
+
+
+def history_prefix(deployment: str) -> str:
+    """Create-only objects: what happened to a deployment, in the order of their names."""
+    return f"history/{deployment}/"
+
+
+def report_key(deployment: str, operation: str, suffix: str) -> str:
+    """A report of an operation; suffix is json, md or html."""
+    return f"reports/{deployment}/{operation}.{suffix}"
+
+
+def fleet_key(digest: str) -> str:
+    """A published fleet file by its sha256 (O21)."""
+    return f"fleet/{digest}.yaml"
+
+
+FLEET_POINTER_KEY = "fleet/current.json"
+
+
+def savepoint_dir(base: str, deployment: str, epoch: int, trigger_id: str) -> str:
+    """Where a stop of an epoch writes: one directory per trigger, so that what is found there is that stop's (O6)."""
+    return f"{base.rstrip('/')}/{deployment}/e{epoch:08d}-{trigger_id}"

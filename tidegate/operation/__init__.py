@@ -1,0 +1,1 @@
+"""The steps of an operation as re-entrant functions over record and world."""

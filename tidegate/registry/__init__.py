@@ -1,0 +1,1 @@
+"""The control bucket: records, the fleet file, artifacts, history."""

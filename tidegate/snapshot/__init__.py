@@ -1,0 +1,1 @@
+"""Reads Flink's snapshots (`_metadata`), verifies them and makes edited copies."""

@@ -1,0 +1,1 @@
+"""How Tidegate speaks to Temporal: connection, converter, search attributes."""

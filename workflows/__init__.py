@@ -1,0 +1,1 @@
+"""The runbooks as Temporal workflows: deterministic, no input or output."""
