@@ -1,0 +1,226 @@
+"""What goes into each step and the fact that comes out: the contract between workflows and activities.
+
+Small on purpose (O19: lists go to S3, keys travel). A fact is what proves that the step was done.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from tidegate.model.operation import (
+    Approval,
+    Observation,
+    Outcome,
+    Plan,
+    ReplayRange,
+    StepStatus,
+    TakeOver,
+    Verdict,
+)
+from tidegate.model.record import ArtifactRef, Frozen, Holder
+
+
+class Held(Frozen):
+    """What an operation holds: passed to every step that changes anything (Tenure's claim)."""
+
+    deployment: str
+    holder: Holder
+    fence: int
+
+
+class ObserveInput(Frozen):
+    """observe: reads record, Flink, Kafka, S3. Changes nothing."""
+
+    deployment: str
+    target: str | None = None
+    """Name of the artifact that the operation wants to run."""
+    fleet_digest: str | None = None
+    held: Held | None = None
+
+
+class TakeInput(Frozen):
+    """take: the deployment becomes this operation's, if nothing has changed since ``expected_fence`` was read."""
+
+    deployment: str
+    runbook: str
+    who: str
+    why: str
+    expected_fence: int
+    take_over: TakeOver | None = None
+
+
+class StepInput(Frozen):
+    """What every changing step of a held deployment needs."""
+
+    held: Held
+    fleet_digest: str
+    n: int = 1
+
+
+class PrepareInput(StepInput):
+    """prepare: everything that can be done before the stop, so that the gap is short."""
+
+    artifact: ArtifactRef
+
+
+class PrepareFact(Frozen):
+    """What was made ready."""
+
+    jar: str
+    uploaded: bool
+    slots_free: int
+    slots_total: int
+    notes: tuple[str, ...] = ()
+
+
+class SwitchInput(StepInput):
+    """switch: from the stop of the running job to RUNNING of the new one, in one activity (O15)."""
+
+    artifact: ArtifactRef
+    parallelism: int
+
+
+class StopFact(Frozen):
+    """A job that has ended, and the snapshot that it left."""
+
+    job_id: str
+    epoch: int
+    location: str
+    files: int
+    size_bytes: int
+    asked_at: datetime
+    completed_at: datetime
+    output_ends: dict[str, int] = Field(default_factory=dict)
+
+
+class StartFact(Frozen):
+    """A job that runs, and what it started from."""
+
+    job_id: str
+    epoch: int
+    artifact: ArtifactRef
+    snapshot: str | None
+    submitted_at: datetime
+    running_at: datetime
+
+
+class Timeline(Frozen):
+    """Where the time of a switch went, in ms, by this process's monotonic clock. 0: done by an earlier attempt."""
+
+    stop_ms: float = 0.0
+    between_ms: float = 0.0
+    """From the stop's COMPLETED as seen to the submit's first byte: what Tidegate itself adds to the gap."""
+    submit_ms: float = 0.0
+    running_ms: float = 0.0
+
+
+class SwitchFact(Frozen):
+    """A switch that was done."""
+
+    stop: StopFact
+    start: StartFact
+    timeline: Timeline
+
+
+class EnsureInput(StepInput):
+    """ensure_running: make this artifact run, from wherever things stand (O8). The only undo there is."""
+
+    artifact: ArtifactRef
+    parallelism: int
+    readable_from: tuple[str, ...] = ()
+    """sha256 of the artifacts whose state this one can read; its own is always among them (X27)."""
+    on_unreadable_state: Literal["replay", "halt"] = "replay"
+    from_empty: bool = False
+    snapshot: str | None = None
+    """Start from this one instead of the newest that is exact."""
+
+
+class EnsureFact(Frozen):
+    """The artifact runs."""
+
+    start: StartFact
+    was_running: bool
+    """It ran already, untouched."""
+    replay: tuple[ReplayRange, ...] = ()
+    manifest: str | None = None
+    """Key of the replay manifest in the control bucket, written before the start."""
+    settled_committed: int = 0
+    settled_ended: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class ProveInput(StepInput):
+    """prove: watch the job for ``bake_s``; more than RUNNING is asked (DESIGN.md, Prove)."""
+
+    job_id: str
+    bake_s: float
+    lag_at_start: int | None = None
+
+
+class ProveFact(Frozen):
+    """A job that proved healthy."""
+
+    job_id: str
+    watched_s: float
+    checkpoints: int
+    restarts: int
+    lag_start: int | None
+    lag_end: int | None
+    output_records: int
+    """Committed output positions that were passed while watching, all partitions."""
+    under_traffic: bool
+    """False: no input came, so only checkpoints and restarts speak; the report says so."""
+
+
+class AuditInput(StepInput):
+    """audit: the verdict by the fleet file's command."""
+
+    manifest: str | None = None
+    gap_from: datetime | None = None
+    gap_to: datetime | None = None
+
+
+class ReportInput(Frozen):
+    """write the report in all its forms; the evidence without which no operation ends (I8)."""
+
+    operation: str
+    run_id: str
+    runbook: str
+    deployment: str
+    fleet_digest: str
+    requested_by: str
+    reason: str
+    started: datetime
+    ended: datetime
+    outcome: Outcome
+    summary: str
+    why: str
+    break_glass: str | None
+    take_over: TakeOver | None
+    observation: Observation | None
+    plan: Plan | None
+    approval: Approval | None
+    steps: tuple[StepStatus, ...]
+    switch: SwitchFact | None = None
+    ensure: EnsureFact | None = None
+    prove: ProveFact | None = None
+    verdict: Verdict | None = None
+    commands: tuple[str, ...] = ()
+
+
+class ReportFact(Frozen):
+    """Where the report is, and the digest of its JSON."""
+
+    key: str
+    html_key: str
+    sha256: str
+
+
+class HaltInput(StepInput):
+    """halt: mark the record, tell people."""
+
+    why: str
+    commands: tuple[str, ...] = ()
