@@ -1,4 +1,4 @@
-"""What goes into an operation, what a person sees of it while it runs, and how it can end (DESIGN.md, OWNERSHIP.md O11)."""
+"""What goes into an operation, what a person sees of it while it runs, and how it can end (O11)."""
 
 from __future__ import annotations
 

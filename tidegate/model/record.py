@@ -82,7 +82,7 @@ class Pinned(Frozen):
     artifact: ArtifactRef
     parallelism: int
     output_ends: dict[str, int]
-    """``topic/partition`` to last stable offset when its job had ended: what stands from there on is of later epochs."""
+    """``topic/partition`` to last stable offset when its job had ended: what follows is of later epochs."""
     at: datetime
 
 
@@ -158,7 +158,7 @@ class SettleIntent(_Intent):
     """The last epoch whose transactions are settled; earlier ones are, too."""
     snapshot: str | None
     replay_from: dict[str, int] | None = None
-    """Where committed output begins that will come again (``topic/partition`` to offset); None: nothing comes again."""
+    """Where committed output begins that will come again (``topic/partition`` to offset); None: nothing will."""
 
 
 Intent = Annotated[
@@ -168,7 +168,7 @@ Intent = Annotated[
 
 
 class DeploymentRecord(Frozen):
-    """``own/<deployment>.json``. ``seq`` rises by one at each write, ``fence`` at each take, ``epoch`` at each start."""
+    """``own/<deployment>.json``. ``seq`` rises at each write, ``fence`` at each take, ``epoch`` at each start."""
 
     version: Literal[1] = 1
     deployment: str
