@@ -10,6 +10,7 @@
     │   ├── SavepointFailed no savepoint came of the stop; the message says whether the job still runs
     │   ├── StartRejected   Flink refused the start, or the job failed before it ran
     │   ├── ProofFailed     the job runs but is not healthy
+    │   ├── JobLost         Flink no longer knows the job: its JobManager was restarted without high availability
     │   └── NoProgress      what was waited for stopped moving, or its deadline passed
     ├── MustHalt            no safe step is left without a person; holds what it holds
     ├── SnapshotError       a snapshot is damaged, incomplete or of a kind that is not read
@@ -87,6 +88,10 @@ class ProofFailed(OperationFailed):
     """The job was started but did not prove healthy. ``details['first_error']`` holds Flink's first exception."""
 
 
+class JobLost(OperationFailed):
+    """Flink no longer knows the job: its JobManager was restarted without high availability. Its snapshots stay."""
+
+
 class NoProgress(OperationFailed):
     """What was waited for stopped moving or passed its deadline. The message says what, how long, the last value."""
 
@@ -136,6 +141,7 @@ ERRORS: dict[str, type[TidegateError]] = {
         SavepointFailed,
         StartRejected,
         ProofFailed,
+        JobLost,
         NoProgress,
         MustHalt,
         SnapshotError,

@@ -184,7 +184,7 @@ class DeploymentRecord(Frozen):
     denied_epochs: tuple[int, ...] = ()
     """Epochs whose transactional prefixes are denied for good: a snapshot of theirs is started as an edited copy."""
     stale_state_of: ArtifactRef | None = None
-    """Set when the job runs on from a snapshot of this other artifact: state that only it registers grows stale (X27)."""
+    """Set when the job runs on from a snapshot of this other artifact: state that only it has grows stale (X27)."""
 
     def intent(self, intent_id: str) -> Intent | None:
         """The intent with this id, open or closed in this tenure; None if it was never written."""
