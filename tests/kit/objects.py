@@ -1,0 +1,140 @@
+"""An object store in memory that answers as S3 does, with places where a test can delay or break a call."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tidegate.clients.s3 import Object, ObjectInfo, PreconditionFailed, S3Uri, Transferred, Uri
+from tidegate.errors import InvalidInput
+
+Hook = Callable[[str, S3Uri], Awaitable[None]]
+
+
+async def _nothing(op: str, uri: S3Uri) -> None:
+    pass
+
+
+class MemoryStore:
+    """``ObjectStore`` in memory. An etag is the body's MD5, as S3's is: the same bytes again give the same etag.
+
+    ``before(op, uri)`` runs before a call is applied, ``after(op, uri)`` when it has been: raise Unavailable in the one
+    for a call that never arrived, in the other for an answer that was lost; wait in either to hold it. ``op`` is the
+    method's name. ``calls`` has every (op, uri) that arrived.
+    """
+
+    def __init__(self, *buckets: str, before: Hook = _nothing, after: Hook = _nothing) -> None:
+        self.before = before
+        self.after = after
+        self.buckets = set(buckets)  # none given: every bucket is there
+        self.objects: dict[S3Uri, Object] = {}
+        self.calls: list[tuple[str, S3Uri]] = []
+
+    async def _enter(self, op: str, uri: Uri) -> S3Uri:
+        at = S3Uri.parse(uri)
+        await self.before(op, at)
+        if self.buckets and at.bucket not in self.buckets:
+            raise InvalidInput(f"cannot {op} {at}: there is no bucket {at.bucket!r} at memory")
+        self.calls.append((op, at))
+        return at
+
+    def _store(self, at: S3Uri, body: bytes, metadata: Mapping[str, str] | None) -> str:
+        etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        lowered = {key.lower(): value for key, value in (metadata or {}).items()}
+        self.objects[at] = Object(bytes(body), etag, lowered, datetime.now(UTC))
+        return etag
+
+    async def get(self, uri: Uri) -> Object:
+        found = await self._get("get", uri)
+        if found is None:
+            raise InvalidInput(f"there is no object {uri} at memory")
+        return found
+
+    async def get_or_none(self, uri: Uri) -> Object | None:
+        return await self._get("get_or_none", uri)
+
+    async def _get(self, op: str, uri: Uri) -> Object | None:
+        at = await self._enter(op, uri)
+        found = self.objects.get(at)
+        await self.after(op, at)
+        return found
+
+    async def head(self, uri: Uri) -> ObjectInfo | None:
+        at = await self._enter("head", uri)
+        found = self.objects.get(at)
+        await self.after("head", at)
+        if found is None:
+            return None
+        return ObjectInfo(at, len(found.body), found.etag, found.last_modified, found.metadata)
+
+    async def put(self, uri: Uri, body: bytes, metadata: Mapping[str, str] | None = None) -> str:
+        at = await self._enter("put", uri)
+        etag = self._store(at, body, metadata)
+        await self.after("put", at)
+        return etag
+
+    async def create(self, uri: Uri, body: bytes, metadata: Mapping[str, str] | None = None) -> str:
+        at = await self._enter("create", uri)
+        if at in self.objects:
+            raise PreconditionFailed(at)
+        etag = self._store(at, body, metadata)
+        await self.after("create", at)
+        return etag
+
+    async def replace(self, uri: Uri, body: bytes, if_match: str, metadata: Mapping[str, str] | None = None) -> str:
+        at = await self._enter("replace", uri)
+        found = self.objects.get(at)
+        if found is None or found.etag != if_match:
+            raise PreconditionFailed(at)
+        etag = self._store(at, body, metadata)
+        await self.after("replace", at)
+        return etag
+
+    async def list(self, uri_prefix: Uri) -> AsyncIterator[ObjectInfo]:
+        at = await self._enter("list", uri_prefix)
+        found = sorted(uri for uri in self.objects if uri.bucket == at.bucket and uri.key.startswith(at.key))
+        await self.after("list", at)
+        for uri in found:
+            item = self.objects.get(uri)
+            if item is not None:
+                found_uri = S3Uri(uri.bucket, uri.key, at.scheme)
+                yield ObjectInfo(found_uri, len(item.body), item.etag, item.last_modified)
+
+    async def list_names(self, directory: Uri) -> list[str]:
+        at = await self._enter("list_names", directory)
+        base = f"{at.key.rstrip('/')}/" if at.key else ""
+        names = set()
+        for uri in self.objects:
+            if uri.bucket == at.bucket and uri.key.startswith(base) and uri.key != base:
+                head, slash, _ = uri.key[len(base) :].partition("/")
+                names.add(head + slash)
+        await self.after("list_names", at)
+        return sorted(names)
+
+    async def delete(self, uri: Uri) -> None:
+        at = await self._enter("delete", uri)
+        self.objects.pop(at, None)
+        await self.after("delete", at)
+
+    async def download_to(self, uri: Uri, path: Path) -> Transferred:
+        at = await self._enter("download_to", uri)
+        found = self.objects.get(at)
+        if found is None:
+            raise InvalidInput(f"there is no object {at} at memory")
+        await asyncio.to_thread(path.write_bytes, found.body)
+        await self.after("download_to", at)
+        return Transferred(hashlib.sha256(found.body).hexdigest(), len(found.body), found.etag)
+
+    async def upload_file(
+        self, path: Path, uri: Uri, metadata: Mapping[str, str] | None = None, *, create_only: bool = False
+    ) -> Transferred:
+        at = await self._enter("upload_file", uri)
+        body = await asyncio.to_thread(path.read_bytes)
+        if create_only and at in self.objects:
+            raise PreconditionFailed(at)
+        etag = self._store(at, body, metadata)
+        await self.after("upload_file", at)
+        return Transferred(hashlib.sha256(body).hexdigest(), len(body), etag)
