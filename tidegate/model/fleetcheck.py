@@ -1,0 +1,186 @@
+"""What must hold between the parts of a fleet file.
+
+Works on plain data (mappings, tuples or lists, scalars) and passes over what has the wrong shape: so all mistakes of a
+file are told at once, those of shape (found by the model) and those of reference.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from tidegate.model import placeholders
+from tidegate.model.nearest import did_you_mean
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: where (field path from the root), and what is wrong and was expected."""
+
+    path: Path
+    what: str
+
+
+def problems(fleet: object) -> list[Problem]:
+    """Every broken reference and contradiction in the data of a fleet file."""
+    root = _map(fleet)
+    regions = _map(root.get("regions"))
+    found = [*_control(_map(root.get("control")), regions)]
+    for name, region in regions.items():
+        found += _region(("regions", name), _map(region))
+    for name, deployment in _map(root.get("deployments")).items():
+        found += _deployment(("deployments", name), _map(deployment), regions)
+    return found
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host (name or address, brackets allowed) is this machine and no other."""
+    bare = host.strip("[]")
+    if bare == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return False
+
+
+def _control(control: Mapping[str, object], regions: Mapping[str, object]) -> Iterator[Problem]:
+    s3 = _map(control.get("s3"))
+    yield from _literal(("control", "s3", "secret_key"), s3.get("secret_key"), _hosts_of_url(s3.get("endpoint")))
+    endpoint = _text(s3.get("endpoint"))
+    for name, region in regions.items():
+        if endpoint and _text(_map(_map(region).get("s3")).get("endpoint")) == endpoint:
+            what = f"the S3 of region {name}; expected one outside the regions that it protects"
+            yield Problem(("control", "s3", "endpoint"), what)
+
+
+def _region(path: Path, region: Mapping[str, object]) -> Iterator[Problem]:
+    s3, kafka = _map(region.get("s3")), _map(region.get("kafka"))
+    yield from _literal((*path, "s3", "secret_key"), s3.get("secret_key"), _hosts_of_url(s3.get("endpoint")))
+    security, at = _map(kafka.get("security")), (*path, "kafka", "security")
+    yield from _literal((*at, "password"), security.get("password"), _hosts_of_list(kafka.get("bootstrap")))
+    protocol = _text(security.get("protocol"))
+    if protocol is None:
+        return
+    for field in ("mechanism", "username", "password"):
+        if protocol.startswith("SASL") and security.get(field) is None:
+            yield Problem((*at, field), f"missing; expected with protocol {protocol}")
+        if not protocol.startswith("SASL") and security.get(field) is not None:
+            yield Problem((*at, field), f"means nothing with protocol {protocol}; expected SASL_PLAINTEXT or SASL_SSL")
+    if not protocol.endswith("SSL") and security.get("ca_file") is not None:
+        yield Problem((*at, "ca_file"), f"means nothing with protocol {protocol}; expected SSL or SASL_SSL")
+
+
+def _deployment(path: Path, deployment: Mapping[str, object], regions: Mapping[str, object]) -> Iterator[Problem]:
+    yield from _places(path, deployment, regions)
+    yield from _artifacts(path, _map(deployment.get("artifacts")))
+    sinks = [uid for uid in (_text(_map(sink).get("uid")) for sink in _list(deployment.get("sinks"))) if uid]
+    yield from _uids(path, deployment)
+    yield from _templates((*path, "args"), _list(deployment.get("args")), sinks, deployment)
+    audit = _map(deployment.get("audit"))
+    yield from _templates((*path, "audit", "command"), _list(audit.get("command")), sinks, deployment)
+    used = {name for arg in _list(deployment.get("args")) for name in placeholders.names(_text(arg) or "")}
+    for uid in sinks:
+        if f"prefix:{uid}" not in used:
+            what = f"sink {uid} gets no transactional prefix; expected {{prefix:{uid}}} in one of the arguments"
+            yield Problem((*path, "args"), what)
+
+
+def _places(path: Path, deployment: Mapping[str, object], regions: Mapping[str, object]) -> Iterator[Problem]:
+    home, standby = _text(deployment.get("home")), _text(deployment.get("standby"))
+    home_region, _, cell = (home or "").partition("/")
+    if home and cell:
+        cells = _map(_map(regions.get(home_region)).get("cells"))
+        if home_region not in regions:
+            yield Problem((*path, "home"), _no_such("region", home_region, regions))
+        elif cells and cell not in cells:
+            known = [f"{home_region}/{name}" for name in cells]
+            yield Problem((*path, "home"), _no_such("cell", home, known))
+    if standby is not None:
+        if standby not in regions:
+            yield Problem((*path, "standby"), _no_such("region", standby, regions))
+        elif standby == home_region:
+            yield Problem((*path, "standby"), f"{standby} is the home region; expected another region")
+    hosts: list[str] = []
+    for name in (home_region, standby):
+        hosts += _hosts_of_list(_map(_map(regions.get(name or "")).get("kafka")).get("bootstrap"))
+    yield from _literal((*path, "principal_password"), deployment.get("principal_password"), hosts)
+
+
+def _artifacts(path: Path, artifacts: Mapping[str, object]) -> Iterator[Problem]:
+    jars: dict[str, str] = {}
+    for name, artifact in artifacts.items():
+        at = (*path, "artifacts", name)
+        for index, reader in enumerate(_list(_map(artifact).get("readable_by"))):
+            if isinstance(reader, str) and reader not in artifacts:
+                yield Problem((*at, "readable_by", index), _no_such("artifact", reader, artifacts))
+        jar = _text(_map(artifact).get("jar"))
+        if jar is not None and jars.setdefault(jar, name) != name:
+            yield Problem((*at, "jar"), f"{jar} is the jar of {jars[jar]} too; expected one jar for each artifact")
+
+
+def _uids(path: Path, deployment: Mapping[str, object]) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for kind in ("sources", "sinks"):
+        for index, operator in enumerate(_list(deployment.get(kind))):
+            uid = _text(_map(operator).get("uid"))
+            if uid is None:
+                continue
+            if uid in seen:
+                yield Problem((*path, kind, index, "uid"), f"{uid} stands at {seen[uid]} too; expected one uid each")
+            seen.setdefault(uid, f"{kind}[{index}]")
+
+
+def _templates(
+    path: Path, templates: Iterable[object], sinks: list[str], deployment: Mapping[str, object]
+) -> Iterator[Problem]:
+    for index, template in enumerate(templates):
+        text = _text(template)
+        if text is None:
+            continue
+        yield from (Problem((*path, index), what) for what in placeholders.mistakes(text, sinks))
+        if "secret:principal_password" in placeholders.names(text) and deployment.get("principal_password") is None:
+            what = "{secret:principal_password} is used; expected principal_password in this deployment"
+            yield Problem((*path, index), what)
+
+
+def _literal(path: Path, secret: object, hosts: list[str]) -> Iterator[Problem]:
+    if _map(secret).get("literal") is None:
+        return
+    foreign = [host for host in hosts if not is_loopback(host)]
+    if foreign:
+        what = f"a literal secret for {foreign[0]}, which is not loopback; expected {{env: NAME}} or {{file: PATH}}"
+        yield Problem((*path, "literal"), what)
+
+
+def _no_such(kind: str, name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    return f"no such {kind}: {name}{did_you_mean(name, names)}; expected one of: {', '.join(names) or 'none'}"
+
+
+def _hosts_of_url(url: object) -> list[str]:
+    try:
+        host = urlsplit(_text(url) or "").hostname
+    except ValueError:
+        return []
+    return [host] if host else []
+
+
+def _hosts_of_list(bootstrap: object) -> list[str]:
+    return [part.rpartition(":")[0] for part in (_text(bootstrap) or "").split(",") if ":" in part]
+
+
+def _map(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[object]:
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
