@@ -63,8 +63,8 @@ REQUEST = RunRequest(job_id=JOB, entry_class="J", parallelism=2)
         (
             400,
             (
-                "RestHandlerException: Could not execute application.\nCaused by: ProgramInvocationException: The main method"
-                " caused an error: no\nCaused by: java.lang.IllegalStateException: main says no\n\tat J.main(J.java:3)"
+                "RestHandlerException: Could not execute application.\nCaused by: ProgramInvocationException: The main"
+                " method caused an error: no\nCaused by: java.lang.IllegalStateException: main says no\n\tat x"
             ),
             RunKind.REJECTED_UNBURNED,
             "java.lang.IllegalStateException: main says no",
