@@ -174,6 +174,7 @@ class StepStatus(Frozen):
     """One line of what a person sees."""
 
     number: int
+    """From 1; 0 marks a small step (take, prepare, approve) that is shown without a number."""
     name: str
     state: StepState = StepState.PENDING
     started: datetime | None = None
@@ -273,6 +274,15 @@ class Approval(Frozen):
     comment: str = ""
 
 
+class RunningActivity(Frozen):
+    """The activity that runs now (O19); its live figures are in its heartbeat, read by describe."""
+
+    name: str
+    queue: str
+    since: datetime
+    deadline: datetime
+
+
 class OperationStatus(Frozen):
     """The answer of the query ``status``; its steps are also the workflow's current details."""
 
@@ -285,6 +295,7 @@ class OperationStatus(Frozen):
     requested_by: str
     started: datetime
     steps: tuple[StepStatus, ...]
+    activity: RunningActivity | None = None
     plan: Plan | None = None
     approval: Approval | None = None
     waiting_for: str = ""
@@ -309,6 +320,9 @@ class OperationResult(Frozen):
     report: str | None = None
     """Key of the report's JSON in the control bucket; md and html stand beside it."""
     plan: Plan | None = None
+    why: str = ""
+    """What led to any outcome but done, in one line."""
+    next_commands: tuple[str, ...] = ()
 
 
 class ApproveInput(Input):

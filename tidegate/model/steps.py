@@ -41,10 +41,26 @@ class ObserveInput(Frozen):
     held: Held | None = None
 
 
+class Located(Frozen):
+    """locate: where a deployment lives, from the fleet file alone; it decides the queue of all that follows (O17)."""
+
+    fleet_digest: str
+    region: str
+    cell: str
+    tier: int
+    approval_required: bool
+    switch_timeout_s: float = Field(default=600.0, gt=0)
+    """Deadline of ``switch``: the fleet file's stop and start timeouts together, bounded."""
+
+
 class TakeInput(Frozen):
     """take: the deployment becomes this operation's, if nothing has changed since ``expected_fence`` was read."""
 
     deployment: str
+    operation: str
+    """Workflow id and first execution run id: the holder is known again by them (O7), also after a reset."""
+    run_id: str
+    fleet_digest: str
     runbook: str
     who: str
     why: str
