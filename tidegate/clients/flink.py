@@ -1,8 +1,8 @@
 """Flink's REST, typed. One request a call; nothing is retried here (the caller knows what may be sent twice).
 
-Which answers are fresh: `FlinkClient.jobs`, `FlinkClient.job_state`, `FlinkClient.savepoint_status`. Job details,
-checkpoints, exceptions and vertices come from copies up to ``web.refresh-interval`` (3 s by default) old, metrics up to
-``metrics.fetcher.update-interval`` (10 s by default).
+Which answers are fresh: those of `FlinkClient.jobs`, `FlinkClient.jobs_overview`, `FlinkClient.job_state` and
+`FlinkClient.savepoint_status`. Job details, checkpoints, exceptions and vertices come from copies up to
+``web.refresh-interval`` (3 s by default) old, metrics up to ``metrics.fetcher.update-interval`` (10 s by default).
 
 Every method raises, beside what it names: Unavailable (no answer, a 5xx; ``details['sent']`` is False only if the
 request surely never left), InvalidInput (400) and Refused (other 4xx).
@@ -30,6 +30,7 @@ from tidegate.clients.flink_types import (
     JobEntry,
     JobExceptions,
     JobState,
+    JobSummary,
     Metric,
     PlanNode,
     RunKind,
@@ -46,6 +47,7 @@ from tidegate.clients.flink_types import (
 from tidegate.clients.flink_wire import (
     Jars,
     Jobs,
+    JobsOverview,
     KeyValue,
     MetricId,
     PlanAnswer,
@@ -111,6 +113,14 @@ class FlinkClient(FlinkHttp):
     async def jobs(self) -> list[JobEntry]:
         """GET /jobs: every job's id and state, fresh. Ended jobs stay for ``jobstore.expiration-time``."""
         return self.parse(Jobs, await self.get("/jobs")).jobs
+
+    async def jobs_overview(self) -> list[JobSummary]:
+        """GET /jobs/overview: every job's state and how many of its subtasks run.
+
+        Fresh on 2.2.0 (seen: 20 ms behind, with details 3 s behind), so it is what tells that all tasks run. It asks
+        every job's JobMaster, so it costs the cluster as much as there are jobs.
+        """
+        return self.parse(JobsOverview, await self.get("/jobs/overview")).jobs
 
     async def job_state(self, job_id: str) -> JobState | None:
         """GET /jobs/ID/status, fresh; None for an id that this JobManager does not know."""

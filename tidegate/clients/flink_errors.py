@@ -23,8 +23,10 @@ _JAR_MISSING = re.compile(r"Jar file \S+ does not exist|File \S+ does not exist 
 _STOPPING = re.compile(r"A savepoint has been created at: (\S+), but")
 _FRAME = re.compile(r"\s*(?:at |\.\.\. \d+ more|End of exception on server side)")
 _WRAPPERS = re.compile(
-    r"^(?:(?:java\.util\.concurrent\.(?:Completion|Execution)Exception|java\.lang\.RuntimeException): )+"
+    r"^(?:(?:java\.util\.concurrent\.(?:Completion|Execution)Exception|java\.lang\.RuntimeException): "
+    r"(?=[\w.$]+(?:Exception|Error)\b))+"
 )
+"""Classes that only carry another one: stripped where another follows."""
 
 
 class FlinkError:

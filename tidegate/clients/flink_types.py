@@ -61,11 +61,21 @@ class JobEntry(_Answer):
     state: JobState = Field(alias="status")
 
 
-class VertexMetrics(_Answer):
-    """The counters that job details carry; updated with Flink's metric fetcher (10 s by default)."""
+class JobSummary(_Answer):
+    """A line of GET /jobs/overview. ``tasks`` counts the job's subtasks by state in small letters, and ``total``."""
 
-    read_records: int = Field(default=0, alias="read-records")
-    write_records: int = Field(default=0, alias="write-records")
+    id: str = Field(alias="jid")
+    name: str
+    state: JobState
+    start_time_ms: int = Field(alias="start-time")
+    last_change_ms: int = Field(default=0, alias="last-modification")
+    tasks: dict[str, int] = {}
+
+    @property
+    def all_running(self) -> bool:
+        """True if the job and every subtask run; ``last_change_ms`` is then when the last of them began to."""
+        total = self.tasks.get("total", 0)
+        return self.state is JobState.RUNNING and total > 0 and self.tasks.get("running", 0) == total
 
 
 class Vertex(_Answer):
@@ -76,7 +86,6 @@ class Vertex(_Answer):
     parallelism: int
     state: str = Field(alias="status")
     tasks: dict[str, int] = {}
-    metrics: VertexMetrics = VertexMetrics()
 
     @property
     def all_running(self) -> bool:
@@ -217,13 +226,10 @@ class CheckpointConfig(_Answer):
     mode: str
     interval: int
     timeout: int = 0
-    min_pause: int = 0
-    max_concurrent: int = 1
     externalization: Externalization = Externalization()
     state_backend: Text = ""
     checkpoint_storage: Text = ""
     unaligned_checkpoints: bool = False
-    tolerable_failed_checkpoints: int = 0
 
 
 class ExceptionEntry(_Answer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from tidegate.clients.flink_types import Jar, JobEntry, JobState, PlanNode, SubtaskTimes, TaskManager
+from tidegate.clients.flink_types import Jar, JobEntry, JobState, JobSummary, PlanNode, SubtaskTimes, TaskManager
 
 
 class Lenient(BaseModel):
@@ -17,6 +17,12 @@ class Jobs(Lenient):
     """GET /jobs."""
 
     jobs: list[JobEntry]
+
+
+class JobsOverview(Lenient):
+    """GET /jobs/overview."""
+
+    jobs: list[JobSummary]
 
 
 class Status(Lenient):

@@ -253,9 +253,9 @@ async def test_other_refusals_are_typed():
 def test_messages_are_bounded():
     assert len(root_cause("Caused by: " + "x" * 100_000)) == MESSAGE_CHARS
     assert root_cause("") == "no message"
-    assert (
-        root_cause("java.util.concurrent.CompletionException: java.lang.RuntimeException: a.B: c\n\tat x") == "a.B: c"
-    )
+    wrapped = "java.util.concurrent.CompletionException: java.lang.RuntimeException: java.io.IOException: c\n\tat x"
+    assert root_cause(wrapped) == "java.io.IOException: c"
+    assert root_cause("java.lang.RuntimeException: boom") == "java.lang.RuntimeException: boom"
 
 
 async def test_upload_streams_the_file_under_a_name_that_carries_its_hash(tmp_path: Path):
