@@ -7,7 +7,7 @@ import org.apache.flink.util.Collector;
 
 /**
  * v2-crash-early: each attempt of a subtask fails at its 100th payment. No checkpoint of it ever completes, with or
- * without traffic, so none of its output is committed; its open transactions stay behind.
+ * without traffic, so none of its output is committed.
  */
 public class CrashEarlyFunction extends CountingBalanceFunction implements CheckpointedFunction {
     static final int PAYMENTS_BEFORE_CRASH = 100;
