@@ -71,15 +71,14 @@ class S3Access(_Part):
 
 
 class KafkaSecurity(_Part):
-    """How Tidegate itself (not the jobs) logs in to a Kafka cluster."""
+    """How Tidegate itself (not the jobs) logs in to a Kafka cluster. TLS trusts the system's authorities."""
 
-    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(description="security.protocol")
+    protocol: Literal["PLAINTEXT", "SASL_PLAINTEXT", "SASL_SSL"] = Field(description="security.protocol")
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
         default=None, description="sasl.mechanism"
     )
     username: Text | None = Field(default=None, description="the SASL user name")
     password: Secret | None = Field(default=None, description="a secret: {env: NAME}, {file: PATH} or {literal: VALUE}")
-    ca_file: Text | None = Field(default=None, description="a file of CA certificates (PEM)")
 
 
 class KafkaAccess(_Part):

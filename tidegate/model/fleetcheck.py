@@ -71,8 +71,6 @@ def _region(path: Path, region: Mapping[str, object]) -> Iterator[Problem]:
             yield Problem((*at, field), f"missing; expected with protocol {protocol}")
         if not protocol.startswith("SASL") and security.get(field) is not None:
             yield Problem((*at, field), f"means nothing with protocol {protocol}; expected SASL_PLAINTEXT or SASL_SSL")
-    if not protocol.endswith("SSL") and security.get("ca_file") is not None:
-        yield Problem((*at, "ca_file"), f"means nothing with protocol {protocol}; expected SSL or SASL_SSL")
 
 
 def _deployment(path: Path, deployment: Mapping[str, object], regions: Mapping[str, object]) -> Iterator[Problem]:

@@ -31,7 +31,7 @@ class Secret(BaseModel):
         if sum(given is not None for given in (self.env, self.file, self.literal)) != 1:
             raise PydanticCustomError(
                 "secret",
-                "a secret has one source; expected just one of {{env: NAME}}, {{file: PATH}}, {{literal: VALUE}}",
+                "expected just one of {env: NAME}, {file: PATH} and {literal: VALUE}",
             )
         if self.literal is not None and set(self.literal.get_secret_value()) == {"*"}:
             raise PydanticCustomError(
