@@ -1,0 +1,253 @@
+"""What the Kafka client takes and gives: frozen values, and the protocol that the real client and the fake both keep.
+
+Offsets are Kafka's: a *next offset* or *end* is the first offset that is not included; ``first`` and ``last`` are
+included. Times are milliseconds since 1970 (``_ms``) on the broker's clock, durations seconds (``_s``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+Heartbeat = Callable[[dict[str, object]], None]
+"""Called while something is waited for, with what is waited for and how far it is (JSON values)."""
+
+PROBE_SUFFIX = "tidegate-probe"
+"""The probe's own transactional id is prefix + this; it never writes, and ``list_transactions`` leaves it out."""
+
+
+class TopicPartition(NamedTuple):
+    """A partition of a topic; orders by name, then number."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSecurity:
+    """How to log in. ``protocol`` and ``mechanism`` are Kafka's words (SASL_PLAINTEXT, SASL_SSL, SSL; PLAIN, SCRAM-…).
+
+    TLS trusts the system's certificate authorities.
+    """
+
+    protocol: str
+    mechanism: str
+    username: str
+    password: str = field(repr=False)
+
+    @property
+    def principal(self) -> str:
+        """The name that access control lists use, e.g. ``User:ledger``."""
+        return f"User:{self.username}"
+
+
+class TxnState(StrEnum):
+    """A transactional id's state as the broker's coordinator says it (``DescribeTransactions``)."""
+
+    EMPTY = "Empty"
+    ONGOING = "Ongoing"
+    PREPARE_COMMIT = "PrepareCommit"
+    PREPARE_ABORT = "PrepareAbort"
+    COMPLETE_COMMIT = "CompleteCommit"
+    COMPLETE_ABORT = "CompleteAbort"
+    DEAD = "Dead"
+    PREPARE_EPOCH_FENCE = "PrepareEpochFence"
+    UNKNOWN = "Unknown"
+    """The coordinator does not know the id: never used, or forgotten after ``transactional.id.expiration.ms``."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionState:
+    """The broker's word on a transactional *id*; compare producer id and epoch before you call it yours (X3).
+
+    An end by a client of transaction version 2 raises ``producer_epoch`` by one, so a committable (id, epoch e) that
+    was committed shows as ``COMPLETE_COMMIT`` at e + 1. ``started_ms`` is None unless a transaction is under way.
+    """
+
+    transactional_id: str
+    state: TxnState
+    producer_id: int = -1
+    producer_epoch: int = -1
+    timeout_ms: int = -1
+    started_ms: int | None = None
+    partitions: frozenset[TopicPartition] = frozenset()
+
+
+class EndOutcome(StrEnum):
+    """What became of the wish to end one transaction (transactional id, producer id, epoch) in one way."""
+
+    ENDED = "ended"
+    """The broker took the decision by this call. Its markers follow; wait with ``wait_stable``."""
+    ALREADY = "already"
+    """It had ended in that way before."""
+    REFUSED_OTHER_END = "refused: it ended the other way"
+    REFUSED_OTHER_PRODUCER = "refused: the id belongs to another producer or epoch"
+    """What became of the transaction that was asked about cannot be learned from the broker any more."""
+    NOTHING_OPEN = "nothing open"
+    """This producer and epoch hold the id, but no transaction of theirs has begun (or it was emptied by a new init)."""
+    UNKNOWN_ID = "the broker does not know the id"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class OpenTransaction:
+    """A transaction that holds back a partition's last stable offset, as the partition's leader sees it."""
+
+    tp: TopicPartition
+    start_offset: int
+    producer_id: int
+    producer_epoch: int
+    coordinator_epoch: int
+
+
+class ControlType(StrEnum):
+    """The end that a control batch marks."""
+
+    COMMIT = "commit"
+    ABORT = "abort"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One record batch of a log, from its header. A control batch's ``records`` counts the marker itself.
+
+    The marker of a transaction that ended under transaction version 2 carries the data's epoch + 1.
+    ``max_timestamp_ms`` is the append time where ``log_append_time`` is set, else the producer's word.
+    """
+
+    base_offset: int
+    last_offset: int
+    producer_id: int
+    producer_epoch: int
+    is_control: bool
+    is_transactional: bool
+    records: int
+    max_timestamp_ms: int
+    log_append_time: bool
+    control_type: ControlType | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedRange:
+    """The committed data records of one partition in [first, end): markers, aborted and undecided ones left out.
+
+    ``undecided`` counts the records of transactions without a marker: 0 once all is settled. ``last_append_ms`` is the
+    time of the newest committed batch that begins in the range (None: no record, or the topic does not use log append
+    time: then nobody but the producer has said when).
+    """
+
+    tp: TopicPartition
+    first: int
+    end: int
+    count: int
+    undecided: int
+    last_append_ms: int | None
+
+
+class KafkaClient(Protocol):
+    """What Tidegate asks of one region's Kafka. Each call raises Unavailable when the broker does not answer in time,
+    Refused when it refuses the log-in or the right, InvalidInput for an unknown topic.
+    """
+
+    async def aclose(self) -> None:
+        """Close the connections. The object may be used again: it connects anew."""
+
+    async def topics(self) -> list[str]:
+        """Names of all topics but Kafka's internal ones, sorted."""
+
+    async def partitions(self, topic: str) -> list[int]:
+        """Numbers of the topic's partitions, sorted."""
+
+    async def create_topic(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
+        """Create the topic and wait until each partition has a leader; one that exists with as many is left as it is.
+
+        Raises InvalidInput if it exists with another number of partitions.
+        """
+
+    async def start_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
+        """First offset that each log still holds."""
+
+    async def end_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
+        """End of each log (high watermark), open transactions and markers included."""
+
+    async def last_stable_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
+        """Where a read_committed reader of each log has to stop: the first open transaction, else the end."""
+
+    async def group_offsets(self, group: str) -> dict[TopicPartition, int]:
+        """Next offset that the consumer group has committed; empty for a group that Kafka does not know."""
+
+    async def lag(
+        self, positions: str | Mapping[TopicPartition, int], topics: Collection[str]
+    ) -> dict[TopicPartition, int]:
+        """End minus position, never below 0; a partition without a position counts from the log's start.
+
+        ``positions`` is a group's name or next offsets.
+        """
+
+    async def describe_transactions(self, transactional_ids: Collection[str]) -> dict[str, TransactionState]:
+        """The broker's word on each id; an id that it does not know has the state UNKNOWN."""
+
+    async def list_transactions(self, prefix: str) -> list[TransactionState]:
+        """All ids, in whatever state, that begin with exactly ``prefix``, sorted by id.
+
+        Prefixes that end in a dot cannot be prefixes of one another's (X13).
+        """
+
+    async def end_transaction(
+        self, transactional_id: str, producer_id: int, producer_epoch: int, *, commit: bool
+    ) -> EndOutcome:
+        """Commit or abort the one transaction that is named, and no other. Safe to repeat.
+
+        Raises Unavailable if the connection broke or the time ran out: it may or may not have ended; repeat.
+        """
+
+    async def open_transactions(self, topics: Collection[str]) -> list[OpenTransaction]:
+        """What holds back the last stable offset of each partition, sorted by partition and start offset."""
+
+    async def abort_by_markers(self, transaction: OpenTransaction) -> bool:
+        """Write an abort marker straight into the partition: only for a transaction whose coordinator forgot it.
+
+        False if that transaction was no longer open. The coordinator is not asked and learns nothing of it.
+        """
+
+    async def deny_transactional_prefix(self, principal: str, prefix: str) -> None:
+        """Shut the principal (``User:name``) out of all transactional ids under ``prefix`` (X14). Safe to repeat.
+
+        Returns when every broker shows the DENY. That it bites is for ``probe_denied`` to see.
+        """
+
+    async def denied_prefixes(self, principal: str) -> list[str]:
+        """The transactional prefixes that every broker shows as denied to the principal, sorted."""
+
+    async def probe_denied(self, prefix: str, job_security: KafkaSecurity | None) -> bool:
+        """Seen to refuse: log in as the job and ask every broker for a producer id under ``prefix``.
+
+        Uses an id of its own (PROBE_SUFFIX), so that no transaction of the job is taken over. True if every broker
+        refuses.
+        """
+
+    async def wait_stable(
+        self, topics: Collection[str], deadline_s: float, heartbeat: Heartbeat | None = None
+    ) -> dict[TopicPartition, int]:
+        """Wait until nothing open is left below the end of any partition; gives those ends (X15, X19).
+
+        Raises NoProgress after ``deadline_s``, naming partition, producer and transactional id; Unavailable if the
+        broker could not be asked at the end.
+        """
+
+    def batches(self, tp: TopicPartition, first: int, end: int) -> AsyncIterator[Batch]:
+        """Headers of the batches that hold offsets in [first, end), open and aborted ones included (X4).
+
+        The first and last may reach beyond the range. Stops at the log's end as it is when that is reached. Raises
+        Refused if the log no longer holds ``first``.
+        """
+
+    async def batch_headers(self, tp: TopicPartition, first: int, end: int) -> list[Batch]:
+        """``batches`` as a list."""
+
+    async def committed_data_count(self, tp: TopicPartition, first: int, end: int) -> CommittedRange:
+        """Committed data records in [first, end), decided by the markers, those behind ``end`` included (X26)."""
