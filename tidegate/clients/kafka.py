@@ -12,12 +12,13 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypeVar
 
-from kafka.protocol.admin.topics import CreateTopicsRequest
-from kafka.protocol.consumer.group import OffsetFetchRequest
-from kafka.protocol.consumer.offsets import ListOffsetsRequest
-from kafka.protocol.metadata import FindCoordinatorRequest
-
 from tidegate.clients import kafka_log, kafka_transactions
+from tidegate.clients.kafka_messages import (
+    CreateTopicsRequest,
+    FindCoordinatorRequest,
+    ListOffsetsRequest,
+    OffsetFetchRequest,
+)
 from tidegate.clients.kafka_types import (
     Batch,
     CommittedRange,
@@ -234,7 +235,7 @@ class Kafka(KafkaClient):
     async def wait_stable(
         self, topics: Collection[str], deadline_s: float, heartbeat: Heartbeat | None = None
     ) -> dict[TopicPartition, int]:
-        """See KafkaClient. The end is read before the last stable offset, so plain writers do not delay it for ever."""
+        """See KafkaClient. Ends are read before last stable offsets, so plain writers do not delay it for ever."""
         loop = asyncio.get_running_loop()
         until = loop.time() + deadline_s
         pause_s = POLL_S
@@ -246,7 +247,7 @@ class Kafka(KafkaClient):
                 stable = await self.last_stable_offsets(topics)
                 behind = {tp: (stable[tp], end) for tp, end in ends.items() if stable[tp] < end}
                 if not behind:
-                    return ends
+                    return stable
             except Unavailable as error:
                 unreached = error
             if heartbeat is not None:

@@ -9,10 +9,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from kafka.protocol.consumer.fetch import FetchRequest
-from kafka.record.default_records import DefaultRecordBatch
-from kafka.record.memory_records import MemoryRecords
-
+from tidegate.clients.kafka_messages import (
+    DefaultRecordBatch,
+    FetchRequest,
+    MemoryRecords,
+)
 from tidegate.clients.kafka_types import Batch, CommittedRange, ControlType, TopicPartition
 from tidegate.clients.kafka_wire import Again, Wire, error_of
 from tidegate.errors import Refused

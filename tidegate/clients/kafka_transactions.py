@@ -18,17 +18,20 @@ producer p and epoch e:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection
 
-from kafka.protocol.admin.acl import CreateAclsRequest, DescribeAclsRequest
-from kafka.protocol.admin.transactions import (
+from tidegate.clients.kafka_messages import (
+    CreateAclsRequest,
+    DescribeAclsRequest,
     DescribeProducersRequest,
     DescribeTransactionsRequest,
+    EndTxnRequest,
+    FindCoordinatorRequest,
+    InitProducerIdRequest,
     ListTransactionsRequest,
+    WriteTxnMarkersRequest,
 )
-from kafka.protocol.metadata import FindCoordinatorRequest
-from kafka.protocol.producer.transaction import EndTxnRequest, InitProducerIdRequest, WriteTxnMarkersRequest
-
 from tidegate.clients.kafka_types import (
     PROBE_SUFFIX,
     EndOutcome,
@@ -41,12 +44,14 @@ from tidegate.clients.kafka_wire import Again, Wire, by_node, error_of
 from tidegate.errors import InvalidInput
 
 TRANSACTION_COORDINATOR = 1
+TRANSACTION_LOG = "__transaction_state"
 ANY_EPOCH_TIMEOUT_MS = 60_000
 # Numbers of org.apache.kafka.common.acl and .resource.
 ACL_TRANSACTIONAL_ID = 5
 ACL_PREFIXED = 4
 ACL_WRITE = 4
 ACL_DENY = 2
+UNDER_WAY = {TxnState.ONGOING, TxnState.PREPARE_COMMIT, TxnState.PREPARE_ABORT}
 ENDED_BY = {
     True: (TxnState.PREPARE_COMMIT, TxnState.COMPLETE_COMMIT),
     False: (TxnState.PREPARE_ABORT, TxnState.COMPLETE_ABORT),
@@ -70,22 +75,53 @@ async def describe(wire: Wire, transactional_ids: Collection[str]) -> dict[str, 
                 producer_id=row.producer_id,
                 producer_epoch=row.producer_epoch,
                 timeout_ms=row.transaction_timeout_ms,
-                started_ms=row.transaction_start_time_ms if row.transaction_start_time_ms >= 0 else None,
+                # The broker keeps the time of the last transaction after its end.
+                started_ms=row.transaction_start_time_ms if row.transaction_state in UNDER_WAY else None,
                 partitions=frozenset(TopicPartition(t.topic, p) for t in row.topics for p in t.partitions),
             )
     return {transactional_id: states[transactional_id] for transactional_id in ids}
 
 
 async def list_ids(wire: Wire, producer_ids: Collection[int] = ()) -> dict[str, int]:
-    """Producer id of each transactional id that any coordinator holds, in whatever state (of these producers)."""
+    """Producer id of each transactional id that any coordinator holds, in whatever state (of these producers).
+
+    A broker that has just started lists nothing, without an error, until it has loaded its part (seen). So every
+    coordinator is asked before and after whether it has.
+    """
+    before = await _loaded_coordinators(wire)
     found: dict[str, int] = {}
     for node in await wire.nodes():
-        answer = await wire.ask(
-            ListTransactionsRequest(state_filters=[], producer_id_filters=sorted(producer_ids)), node
-        )
+        request = ListTransactionsRequest(state_filters=[], producer_id_filters=sorted(producer_ids))
+        answer = await wire.ask(request, node)
         wire.check(answer.error_code, "list transactions")
         found.update({row.transactional_id: row.producer_id for row in answer.transaction_states})
+    if await _loaded_coordinators(wire) != before:
+        raise Again("transaction coordinators moved")
     return found
+
+
+async def _loaded_coordinators(wire: Wire) -> dict[str, int]:
+    """Coordinator of each partition of the transaction log, by an id that falls there; Again unless all are loaded."""
+    topic = (await wire.metadata([TRANSACTION_LOG])).topics[0]
+    if error_of(topic.error_code) == "UnknownTopicOrPartitionError":
+        return {}  # nobody has used a transaction here yet
+    wire.check(topic.error_code, TRANSACTION_LOG)
+    ids: dict[int, str] = {}
+    for number in itertools.count():
+        name = f"tidegate-look-{number}"
+        ids.setdefault(log_partition(name, len(topic.partitions)), name)
+        if len(ids) == len(topic.partitions):
+            break
+    await describe(wire, ids.values())
+    return await _coordinators(wire, ids.values())
+
+
+def log_partition(transactional_id: str, partitions: int) -> int:
+    """Partition of the transaction log that keeps the id (``TransactionStateManager.partitionFor``): Java's hash."""
+    value = 0
+    for unit in transactional_id.encode("ascii"):
+        value = (31 * value + unit) & 0xFFFFFFFF
+    return (value if value < 1 << 31 else ((1 << 32) - value) & 0x7FFFFFFF) % partitions
 
 
 async def list_under(wire: Wire, prefix: str) -> list[TransactionState]:
@@ -195,6 +231,7 @@ async def abort_marker(wire: Wire, transaction: OpenTransaction, leader: int) ->
 
 async def deny(wire: Wire, principal: str, prefix: str) -> None:
     """Create the DENY (creating one that exists changes nothing) and wait until every broker shows it."""
+    check_principal(principal)
     creation = CreateAclsRequest.AclCreation(
         resource_type=ACL_TRANSACTIONAL_ID,
         resource_name=prefix,
@@ -214,8 +251,7 @@ async def deny(wire: Wire, principal: str, prefix: str) -> None:
 
 async def denied(wire: Wire, principal: str) -> list[str]:
     """Prefixes that every broker shows as denied to the principal."""
-    if not principal.startswith("User:") or principal == "User:":
-        raise InvalidInput(f"principal {principal!r}: expected User:name")
+    check_principal(principal)
     seen: list[set[str]] = []
     for node in await wire.nodes():
         answer = await wire.ask(
@@ -233,6 +269,12 @@ async def denied(wire: Wire, principal: str) -> list[str]:
         wire.check(answer.error_code, f"read what {principal} is denied")
         seen.append({resource.resource_name for resource in answer.resources})
     return sorted(set.intersection(*seen)) if seen else []
+
+
+def check_principal(principal: str) -> None:
+    """Raises InvalidInput unless it is written as access lists write it: ``User:name``."""
+    if not principal.startswith("User:") or principal == "User:":
+        raise InvalidInput(f"principal {principal!r}: expected User:name")
 
 
 async def probe(wire: Wire, prefix: str) -> bool:

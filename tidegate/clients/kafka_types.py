@@ -233,7 +233,9 @@ class KafkaClient(Protocol):
     async def wait_stable(
         self, topics: Collection[str], deadline_s: float, heartbeat: Heartbeat | None = None
     ) -> dict[TopicPartition, int]:
-        """Wait until nothing open is left below the end of any partition; gives those ends (X15, X19).
+        """Wait until each last stable offset has reached the end; gives the last stable offsets (X15, X19).
+
+        All that lies below them is committed or aborted for good; what is written meanwhile is not waited for.
 
         Raises NoProgress after ``deadline_s``, naming partition, producer and transactional id; Unavailable if the
         broker could not be asked at the end.

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
-from kafka import errors as kafka_errors
-from kafka.net.sasl import get_sasl_mechanism
-from kafka.protocol.broker_version_data import BrokerVersionData
-from kafka.protocol.metadata import ApiVersionsRequest, MetadataRequest
-from kafka.protocol.parser import KafkaProtocol
-from kafka.protocol.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
-
+from tidegate.clients.kafka_messages import (
+    ApiVersionsRequest,
+    BrokerVersionData,
+    KafkaProtocol,
+    MetadataRequest,
+    SaslAuthenticateRequest,
+    SaslHandshakeRequest,
+    get_sasl_mechanism,
+    kafka_errors,
+)
 from tidegate.clients.kafka_types import KafkaSecurity
 from tidegate.errors import InvalidInput, Refused, TidegateError, Unavailable
 
@@ -111,7 +115,7 @@ class Link:
         try:
             self._reader, self._writer = await asyncio.open_connection(*self.address, ssl=context)
         except OSError as cause:
-            raise Again(f"{self.endpoint}: {cause.strerror or cause}") from cause
+            raise Again(f"{self.endpoint}: {_reason(cause)}") from cause
         self._parser = KafkaProtocol(client_id="tidegate")
         self._versions = BrokerVersionData(api_versions={18: (0, 3)})
         try:
@@ -172,12 +176,13 @@ class Link:
             while True:
                 data = await self._reader.read(READ_BYTES)
                 if not data:
-                    raise Again(f"{self.endpoint} closed the connection", sent=True)
+                    asked = " (does it want a log-in?)" if self._security is None else ""
+                    raise Again(f"{self.endpoint} closed the connection{asked}", sent=True)
                 for _, response in self._parser.receive_bytes(data):
                     return response
         except OSError as cause:
             self.close()
-            raise Again(f"{self.endpoint}: {cause.strerror or cause}", sent=True) from cause
+            raise Again(f"{self.endpoint}: {_reason(cause)}", sent=True) from cause
         except BaseException:
             # A response that nobody waits for would be taken for the next one's.
             self.close()
@@ -285,6 +290,11 @@ class Wire:
         if address not in self._links:
             self._links[address] = Link(address, self.security)
         return self._links[address]
+
+
+def _reason(error: OSError) -> str:
+    """Asyncio puts the address where the words of the operating system should be."""
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 def _address(text: str) -> Address:
