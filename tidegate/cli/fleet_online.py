@@ -9,6 +9,8 @@ from functools import partial
 
 from tidegate.cli import output
 from tidegate.clients.flink import FlinkClient
+from tidegate.clients.kafka import Kafka
+from tidegate.clients.kafka_types import KafkaSecurity
 from tidegate.clients.objects import S3Uri
 from tidegate.clients.s3 import S3Store
 from tidegate.errors import InvalidInput, TidegateError, Unavailable
@@ -44,6 +46,7 @@ async def examine(loaded: LoadedFleet) -> list[Finding]:
     tasks: list[Awaitable[list[Finding]]] = [_control(fleet)]
     for name, region in fleet.regions.items():
         tasks.append(_region_s3(("regions", name), region.s3, list(region.cells.items())))
+        tasks.append(_kafka(fleet, name))
         tasks += [_flink(("regions", name, "cells", cell, "flink"), at) for cell, at in region.cells.items()]
     tasks += [_artifacts(fleet, name) for name in fleet.deployments]
     found: dict[Path, Finding] = {}
@@ -112,6 +115,34 @@ async def _flink(path: Path, cell: Cell) -> list[Finding]:
         return f"Flink {found.flink_version}, {output.count(found.taskmanagers)} TaskManagers, {slots}"
 
     return [await _finding((*path, "rest"), look)]
+
+
+async def _kafka(fleet: Fleet, region: str) -> list[Finding]:
+    access, path = fleet.region(region).kafka, ("regions", region, "kafka")
+    login = None
+    given = access.security
+    if given.mechanism is not None and given.username is not None and given.password is not None:
+        try:
+            login = KafkaSecurity(given.protocol, given.mechanism, given.username, given.password.resolve())
+        except InvalidInput as error:
+            return [Finding((*path, "security", "password"), wrong=error.message, hint=error.hint)]
+    try:
+        async with Kafka(access.bootstrap, login, timeout_s=TIMEOUT_S) as client:
+            topics = frozenset(await client.topics())
+    except TidegateError as error:
+        return [Finding((*path, "bootstrap"), wrong=error.message, hint=error.hint)]
+    found = [Finding((*path, "bootstrap"), fact=f"{access.bootstrap} answers, {output.count(len(topics))} topics")]
+    for name, deployment in fleet.deployments.items():
+        if deployment.home_ref.region != region:
+            continue
+        used = [("sources", index, source.topics) for index, source in enumerate(deployment.sources)]
+        used += [("sinks", index, sink.topics) for index, sink in enumerate(deployment.sinks)]
+        for kind, index, names in used:
+            for at, topic in enumerate(names):
+                wrong = None if topic in topics else f"no such topic {topic} on {access.bootstrap}"
+                where: Path = ("deployments", name, kind, index, "topics", at)
+                found.append(Finding(where, fact=f"{topic} is there", wrong=wrong))
+    return found
 
 
 async def _artifacts(fleet: Fleet, deployment: str) -> list[Finding]:

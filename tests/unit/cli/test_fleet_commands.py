@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from tests.kit.objects import MemoryStore
 from tests.unit.fleet.test_artifacts import jar
 from tests.unit.fleet.test_fleetfile import SMALL
+from tidegate.cli import fleet_online
 from tidegate.cli.main import run
 from tidegate.registry import artifacts
 
@@ -104,11 +106,14 @@ def test_artifacts(capsys, tmp_path, store):
     assert "v2        not uploaded" in capsys.readouterr().out
 
 
-def test_check_online_names_what_is_not_there(capsys):
-    # Nothing listens at the file's Flink addresses; the store answers.
+def test_check_online_names_what_is_not_there(capsys, monkeypatch, tmp_path):
+    # Nothing listens on port 9 of this machine, where Flink and Kafka should be; the store answers.
+    monkeypatch.setattr(fleet_online, "TIMEOUT_S", 0.5)
+    (tmp_path / "fleet.yaml").write_text(re.sub(r"127\.0\.0\.1:27[12][02]0", "127.0.0.1:9", SMALL))
     assert run(["fleet", "check", "--online"]) == 2
     out, err = capsys.readouterr()
     assert "ok    control.bucket: tidegate answers" in out
     assert "deployments.ledger.artifacts.v2.jar: no such object s3://east/jars/v2.jar" in err
     assert "upload it:  tidegate artifact put ledger v2 PATH.jar" in err
     assert "regions.east.cells.cell-1.flink.rest" in err
+    assert "regions.east.kafka.bootstrap" in err
