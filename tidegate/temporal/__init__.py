@@ -1,1 +1,1 @@
-"""How Tidegate speaks to Temporal: connection, converter, search attributes."""
+"""How Tidegate speaks to Temporal: connection, payloads, errors, search attributes. No runbook is in here."""

@@ -1,0 +1,129 @@
+"""The activities as workflows see them: names and types, no client behind them.
+
+Workflows import this module and no other of ``activities``. A worker registers the implementations under the same
+names; a test compares the two. On which queue each runs is the workflows' business (OWNERSHIP.md O17).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from temporalio import activity
+
+from tidegate.model.operation import Observation, Verdict
+from tidegate.model.steps import (
+    AuditInput,
+    EnsureFact,
+    EnsureInput,
+    HaltInput,
+    Held,
+    Located,
+    ObserveInput,
+    PrepareFact,
+    PrepareInput,
+    ProveFact,
+    ProveInput,
+    ReportFact,
+    ReportInput,
+    StepInput,
+    SwitchFact,
+    SwitchInput,
+    TakeInput,
+)
+
+
+def _contract(name: str) -> NoReturn:
+    raise RuntimeError(f"{name} is a contract; a worker registers its implementation under this name")
+
+
+@activity.defn(name="locate")
+async def locate(request: ObserveInput) -> Located:
+    """Where the deployment lives, from the fleet file alone; pins the fleet's digest."""
+    _contract(f"locate({request.deployment})")
+
+
+@activity.defn(name="observe")
+async def observe(request: ObserveInput) -> Observation:
+    """Read record, Flink, Kafka and S3. Changes nothing."""
+    _contract(f"observe({request.deployment})")
+
+
+@activity.defn(name="take")
+async def take(request: TakeInput) -> Held:
+    """Make the deployment this operation's. Raises Held, BasisChanged."""
+    _contract(f"take({request.deployment})")
+
+
+@activity.defn(name="prepare")
+async def prepare(request: PrepareInput) -> PrepareFact:
+    """Do before the stop what can be done before it."""
+    _contract(f"prepare({request.artifact.name})")
+
+
+@activity.defn(name="switch")
+async def switch(request: SwitchInput) -> SwitchFact:
+    """From the stop of the running job to RUNNING of the new one (O15). Raises SavepointFailed, StartRejected."""
+    _contract(f"switch({request.artifact.name})")
+
+
+@activity.defn(name="ensure_running")
+async def ensure_running(request: EnsureInput) -> EnsureFact:
+    """Make this artifact run, from wherever things stand (O8). Raises StartRejected, MustHalt."""
+    _contract(f"ensure_running({request.artifact.name})")
+
+
+@activity.defn(name="prove")
+async def prove(request: ProveInput) -> ProveFact:
+    """Watch the job for the bake time. Raises ProofFailed, NoProgress, JobLost."""
+    _contract(f"prove({request.job_id})")
+
+
+@activity.defn(name="audit")
+async def audit(request: AuditInput) -> Verdict:
+    """The verdict by the fleet file's command (I2)."""
+    _contract(f"audit({request.held.deployment})")
+
+
+@activity.defn(name="write_report")
+async def write_report(request: ReportInput) -> ReportFact:
+    """Write the evidence in all its forms (I8). Done again, it writes the same."""
+    _contract(f"write_report({request.operation})")
+
+
+@activity.defn(name="release")
+async def release(request: StepInput) -> None:
+    """Give the deployment back. Refused while an intent is open."""
+    _contract(f"release({request.held.deployment})")
+
+
+@activity.defn(name="halt")
+async def halt(request: HaltInput) -> None:
+    """Mark the record HALTED and tell people (O9)."""
+    _contract(f"halt({request.held.deployment})")
+
+
+@activity.defn(name="unhalt")
+async def unhalt(request: StepInput) -> None:
+    """Go on after a halt, if the fence still stands. Raises Superseded."""
+    _contract(f"unhalt({request.held.deployment})")
+
+
+CONTRACTS: dict[str, Callable[..., Any]] = {
+    contract.__name__: contract
+    for contract in (
+        locate,
+        observe,
+        take,
+        prepare,
+        switch,
+        ensure_running,
+        prove,
+        audit,
+        write_report,
+        release,
+        halt,
+        unhalt,
+    )
+}
+"""Every activity by its name."""
