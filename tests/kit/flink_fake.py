@@ -18,6 +18,9 @@ from typing import Any
 from tests.kit.flink_fake_model import Checkpoint, FakeJob, FakeTaskManager, Hooks, Program, Stop
 from tidegate.clients.flink_types import JobState as S
 
+_HISTORY = 50
+"""Checkpoints that a job remembers: long tests must not grow."""
+
 
 class FakeFlink:
     """One cluster. Its attributes are its switches; take ``lock`` to change several at once from another thread."""
@@ -60,6 +63,7 @@ class FakeFlink:
         self.jobs: dict[str, FakeJob] = {}
         self.used_ids: set[str] = set()
         self.stops: dict[tuple[str, str], Stop] = {}
+        self._pending: dict[str, list[Stop]] = {}
         self.jars: dict[str, tuple[str, bytes, int]] = {}
         self.snapshots = snapshots if snapshots is not None else {}
         self.incarnation = 1
@@ -81,9 +85,9 @@ class FakeFlink:
                 self.advance(job)
 
     def advance(self, job: FakeJob) -> None:
-        for stop in self.stops.values():
-            if stop.job_id == job.id and not stop.done and stop.due <= self.clock():
-                self._finish_stop(job, stop)
+        for stop in [stop for stop in self._pending.get(job.id, []) if stop.due <= self.clock()]:
+            self._pending[job.id].remove(stop)
+            self._finish_stop(job, stop)
         if not job.live:
             return
         if job.running_at is None and self._allocate(job):
@@ -119,6 +123,9 @@ class FakeFlink:
             kept = [c for c in job.checkpoints if not c.discarded and not c.is_savepoint]
             for old in kept[: -self.retained]:
                 self._discard(job, old)
+            job.checkpoints = (
+                [c for c in job.checkpoints if not c.discarded] if len(job.checkpoints) > _HISTORY else job.checkpoints
+            )
             return done
 
     def crash(self, job_id: str, message: str) -> None:
@@ -144,6 +151,7 @@ class FakeFlink:
         with self.lock:
             self.incarnation += 1
             self.stops.clear()
+            self._pending.clear()
             if forget_jars:
                 self.jars.clear()
             live = [job for job in self.jobs.values() if job.live]
@@ -221,6 +229,7 @@ class FakeFlink:
                 f"org.apache.flink.runtime.messages.FlinkJobNotFoundException: Could not find Flink job ({job_id})\n"
             )
             return
+        self._pending.setdefault(job_id, []).append(stop)
         self.advance(job)
 
     def cancel(self, job_id: str) -> S | None:
@@ -281,6 +290,7 @@ class FakeFlink:
 
     def _snapshot(self, job: FakeJob, path: str, *, is_savepoint: bool) -> Checkpoint:
         checkpoint = self._write(job, path, is_savepoint=is_savepoint)
+        job.completed += 1
         job.completed_since_start += 1
         self.hooks.on_checkpoint_completed(job, checkpoint.id)
         return checkpoint

@@ -53,6 +53,7 @@ class FakeJob:
     tasks_running_ms: int = 0
     restored_id: int = 0
     checkpoints: list[Checkpoint] = field(default_factory=list)
+    completed: int = 0
     failed_checkpoints: int = 0
     next_checkpoint_id: int = 1
     due_checkpoint: float = 0.0

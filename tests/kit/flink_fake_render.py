@@ -61,8 +61,8 @@ def checkpoints(job: FakeJob) -> dict[str, Any]:
     return {
         "counts": {
             "restored": int(restored is not None),
-            "total": len(job.checkpoints) + job.failed_checkpoints,
-            "completed": len(job.checkpoints),
+            "total": job.completed + job.failed_checkpoints,
+            "completed": job.completed,
             "failed": job.failed_checkpoints,
         },
         "latest": {

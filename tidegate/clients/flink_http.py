@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from types import TracebackType
 from typing import IO, Self, TypeVar
@@ -17,20 +18,24 @@ T = TypeVar("T")
 _SLOW_FACTOR = 6
 """Upload, plan and run load classes and wait for a job's initialization: they get this many times ``timeout_s``."""
 
+_AT_ONCE = 32
+"""Requests to one cluster at a time. The rest wait their turn here: a wait that is ours is no silence of Flink's."""
+
 
 class FlinkHttp:
-    """The connection to one REST endpoint, kept alive between requests."""
+    """The connections to one REST endpoint, kept alive between requests."""
 
     def __init__(
         self, base_url: str, *, timeout_s: float = 10.0, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._slow = httpx.Timeout(timeout_s * _SLOW_FACTOR, connect=timeout_s)
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._http = httpx.AsyncClient(
             base_url=self.base_url,
             timeout=httpx.Timeout(timeout_s),
             transport=transport,
-            limits=httpx.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=30.0),
+            limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE, keepalive_expiry=30.0),
             trust_env=False,  # a proxy of the environment must not come between a worker and its Flink unasked
         )
 
@@ -61,14 +66,10 @@ class FlinkHttp:
         what = what or f"{method} {path}"
         timeout = self._slow if slow else httpx.USE_CLIENT_DEFAULT
         try:
-            response = await self._http.request(
-                method,
-                path,
-                params=query,
-                json=json_body,
-                files=files,
-                timeout=timeout,
-            )
+            async with self._turns:
+                response = await self._http.request(
+                    method, path, params=query, json=json_body, files=files, timeout=timeout
+                )
         except httpx.TransportError as error:
             raise unavailable(self.base_url, what, error) from error
         if response.is_success:
@@ -79,7 +80,7 @@ class FlinkHttp:
         """The last ``tail_bytes`` of a long answer: REST knows no ranges, so the rest is read and dropped."""
         kept = bytearray()
         try:
-            async with self._http.stream("GET", path, timeout=self._slow) as response:
+            async with self._turns, self._http.stream("GET", path, timeout=self._slow) as response:
                 if not response.is_success:
                     await response.aread()
                     return flink_error(self.base_url, f"GET {path}", response)
