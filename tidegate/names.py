@@ -72,3 +72,8 @@ FLEET_POINTER_KEY = "fleet/current.json"
 def savepoint_dir(base: str, deployment: str, epoch: int, trigger_id: str) -> str:
     """Where a stop of an epoch writes: one directory per trigger, so that what is found there is that stop's (O6)."""
     return f"{base.rstrip('/')}/{deployment}/e{epoch:08d}-{trigger_id}"
+
+
+def manifest_key(deployment: str, start_id: str) -> str:
+    """What is known before a start from an older snapshot: the replay manifest, the price, the settlement (X26)."""
+    return f"manifests/{deployment}/{start_id}.json"

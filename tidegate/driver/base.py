@@ -180,8 +180,9 @@ class CheckpointSettings(_Fact):
 
 
 class Capacity(_Fact):
-    """What the cluster has."""
+    """What the cluster has, and which Flink it is."""
 
+    version: str = ""
     taskmanagers: int
     slots_total: int
     slots_free: int

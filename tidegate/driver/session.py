@@ -341,7 +341,10 @@ class SessionClusterDriver:
         """GET /overview."""
         overview = await self.client.overview()
         return Capacity(
-            taskmanagers=overview.taskmanagers, slots_total=overview.slots_total, slots_free=overview.slots_available
+            version=overview.flink_version,
+            taskmanagers=overview.taskmanagers,
+            slots_total=overview.slots_total,
+            slots_free=overview.slots_available,
         )
 
     async def neighbours(self, job_id: str) -> list[Neighbour]:

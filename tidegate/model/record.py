@@ -60,7 +60,10 @@ class ArtifactRef(Frozen):
 
 
 class Writer(Frozen):
-    """The job that commits output for the deployment now (I1)."""
+    """The last job that was started and ran: no other commits output for the deployment (I1).
+
+    Whether it runs now is Flink's word. A ``pinned`` savepoint of the same epoch says that it was stopped.
+    """
 
     region: str
     cell: str
@@ -82,7 +85,9 @@ class Pinned(Frozen):
     artifact: ArtifactRef
     parallelism: int
     output_ends: dict[str, int]
-    """``topic/partition`` to last stable offset when its job had ended: what follows is of later epochs."""
+    """``topic/partition`` to log end when its job had ended: data from there on is of later epochs (X26)."""
+    committed: bool = False
+    """Flink said that its transactions are committed (X2), or they have been settled since."""
     at: datetime
 
 
@@ -181,6 +186,9 @@ class DeploymentRecord(Frozen):
     holder: Holder | None = None
     intents: tuple[Intent, ...] = ()
     pinned: Pinned | None = None
+    """The savepoint of the last stop: the way back that every artifact before it can read."""
+    base: Pinned | None = None
+    """What the writer started from: exact for it until its own first checkpoint is complete."""
     denied_epochs: tuple[int, ...] = ()
     """Epochs whose transactional prefixes are denied for good: a snapshot of theirs is started as an edited copy."""
     stale_state_of: ArtifactRef | None = None

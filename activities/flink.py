@@ -1,0 +1,114 @@
+"""Steps on the deployment's job: thin over ``tidegate.operation``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from temporalio import activity
+
+from activities.sites import Sites
+from tidegate.model.operation import Observation
+from tidegate.model.steps import (
+    EnsureFact,
+    EnsureInput,
+    ObserveInput,
+    PrepareFact,
+    PrepareInput,
+    ProveFact,
+    ProveInput,
+    StepInput,
+    SwitchFact,
+    SwitchInput,
+)
+from tidegate.operation import ensure as ensure_step
+from tidegate.operation import observe as observe_step
+from tidegate.operation import prove as prove_step
+from tidegate.operation import switch as switch_step
+from tidegate.operation.run import Deadline, Run
+from tidegate.operation.submit import prepare_patiently
+from tidegate.registry.ownership import Claim, Tenure
+
+Fact = TypeVar("Fact")
+
+DEFER_S = 30.0
+"""How long a cancelled switch goes on towards its next safe point before it lets go (O16)."""
+
+
+class FlinkActivities:
+    """observe, prepare, switch, ensure_running, prove."""
+
+    def __init__(self, sites: Sites) -> None:
+        self._sites = sites
+
+    def all(self) -> list[Callable[..., Any]]:
+        """What a worker registers."""
+        return [self.observe, self.prepare, self.switch, self.ensure_running, self.prove]
+
+    @activity.defn(name="observe")
+    async def observe(self, request: ObserveInput) -> Observation:
+        """See ``tidegate.operation.observe``."""
+        fleet, digest = await self._sites.fleet(request.fleet_digest)
+        site = self._sites.site(fleet, request.deployment)
+        return await observe_step.observe(site, self._sites.records, digest, request.target)
+
+    @activity.defn(name="prepare")
+    async def prepare(self, request: PrepareInput) -> PrepareFact:
+        """The jar there by sha256, uploaded and warm; slots counted. Changes nothing that runs."""
+        run = await self._run(request)
+        record = await run.tenure.read()
+        deadline = Deadline("preparing the artifact", run.site.spec.prove.start_timeout_s)
+        replaces = record.writer.job_id if record.writer else None
+        prepared = await prepare_patiently(
+            run, request.artifact, record.epoch + 1, run.site.spec.parallelism, deadline, replaces=replaces
+        )
+        capacity = await run.site.driver.capacity()
+        return PrepareFact(
+            jar=prepared.handle, uploaded=True, slots_free=capacity.slots_free, slots_total=capacity.slots_total
+        )
+
+    @activity.defn(name="switch")
+    async def switch(self, request: SwitchInput) -> SwitchFact:
+        """See ``tidegate.operation.switch``."""
+        run = await self._run(request)
+        return await _deferring_cancel(switch_step.switch(run, request))
+
+    @activity.defn(name="ensure_running")
+    async def ensure_running(self, request: EnsureInput) -> EnsureFact:
+        """See ``tidegate.operation.ensure``."""
+        run = await self._run(request)
+        return await _deferring_cancel(ensure_step.ensure_running(run, request))
+
+    @activity.defn(name="prove")
+    async def prove(self, request: ProveInput) -> ProveFact:
+        """See ``tidegate.operation.prove``."""
+        return await prove_step.prove(await self._run(request), request)
+
+    async def _run(self, request: StepInput) -> Run:
+        held = request.held
+        site = await self._sites.site_of(held.deployment, request.fleet_digest)
+        tenure = Tenure(self._sites.records, Claim(held.deployment, held.holder, held.fence))
+        return Run(site=site, tenure=tenure, beat=_beat, n=request.n)
+
+
+def _beat(details: dict[str, object]) -> None:
+    activity.heartbeat(details)
+
+
+async def _deferring_cancel(step: Awaitable[Fact]) -> Fact:
+    """Let a step that must not stop in its middle go on for a while after a cancel, then raise it (O16).
+
+    Wherever it is cut off in the end, it is re-entrant: the next attempt goes on where record and world stand.
+    """
+    task = asyncio.ensure_future(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        ends = time.monotonic() + DEFER_S
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(asyncio.shield(task), max(0.0, ends - time.monotonic()))
+        task.cancel()
+        raise

@@ -1,0 +1,111 @@
+"""The clients that activities share, one set a process, opened when first needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from tidegate.clients.flink import FlinkClient
+from tidegate.clients.kafka import Kafka
+from tidegate.clients.kafka_types import KafkaClient, KafkaSecurity
+from tidegate.clients.objects import ObjectStore
+from tidegate.driver.base import DeploymentDriver
+from tidegate.driver.session import SessionClusterDriver
+from tidegate.model.fleet import CellRef, Fleet, KafkaAccess, S3Access
+from tidegate.model.record import ArtifactRef
+from tidegate.operation.site import Site
+from tidegate.registry.artifacts import fetch, open_access
+from tidegate.registry.fleet import read_current, read_digest
+from tidegate.registry.records import RecordStore
+
+
+@dataclass
+class Sites:
+    """Where a worker finds everything: the control bucket it was given, and the fleet files in it."""
+
+    control: ObjectStore
+    bucket: str
+    cache: Path
+    """Folder for artifacts; each is kept under its sha256."""
+    _fleets: dict[str, Fleet] = field(default_factory=dict)
+    _stores: dict[str, ObjectStore] = field(default_factory=dict)
+    _kafkas: dict[str, KafkaClient] = field(default_factory=dict)
+    _drivers: dict[str, DeploymentDriver] = field(default_factory=dict)
+
+    @property
+    def records(self) -> RecordStore:
+        """The deployments' records."""
+        return RecordStore(self.control, self.bucket)
+
+    async def fleet(self, digest: str | None) -> tuple[Fleet, str]:
+        """The fleet file that an operation pinned, or the current one, with its digest (O21).
+
+        Raises:
+            InvalidInput: none was published, or not this one.
+            Unavailable: the control bucket did not answer.
+        """
+        if digest is not None and digest in self._fleets:
+            return self._fleets[digest], digest
+        if digest is None:
+            loaded = await read_current(self.control, self.bucket)
+        else:
+            loaded = await read_digest(self.control, self.bucket, digest)
+        self._fleets[loaded.digest] = loaded.fleet
+        return loaded.fleet, loaded.digest
+
+    def site(self, fleet: Fleet, deployment: str) -> Site:
+        """The deployment at its home cell, with clients."""
+        home, region, cell = fleet.home_of(deployment)
+        snapshots = self._store(region.s3)
+        return Site(
+            fleet=fleet,
+            deployment=deployment,
+            region=home.region,
+            cell=home.cell,
+            driver=self._driver(cell.flink.rest),
+            kafka=self._kafka(region.kafka),
+            snapshots=snapshots,
+            control=self.control,
+            control_bucket=self.bucket,
+            fetch=partial(self._fetch, snapshots),
+        )
+
+    async def site_of(self, deployment: str, digest: str) -> Site:
+        """The deployment at its home cell, by the fleet file that the operation pinned."""
+        fleet, _ = await self.fleet(digest)
+        return self.site(fleet, deployment)
+
+    async def _fetch(self, store: ObjectStore, artifact: ArtifactRef) -> Path:
+        return await fetch(store, artifact.uri, artifact.sha256, self.cache)
+
+    def _store(self, access: S3Access) -> ObjectStore:
+        key = f"{access.endpoint} {access.access_key}"
+        if key not in self._stores:
+            self._stores[key] = open_access(access)
+        return self._stores[key]
+
+    def _kafka(self, access: KafkaAccess) -> KafkaClient:
+        security = access.security
+        key = f"{access.bootstrap} {security.username}"
+        if key not in self._kafkas:
+            login = None
+            if security.mechanism and security.username and security.password:
+                login = KafkaSecurity(
+                    protocol=security.protocol,
+                    mechanism=security.mechanism,
+                    username=security.username,
+                    password=security.password.resolve(),
+                )
+            self._kafkas[key] = Kafka(access.bootstrap, login)
+        return self._kafkas[key]
+
+    def _driver(self, rest: str) -> DeploymentDriver:
+        if rest not in self._drivers:
+            self._drivers[rest] = SessionClusterDriver(FlinkClient(rest))
+        return self._drivers[rest]
+
+
+def home_cell(fleet: Fleet, deployment: str) -> CellRef:
+    """Where a deployment lives."""
+    return fleet.deployment(deployment).home_ref

@@ -1,0 +1,123 @@
+"""The verdict by the fleet file's command: JSON out, exit status by verdict (I2)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tidegate.clients.objects import S3Uri
+from tidegate.errors import InvalidInput, OperationFailed, Unavailable
+from tidegate.model.fleet import render_audit
+from tidegate.model.operation import Verdict
+from tidegate.operation.ensure import EnsureNote
+from tidegate.operation.run import Run
+
+_TAIL_CHARS = 600
+_NOT_CAUGHT_UP = 5
+
+
+async def audit(run: Run, epoch: int, gap_from: datetime | None, gap_to: datetime | None) -> Verdict:
+    """Run the audit command of the deployment; without one the verdict says that values were not audited.
+
+    Every replay manifest that the deployment ever had is handed over: the audit reads whole topics.
+
+    Raises:
+        InvalidInput: the command cannot be run, or does not print the JSON that is expected.
+        Unavailable: it could not reach Kafka, or the output had not caught up; it may be run again.
+    """
+    site = run.site
+    command = render_audit(site.fleet, site.deployment, site.region, site.cell, epoch)
+    limits = site.spec.audit
+    if command is None or limits is None:
+        return Verdict(audited=False, note="values not audited: the fleet file names no audit command")
+    superseded = await _superseded(run)
+    with tempfile.TemporaryDirectory(prefix="tidegate-audit-") as folder:
+        arguments = list(command)
+        if superseded:
+            manifest = Path(folder) / "manifest.json"
+            manifest.write_text(json.dumps(superseded))
+            arguments += ["--manifest", str(manifest)]
+        if gap_from is not None and gap_to is not None:
+            arguments += ["--from-ms", str(_ms(gap_from)), "--to-ms", str(_ms(gap_to))]
+        status, out, err = await _execute(run, arguments, limits.timeout_s)
+    if status == _NOT_CAUGHT_UP:
+        raise Unavailable(f"the audit did not come to an end: {_tail(err)}")
+    return _parse(out, err, status)
+
+
+async def _superseded(run: Run) -> dict[str, object] | None:
+    """All replay manifests of the deployment as one, in the form that the auditor takes."""
+    ranges: list[dict[str, int]] = []
+    topic = ""
+    prefix = S3Uri(run.site.control_bucket, f"manifests/{run.site.deployment}/")
+    async for info in run.site.control.list(prefix):
+        note = EnsureNote.model_validate_json((await run.site.control.get(info.uri)).body)
+        for part in note.superseded:
+            topic = part.topic
+            ranges.append({"partition": part.partition, "first": part.first, "last": part.last})
+    return {"topic": topic, "superseded": ranges} if ranges else None
+
+
+async def _execute(run: Run, arguments: list[str], timeout_s: float) -> tuple[int, bytes, bytes]:
+    """Run the command with this process's Python first on the path; ended with its group if it takes too long."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "PATH": path},
+        )
+    except OSError as error:
+        raise InvalidInput(
+            f"deployments.{run.site.deployment}.audit.command: cannot run {arguments[0]}: {error.strerror}"
+        ) from error
+    run.say(phase="audit", waiting_for="the audit command")
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), timeout_s)
+    except TimeoutError as error:
+        raise OperationFailed(
+            f"the audit command did not end within {timeout_s:.0f} s",
+            hint=f"raise deployments.{run.site.deployment}.audit.timeout_s",
+        ) from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, out, err
+
+
+def _parse(out: bytes, err: bytes, status: int) -> Verdict:
+    try:
+        found = json.loads(out)
+        samples = [
+            f"{kind}: {sample.get('id')} expected {sample.get('expected')}, found {sample.get('found')}"
+            for kind, listed in (found.get("samples") or {}).items()
+            for sample in listed[:5]
+        ]
+        known = {name: found[name] for name in Verdict.model_fields if name in found and name not in _OURS}
+        known["checked_to"] = {str(partition): offset for partition, offset in (found.get("checked_to") or {}).items()}
+        return Verdict(audited=True, samples=tuple(samples[:20]), **known)
+    except (ValueError, AttributeError, TypeError, ValidationError) as error:
+        raise InvalidInput(
+            f"the audit command (exit status {status}) did not print a verdict as JSON: {error}; it said: {_tail(err)}"
+        ) from error
+
+
+_OURS = {"audited", "samples", "note", "checked_to"}
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
+def _tail(text: bytes) -> str:
+    return text.decode(errors="replace").strip()[-_TAIL_CHARS:]

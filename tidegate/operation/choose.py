@@ -1,0 +1,173 @@
+"""Which snapshot does an artifact go on from, and what would come twice (X26, X27)?
+
+Decided only when no job of the deployment can commit any more, from the checkpoint directories, not from REST.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tidegate.clients.objects import S3Uri
+from tidegate.errors import InvalidInput, MustHalt, SnapshotError
+from tidegate.model.record import (
+    ArtifactRef,
+    DeploymentRecord,
+    IntentState,
+    Pinned,
+    StartIntent,
+    starts_of,
+)
+from tidegate.model.steps import EnsureInput
+from tidegate.operation.run import Run
+from tidegate.snapshot.checkpoints import completed_checkpoints
+from tidegate.snapshot.files import verify
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A snapshot, or none. ``replay``: committed output after it will come again, from ``output_ends`` on."""
+
+    location: str | None
+    epoch: int | None
+    written_by: ArtifactRef | None
+    known_committed: bool = False
+    replay: bool = False
+    output_ends: dict[str, int] | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """An epoch that may have committed output. ``final``: the snapshot it ended with, if that is known."""
+
+    epoch: int
+    job_id: str
+    artifact: ArtifactRef
+    final: Pinned | None = None
+
+
+async def choose(run: Run, record: DeploymentRecord, request: EnsureInput) -> Choice:
+    """The newest snapshot that is exact for ``request.artifact``; else an older one of known ends, with a replay.
+
+    Raises:
+        MustHalt: there is state, and none of it can be used: to go on from older or empty state needs a person (I3).
+        InvalidInput: the input's ``snapshot`` or ``from_empty`` contradicts what is there.
+        Unavailable: S3 did not answer.
+
+    """
+    readable = {request.artifact.sha256, *request.readable_from}
+    unreadable: _Ran | None = None
+    for ran in _newest_first(record):
+        location = ran.final.location if ran.final else await _newest_usable(run, ran)
+        if location is None:
+            continue
+        if unreadable is None:
+            _refuse_own_choice(request, location)
+        if ran.artifact.sha256 not in readable:
+            unreadable = unreadable or ran
+        elif unreadable is None:
+            return Choice(
+                location,
+                ran.epoch,
+                ran.artifact,
+                known_committed=bool(ran.final and ran.final.committed),
+                output_ends=ran.final.output_ends if ran.final else None,
+                why=_describe(ran),
+            )
+        elif ran.final is not None:
+            return _with_replay(request, ran, ran.final, unreadable)
+    if unreadable is not None:
+        raise MustHalt(
+            f"{request.artifact.name} cannot read the state of {unreadable.artifact.name} (epoch {unreadable.epoch}), "
+            f"and there is no savepoint of an earlier artifact that it can read",
+            hint="declare it if it can: artifacts.<name>.readable_by in the fleet file",
+        )
+    return await _from_outside(run, record, request)
+
+
+def _describe(ran: _Ran) -> str:
+    what = "savepoint" if ran.final else "newest completed checkpoint"
+    return f"{what} of epoch {ran.epoch} ({ran.artifact.name})"
+
+
+def _with_replay(request: EnsureInput, ran: _Ran, final: Pinned, unreadable: _Ran) -> Choice:
+    if request.on_unreadable_state == "halt":
+        raise MustHalt(
+            f"{unreadable.artifact.name} (epoch {unreadable.epoch}) has committed output and {request.artifact.name} "
+            f"cannot read its state; going back to {final.location} would repeat that output",
+            hint="to go on with a replay and its manifest, start the runbook with on_unreadable_state: replay",
+        )
+    return Choice(
+        final.location,
+        ran.epoch,
+        ran.artifact,
+        known_committed=final.committed,
+        replay=True,
+        output_ends=final.output_ends,
+        why=f"{_describe(ran)}; {request.artifact.name} cannot read the state of {unreadable.artifact.name}",
+    )
+
+
+def _newest_first(record: DeploymentRecord) -> list[_Ran]:
+    """The epochs that may have run, newest first. Of an epoch that was stopped only its last snapshot counts."""
+    found: dict[int, _Ran] = {}
+    if record.writer is not None:
+        found[record.writer.epoch] = _Ran(record.writer.epoch, record.writer.job_id, record.writer.artifact)
+    for start in starts_of(record.intents):
+        if start.state is not IntentState.VOID:
+            found[start.epoch] = _Ran(start.epoch, start.job_id, start.artifact)
+    for final in (record.base, record.pinned):
+        if final is not None:
+            found[final.epoch] = _Ran(final.epoch, final.job_id, final.artifact, final)
+    return [found[epoch] for epoch in sorted(found, reverse=True)]
+
+
+async def _newest_usable(run: Run, ran: _Ran) -> str | None:
+    """Location of the job's newest completed checkpoint, verified; None if it never completed one.
+
+    An older checkpoint of the same job is not taken in silence: what was committed after it would come twice.
+    """
+    completed = await completed_checkpoints(run.site.snapshots, run.site.checkpoints, ran.job_id)
+    if not completed:
+        return None
+    newest = completed[0]
+    try:
+        await verify(run.site.snapshots, newest.location)
+    except SnapshotError as error:
+        raise MustHalt(
+            f"the newest checkpoint of epoch {ran.epoch} cannot be used: {error.message}",
+            hint=f"look at {newest.location}; {len(completed) - 1} older checkpoints are there, and a start from "
+            "one of them would repeat output that was committed after it",
+            details=error.details,
+        ) from error
+    return str(newest.location)
+
+
+def _refuse_own_choice(request: EnsureInput, found: str) -> None:
+    if request.from_empty:
+        raise InvalidInput(
+            f"from_empty: {request.held.deployment} has state, its newest snapshot is {found}",
+            hint="start without from_empty; it goes on from there",
+        )
+    if request.snapshot is not None and S3Uri.parse(request.snapshot) != S3Uri.parse(found):
+        raise InvalidInput(
+            f"snapshot: {request.held.deployment} goes on from {found}; a start from {request.snapshot} would repeat "
+            f"or lose committed output",
+            hint="start without --snapshot; it goes on from there",
+        )
+
+
+async def _from_outside(run: Run, record: DeploymentRecord, request: EnsureInput) -> Choice:
+    """A deployment that has never run under Tidegate: from a snapshot that the input names, or empty if it says so."""
+    ran: list[StartIntent] = [start for start in starts_of(record.intents) if start.state is not IntentState.VOID]
+    if request.snapshot is not None:
+        await verify(run.site.snapshots, request.snapshot)
+        return Choice(request.snapshot, None, None, why="named by the input")
+    if request.from_empty or any(start.from_empty for start in ran):
+        return Choice(None, None, None, why="empty state, as the input asked")
+    if record.writer is not None and record.writer.started_from is None:
+        return Choice(None, None, None, why="it began empty and has not completed a checkpoint yet")
+    raise InvalidInput(
+        f"{record.deployment} has no snapshot to start from",
+        hint=f"to start it with empty state:  tidegate start {record.deployment} {request.artifact.name} --from-empty",
+    )

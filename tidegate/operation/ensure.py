@@ -1,0 +1,293 @@
+"""Make an artifact run, from wherever things stand (O8): the only undo, the way on after a loss, and the first start.
+
+One re-entrant machine over record and world. Each line may be the last of a process, and each may run twice.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tidegate import names
+from tidegate.clients.kafka_types import TopicPartition
+from tidegate.clients.objects import PreconditionFailed, S3Uri
+from tidegate.errors import InvalidInput, JobLost, MustHalt, StartRejected
+from tidegate.model.operation import ReplayRange
+from tidegate.model.record import (
+    CancelIntent,
+    DeploymentRecord,
+    Frozen,
+    IntentState,
+    Pinned,
+    SettleIntent,
+    StartIntent,
+    Writer,
+    utc_now,
+)
+from tidegate.model.steps import EnsureFact, EnsureInput, StartFact
+from tidegate.operation.choose import Choice, choose
+from tidegate.operation.resolve import close, end_job, replace_intent, resolve, started
+from tidegate.operation.run import Deadline, Run, patiently
+from tidegate.operation.settle import Settled, settle
+from tidegate.operation.submit import submit
+from tidegate.snapshot.edit import drop_sink_state, place_copy
+from tidegate.snapshot.files import verify
+
+
+async def ensure_running(run: Run, request: EnsureInput) -> EnsureFact:
+    """Resolve what is open, wait for a terminal answer, choose the snapshot, settle, start (O8).
+
+    Raises:
+        MustHalt: no safe step is left without a person.
+        StartRejected, NoProgress: the artifact could not be started; nothing of it runs that could commit.
+        Superseded: another operation has the deployment; nothing more was done.
+        Unavailable: a part did not answer within its bound; call again.
+
+    """
+    record = await run.tenure.read()
+    start_id = run.id(record, "ensure-start")
+    mine = record.intent(start_id)
+    if mine is None:
+        record = await resolve(run, record, want=request.artifact)
+        running = await _running_writer(run, record)
+        if running is not None and running.artifact.sha256 == request.artifact.sha256:
+            return EnsureFact(start=_fact_of(running), was_running=True, notes=("it ran already",))
+        if running is not None:
+            record = await _end_writer(run, record, running)
+        record = await _prepare_start(run, record, request, start_id)
+        mine = record.intent(start_id)
+        fresh = True
+    else:
+        record = await resolve(run, record, want=request.artifact, keep=frozenset({start_id}))
+        fresh = False
+    if not isinstance(mine, StartIntent):
+        raise InvalidInput(f"the record of {record.deployment} has another intent in the place of {start_id}")
+    manifest = names.manifest_key(record.deployment, start_id)
+    note = await _read_note(run, manifest)
+    if mine.state is IntentState.OPEN:
+        try:
+            submitted = await submit(run, mine, mine.snapshot, fresh=fresh)
+        except StartRejected:
+            record = await _give_up(run, record, mine)
+            raise
+        record = await started(run, mine, mine.snapshot, note.base)
+        start = StartFact(
+            job_id=mine.job_id,
+            epoch=mine.epoch,
+            artifact=mine.artifact,
+            snapshot=mine.snapshot,
+            submitted_at=submitted.submitted_at,
+            running_at=submitted.running_at,
+        )
+    elif record.writer is not None and record.writer.job_id == mine.job_id:
+        start = _fact_of(record.writer)
+    else:
+        raise JobLost(f"job {mine.job_id} of this step has ended: {mine.note}")
+    return EnsureFact(
+        start=start,
+        was_running=False,
+        replay=note.superseded,
+        manifest=manifest if note.superseded else None,
+        settled_committed=note.committed,
+        settled_ended=note.ended,
+        notes=(note.why,) if note.why else (),
+    )
+
+
+def _fact_of(writer: Writer) -> StartFact:
+    return StartFact(
+        job_id=writer.job_id,
+        epoch=writer.epoch,
+        artifact=writer.artifact,
+        snapshot=writer.started_from,
+        submitted_at=writer.since,
+        running_at=writer.since,
+    )
+
+
+async def _running_writer(run: Run, record: DeploymentRecord) -> Writer | None:
+    """The writer if Flink has it and it has not ended. Stops and cancels of it are resolved before."""
+    if record.writer is None:
+        return None
+    writer = record.writer
+    deadline = Deadline(f"Flink's word on job {writer.job_id}", 120.0)
+    state = await patiently(deadline, run, lambda: run.site.driver.state(writer.job_id))
+    return None if state is None or state.terminal else writer
+
+
+async def _end_writer(run: Run, record: DeploymentRecord, writer: Writer) -> DeploymentRecord:
+    cancel = CancelIntent(
+        id=run.id(record, f"cancel-{writer.job_id}"), step="cancel", n=run.n, job_id=writer.job_id, epoch=writer.epoch
+    )
+    await run.tenure.change("cancel", run.n, lambda current: current.with_intents(cancel))
+    return await end_job(run, cancel)
+
+
+async def _give_up(run: Run, record: DeploymentRecord, mine: StartIntent) -> DeploymentRecord:
+    """A start that did not hold is ended, so that nothing of it can commit; its epoch is not used again."""
+    await _end_writer(
+        run,
+        record,
+        Writer(
+            region=mine.region,
+            cell=mine.cell,
+            job_id=mine.job_id,
+            epoch=mine.epoch,
+            artifact=mine.artifact,
+            parallelism=mine.parallelism,
+            started_from=mine.snapshot,
+            since=utc_now(),
+        ),
+    )
+    return await close(run, replace_intent(mine, IntentState.DONE, "it did not hold, and was ended"))
+
+
+async def _prepare_start(run: Run, record: DeploymentRecord, request: EnsureInput, start_id: str) -> DeploymentRecord:
+    """Choose, settle, say what will come twice, and only then the intent to start (X15, X26)."""
+    choice = await choose(run, record, request)
+    run.say(phase="settle", snapshot=choice.location or "empty state", why=choice.why)
+    intent = SettleIntent(
+        id=run.id(record, "settle"),
+        step="settle",
+        n=run.n,
+        epoch=record.epoch,
+        snapshot=choice.location,
+        replay_from=choice.output_ends if choice.replay else None,
+    )
+    record = await run.tenure.change("settle", run.n, lambda current: current.with_intents(intent))
+    settled = await settle(run, record, intent, known_committed=choice.known_committed)
+    replay = await _what_comes_again(run, choice, settled)
+    location = await _startable(run, record, choice, settled, start_id)
+    base = _base(record, choice, location, settled)
+    await _write_note(
+        run,
+        names.manifest_key(record.deployment, start_id),
+        EnsureNote(
+            superseded=replay,
+            committed=len(settled.committed),
+            ended=len(settled.ended),
+            why=choice.why,
+            base=base,
+        ),
+    )
+
+    def change(current: DeploymentRecord) -> DeploymentRecord:
+        if current.intent(start_id) is not None:
+            return current
+        epoch = current.epoch + 1
+        start = StartIntent(
+            id=start_id,
+            step="ensure",
+            n=run.n,
+            job_id=names.derive_id(start_id, epoch),
+            epoch=epoch,
+            region=run.site.region,
+            cell=run.site.cell,
+            artifact=request.artifact,
+            parallelism=request.parallelism,
+            snapshot=location,
+            from_empty=location is None,
+        )
+        closed = current.closing(replace_intent(intent, IntentState.DONE, f"settled for {choice.location}"))
+        return closed.with_intents(start).model_copy(update={"epoch": epoch})
+
+    return await run.tenure.change("ensure-start", run.n, change)
+
+
+def _base(record: DeploymentRecord, choice: Choice, location: str | None, settled: Settled) -> Pinned | None:
+    """What the job is about to start from, as the record will keep it."""
+    if location is None or choice.written_by is None or choice.epoch is None:
+        return None
+    known = next((p for p in (record.base, record.pinned) if p is not None and p.location == choice.location), None)
+    job_id = known.job_id if known else _job_of(record, choice.epoch)
+    return Pinned(
+        location=location,
+        epoch=choice.epoch,
+        job_id=job_id,
+        artifact=choice.written_by,
+        parallelism=known.parallelism if known else record.writer.parallelism if record.writer else 1,
+        output_ends=(known.output_ends if known and choice.replay else settled.ends),
+        committed=True,
+        at=utc_now(),
+    )
+
+
+def _job_of(record: DeploymentRecord, epoch: int) -> str:
+    if record.writer is not None and record.writer.epoch == epoch:
+        return record.writer.job_id
+    for intent in record.intents:
+        if isinstance(intent, StartIntent) and intent.epoch == epoch:
+            return intent.job_id
+    return ""
+
+
+async def _startable(run: Run, record: DeploymentRecord, choice: Choice, settled: Settled, start_id: str) -> str | None:
+    """The snapshot itself, or a copy without the sinks' state where that would be tried in vain (X3, X15)."""
+    if choice.location is None:
+        return None
+    if choice.epoch not in record.denied_epochs and not settled.forgotten:
+        return choice.location
+    location = choice.location
+    deadline = Deadline("an edited copy of the snapshot", 60.0)
+    verified = await patiently(deadline, run, lambda: verify(run.site.snapshots, location))
+    edited, dropped = drop_sink_state(verified.metadata.data)
+    run.say(phase="settle", dropped=str(dropped)[:500])
+    target = S3Uri.parse(run.site.savepoints).join(record.deployment, f"copy-{start_id}")
+    return str(
+        await patiently(deadline, run, lambda: place_copy(run.site.snapshots, verified.snapshot, target, edited))
+    )
+
+
+class EnsureNote(Frozen):
+    """What was decided before a start, written before it: the replay manifest above all (X21, X26).
+
+    ``superseded`` is the manifest as readers and the auditor take it: those ranges come again.
+    """
+
+    superseded: tuple[ReplayRange, ...] = ()
+    committed: int = 0
+    ended: int = 0
+    why: str = ""
+    base: Pinned | None = None
+
+
+async def _write_note(run: Run, key: str, note: EnsureNote) -> None:
+    """Create-only: a second attempt of the same step finds what the first has said, and says no more."""
+    deadline = Deadline("writing the replay manifest", 60.0)
+    uri = S3Uri(run.site.control_bucket, key)
+    body = note.model_dump_json(indent=1).encode()
+    try:
+        await patiently(deadline, run, lambda: run.site.control.create(uri, body))
+    except PreconditionFailed as error:
+        said = await _read_note(run, key)
+        if (said.base and said.base.location) != (note.base and note.base.location):
+            raise MustHalt(
+                f"an earlier attempt of this step chose {said.base and said.base.location}, and now it would be "
+                f"{note.base and note.base.location}: what was announced no longer holds",
+                hint=f"look at {key} in the control bucket",
+            ) from error
+
+
+async def _read_note(run: Run, key: str) -> EnsureNote:
+    deadline = Deadline("reading the replay manifest", 60.0)
+    uri = S3Uri(run.site.control_bucket, key)
+    found = await patiently(deadline, run, lambda: run.site.control.get(uri))
+    return EnsureNote.model_validate_json(found.body)
+
+
+async def _what_comes_again(run: Run, choice: Choice, settled: Settled) -> tuple[ReplayRange, ...]:
+    """X26: committed records from the stop's end to the last stable offset, by output partition."""
+    if not choice.replay or choice.output_ends is None:
+        return ()
+    found = []
+    deadline = Deadline("counting what will be repeated", 60.0)
+    for position, end in settled.ends.items():
+        topic, _, partition = position.rpartition("/")
+        first = choice.output_ends.get(position, 0)
+        if end <= first:
+            continue
+        at = TopicPartition(topic, int(partition))
+        counted = await patiently(deadline, run, partial(run.site.kafka.committed_data_count, at, first, end))
+        found.append(
+            ReplayRange(topic=topic, partition=int(partition), first=first, last=end - 1, records=counted.count)
+        )
+    return tuple(found)

@@ -1,0 +1,116 @@
+"""What an operation finds before it plans. Reads only; every runbook shares it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tidegate.errors import Unavailable
+from tidegate.model.fleet import CellRef
+from tidegate.model.operation import ArtifactFacts, JobFacts, Observation
+from tidegate.model.record import ArtifactRef, DeploymentRecord, utc_now
+from tidegate.operation.site import Site
+from tidegate.registry.artifacts import ArtifactInfo, inspect
+from tidegate.registry.records import RecordStore
+
+
+async def observe(site: Site, records: RecordStore, fleet_digest: str, target: str | None) -> Observation:
+    """Read record, Flink, Kafka and S3.
+
+    Raises:
+        InvalidInput: ``target`` is no artifact of the deployment in the fleet file; known ones are named.
+        Unavailable: a part did not answer.
+    """
+    spec = site.spec
+    if target is not None:
+        site.fleet.artifact(site.deployment, target)
+    stored, artifacts, capacity = await asyncio.gather(
+        records.read(site.deployment), _artifacts(site), site.driver.capacity()
+    )
+    record = stored.record if stored else DeploymentRecord(deployment=site.deployment)
+    job, warnings = await _job(site, record)
+    return Observation(
+        at=utc_now(),
+        fleet_digest=fleet_digest,
+        deployment=site.deployment,
+        region=site.region,
+        cell=site.cell,
+        tier=spec.tier,
+        parallelism=spec.parallelism,
+        approval_required=spec.approval == "required",
+        record=record,
+        job=job,
+        lag=await lag_of(site) if job else None,
+        flink_version=capacity.version,
+        slots_free=capacity.slots_free,
+        slots_total=capacity.slots_total,
+        target=next((facts for facts in artifacts if facts.ref.name == target), None),
+        artifacts=artifacts,
+        stale_state=spec.stale_state,
+        warnings=tuple(warnings + await _stray_jobs(site, record)),
+    )
+
+
+async def _artifacts(site: Site) -> tuple[ArtifactFacts, ...]:
+    """The artifacts of the deployment that are there, in the fleet file's order."""
+    named = site.spec.artifacts
+    found: list[ArtifactInfo] = await asyncio.gather(
+        *(inspect(site.snapshots, name, artifact.jar) for name, artifact in named.items())
+    )
+    return tuple(
+        ArtifactFacts(
+            ref=ArtifactRef(name=info.name, sha256=info.sha256, uri=info.uri),
+            size_bytes=info.size or 0,
+            readable_by=named[info.name].readable_by,
+        )
+        for info in found
+        if info.present and info.sha256
+    )
+
+
+async def _job(site: Site, record: DeploymentRecord) -> tuple[JobFacts | None, list[str]]:
+    if record.writer is None:
+        return None, []
+    view = await site.driver.observe(record.writer.job_id)
+    if view.state is None:
+        return None, [f"job {record.writer.job_id} of the record is not known to Flink: did Flink restart?"]
+    last = view.last_checkpoint
+    warnings = []
+    if CellRef(record.writer.region, record.writer.cell) != CellRef(site.region, site.cell):
+        warnings.append(f"the job runs in {record.writer.region}/{record.writer.cell}, its home is {site.spec.home}")
+    return (
+        JobFacts(
+            job_id=record.writer.job_id,
+            state=view.state.value,
+            parallelism=view.parallelism or None,
+            checkpoints_completed=view.checkpoints_completed,
+            last_checkpoint_age_s=round(max(0.0, time.time() - last.completed_ms / 1000), 1) if last else None,
+            restarts=view.restarts,
+        ),
+        warnings,
+    )
+
+
+async def _stray_jobs(site: Site, record: DeploymentRecord) -> list[str]:
+    """Jobs that run on the cluster and are in no record of this deployment: named, not touched."""
+    ours = set(record.job_ids())
+    jobs = await site.driver.list_jobs()
+    stray = sorted(job_id for job_id, state in jobs.items() if not state.terminal and job_id not in ours)
+    return [f"{len(stray)} other jobs run on this cluster: {', '.join(stray[:3])}"] if stray else []
+
+
+async def lag_of(site: Site) -> int | None:
+    """Records between the committed positions of the deployment's groups and the end of its inputs.
+
+    None if no position is committed yet, or Kafka does not answer: the lag decides nothing before a plan.
+    """
+    total = 0
+    try:
+        for source in site.spec.sources:
+            positions = await site.kafka.group_offsets(source.group)
+            if not positions:
+                return None
+            total += sum((await site.kafka.lag(positions, list(source.topics))).values())
+    except Unavailable:
+        return None
+    return total

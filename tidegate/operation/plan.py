@@ -1,0 +1,193 @@
+"""The plan: a pure function of what was asked and what was observed. Approval is for its hash (O13)."""
+
+from __future__ import annotations
+
+from tidegate.errors import InvalidInput, Refused
+from tidegate.model.operation import (
+    START_DEPLOYMENT,
+    UPGRADE_DEPLOYMENT,
+    ArtifactFacts,
+    Observation,
+    Plan,
+    PlanBasis,
+    PlanStep,
+    StartInput,
+    UpgradeInput,
+)
+from tidegate.model.record import ArtifactRef
+from tidegate.registry.held import held
+
+
+def make_plan(asked: UpgradeInput | StartInput, observed: Observation) -> Plan:
+    """The steps that the operation will take.
+
+    Raises:
+        InvalidInput: what was asked cannot be done; the field is named.
+        Held: another operation holds the deployment and its run is not closed; nobody asked to take over.
+        Refused: it could be done, and would do harm that nobody has accepted.
+
+    """
+    target = _target(asked, observed)
+    record = observed.record
+    if record.holder is not None and asked.take_over is None and not observed.holder_run_closed:
+        raise held(record)
+    if isinstance(asked, UpgradeInput):
+        _refuse_stale(observed, target.ref)
+        return _upgrade(asked, observed, target)
+    return _start(asked, observed, target)
+
+
+def _target(asked: UpgradeInput | StartInput, observed: Observation) -> ArtifactFacts:
+    name = asked.to if isinstance(asked, UpgradeInput) else asked.artifact
+    field = "to" if isinstance(asked, UpgradeInput) else "artifact"
+    if observed.target is None:
+        known = ", ".join(facts.ref.name for facts in observed.artifacts) or "none"
+        raise InvalidInput(
+            f"{field}: artifact {name} of {observed.deployment} is not there; known and uploaded: {known}",
+            hint=f"upload it:  tidegate artifact put {observed.deployment} {name} PATH.jar",
+        )
+    return observed.target
+
+
+def _refuse_stale(observed: Observation, target: ArtifactRef) -> None:
+    stale = observed.record.stale_state_of
+    if stale is not None and stale.sha256 == target.sha256 and observed.stale_state == "refuse":
+        raise Refused(
+            f"to: the running job carries state that only {stale.name} has, and that has stood still since the last "
+            f"operation went back from it; {stale.name} would take it up as if it were current (X27)",
+            hint=f"if that is right for this state, say so in the fleet file:  "
+            f"deployments.{observed.deployment}.stale_state: keep",
+        )
+
+
+def _upgrade(asked: UpgradeInput, observed: Observation, target: ArtifactFacts) -> Plan:
+    record = observed.record
+    begun = bool(record.open_intents())
+    running = observed.job is not None and observed.job.state == "RUNNING"
+    if record.writer is None and not begun:
+        raise InvalidInput(
+            f"deployment: {observed.deployment} has never been started by Tidegate, so there is no job to upgrade",
+            hint=f"start it:  tidegate start {observed.deployment} {asked.to} --from-empty",
+        )
+    old = record.writer.artifact if record.writer else None
+    if running and old is not None and old.sha256 == target.ref.sha256 and not begun and record.holder is None:
+        raise InvalidInput(
+            f"to: {observed.deployment} runs {target.ref.name} already "
+            f"(sha256 {target.ref.sha256[:12]}, epoch {record.epoch})",
+            hint="name another artifact, or upload new bytes under this name",
+        )
+    back = f"restart {old.name}" if old else "none: nothing ran before"
+    steps: list[tuple[str, str, str, bool]] = [
+        ("observe", "read record, Flink, Kafka, S3", "nothing to undo", False),
+    ]
+    if begun:
+        steps.append(
+            (
+                "start",
+                f"finish or void what was begun, then make {target.ref.name} run from its newest exact snapshot",
+                back,
+                False,
+            )
+        )
+    elif running:
+        job = observed.job.job_id[:8] if observed.job else ""
+        steps += [
+            ("stop", f"stop job {job} with a native savepoint", f"{back} from the savepoint of this step", False),
+            (
+                "start",
+                f"start {target.ref.name} as epoch {record.epoch + 1} from that savepoint",
+                f"{back} from the newest snapshot that it can read",
+                False,
+            ),
+        ]
+    else:
+        steps.append(
+            (
+                "start",
+                (
+                    f"the job does not run: settle its transactions and start {target.ref.name} as epoch "
+                    f"{record.epoch + 1} from the newest exact snapshot"
+                ),
+                back,
+                False,
+            )
+        )
+    steps += [
+        ("prove", f"watch {asked.bake_s:g} s: checkpoints, restarts, lag, output", back, False),
+        (
+            "conclude",
+            "verdict, report, release",
+            "none: a bad verdict leaves the new job and says how to go back",
+            True,
+        ),
+    ]
+    notes = list(observed.warnings)
+    if old is not None and running and old.name not in target.readable_by and old.sha256 != target.ref.sha256:
+        notes.append(
+            f"{old.name} is not declared to read the state of {target.ref.name}: once it has committed output, going "
+            f"back repeats that output, with a manifest (X26, X27)"
+        )
+    return _plan(asked.deployment, UPGRADE_DEPLOYMENT, observed, target.ref, old, steps, notes)
+
+
+def _start(asked: StartInput, observed: Observation, target: ArtifactFacts) -> Plan:
+    record = observed.record
+    if observed.job is not None and observed.job.state not in {"FAILED", "CANCELED", "FINISHED"} and not record.holder:
+        raise InvalidInput(
+            f"deployment: {observed.deployment} runs already (job {observed.job.job_id}, {observed.job.state})",
+            hint=f"to change its artifact:  tidegate upgrade {observed.deployment} --to {target.ref.name}",
+        )
+    if asked.from_empty and asked.snapshot:
+        raise InvalidInput("snapshot: cannot be combined with from_empty")
+    if record.writer is None and not record.open_intents() and not asked.from_empty and asked.snapshot is None:
+        raise InvalidInput(
+            f"from_empty: {observed.deployment} has never run, so there is no snapshot to start from",
+            hint=f"to start it with empty state:  tidegate start {observed.deployment} {target.ref.name} --from-empty",
+        )
+    source = "empty state" if asked.from_empty else asked.snapshot or "the newest exact snapshot"
+    steps: list[tuple[str, str, str, bool]] = [
+        ("observe", "read record, Flink, Kafka, S3", "nothing to undo", False),
+        ("start", f"start {target.ref.name} as epoch {record.epoch + 1} from {source}", "the job is cancelled", False),
+        ("prove", f"watch {asked.bake_s:g} s: checkpoints, restarts, lag, output", "the job is cancelled", False),
+        ("conclude", "verdict, report, release", "none", True),
+    ]
+    old = record.writer.artifact if record.writer else None
+    return _plan(asked.deployment, START_DEPLOYMENT, observed, target.ref, old, steps, list(observed.warnings))
+
+
+def _plan(
+    deployment: str,
+    runbook: str,
+    observed: Observation,
+    target: ArtifactRef,
+    old: ArtifactRef | None,
+    steps: list[tuple[str, str, str, bool]],
+    notes: list[str],
+) -> Plan:
+    basis = PlanBasis(
+        runbook=runbook,
+        deployment=deployment,
+        from_sha256=old.sha256 if old else None,
+        to_sha256=target.sha256,
+        job_id=observed.job.job_id if observed.job else None,
+        epoch=observed.record.epoch,
+        region=observed.region,
+        cell=observed.cell,
+        parallelism=observed.parallelism,
+        fleet_digest=observed.fleet_digest,
+        steps=tuple(name for name, *_ in steps),
+    )
+    return Plan(
+        runbook=runbook,
+        deployment=deployment,
+        basis=basis,
+        hash=basis.digest(),
+        steps=tuple(
+            PlanStep(number=number, name=name, what=what, undo=undo, no_return=no_return)
+            for number, (name, what, undo, no_return) in enumerate(steps, start=1)
+        ),
+        from_artifact=old,
+        to_artifact=target,
+        expected_gap_s=observed.expected_gap_s,
+        notes=tuple(notes),
+    )

@@ -1,0 +1,283 @@
+"""Finish or void what was begun and is not known to have ended, whoever began it (O5, O6).
+
+A taker never waits for the owner of an intent. After this no intent is open but those that the caller keeps.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TypeVar
+
+from tidegate.driver.base import BurnKind
+from tidegate.errors import InvalidInput, JobLost, NoProgress, OperationFailed, SavepointFailed, StartRejected
+from tidegate.model.record import (
+    ArtifactRef,
+    CancelIntent,
+    DenyIntent,
+    DeploymentRecord,
+    IntentState,
+    Pinned,
+    SettleIntent,
+    StartIntent,
+    StopIntent,
+    Writer,
+    utc_now,
+)
+from tidegate.operation.run import Deadline, Run, patiently
+from tidegate.operation.settle import as_positions
+from tidegate.operation.stop import Stopped, finish_stop
+from tidegate.operation.submit import prepare_patiently, submit
+from tidegate.snapshot.checkpoints import completed_checkpoints
+
+T = TypeVar("T", StopIntent, StartIntent, CancelIntent, DenyIntent, SettleIntent)
+
+END_TIMEOUT_S = 120.0
+
+
+async def resolve(
+    run: Run, record: DeploymentRecord, *, want: ArtifactRef, keep: frozenset[str] = frozenset()
+) -> DeploymentRecord:
+    """Resolve every open intent but those in ``keep``. A start of ``want`` that is there is adopted.
+
+    Raises:
+        NoProgress, Unavailable: a part did not answer within its bound; call again.
+        Superseded: another operation has the deployment.
+
+    """
+    for intent in record.open_intents():
+        if intent.id in keep:
+            continue
+        run.say(phase="resolve", intent=intent.kind, epoch=intent.epoch)
+        match intent:
+            case StopIntent():
+                record = await resolve_stop(run, intent)
+            case StartIntent():
+                record = await _resolve_start(run, record, intent, want)
+            case CancelIntent():
+                record = await end_job(run, intent)
+            case DenyIntent():
+                record = await deny(run, intent)
+            case SettleIntent():
+                # Settling is decided anew from the world; what it began cannot be harmed by doing it again.
+                record = await close(run, replace_intent(intent, IntentState.VOID, "settled anew by the next owner"))
+    return record
+
+
+def replace_intent(intent: T, state: IntentState, note: str) -> T:
+    """The intent, closed."""
+    return intent.model_copy(update={"state": state, "note": note})
+
+
+async def close(
+    run: Run, *closed: StopIntent | StartIntent | CancelIntent | DenyIntent | SettleIntent
+) -> DeploymentRecord:
+    """Close these intents in one swap."""
+    return await run.tenure.change("close", run.n, lambda record: record.closing(*closed))
+
+
+async def resolve_stop(run: Run, intent: StopIntent) -> DeploymentRecord:
+    """Finish a stop, and pin what it left. Without a savepoint the job is ended: its epoch is dead (O5)."""
+    try:
+        stopped = await finish_stop(run, intent)
+    except SavepointFailed as error:
+        if error.details.get("job_state") in {"FAILED", "CANCELED", "FINISHED"}:
+            return await close(run, replace_intent(intent, IntentState.DONE, error.message[:500]))
+        # A copy of this stop may still be under way, so the job can never be trusted to run on: it is ended.
+        cancel = CancelIntent(
+            id=run.id(await run.tenure.read(), f"cancel-{intent.job_id}"),
+            step="cancel",
+            n=run.n,
+            job_id=intent.job_id,
+            epoch=intent.epoch,
+        )
+        await run.tenure.change("cancel", run.n, lambda record: record.with_intents(cancel))
+        await end_job(run, cancel)
+        return await close(run, replace_intent(intent, IntentState.VOID, f"ended instead: {error.message[:400]}"))
+    except JobLost as error:
+        return await close(run, replace_intent(intent, IntentState.DONE, error.message[:500]))
+    return await pin(run, intent, stopped)
+
+
+async def pin(run: Run, intent: StopIntent, stopped: Stopped) -> DeploymentRecord:
+    """Close the stop and pin its savepoint, with the ends of the output logs as they are now."""
+    deadline = Deadline("the ends of the output topics", END_TIMEOUT_S)
+    ends = await patiently(deadline, run, lambda: run.site.kafka.end_offsets(run.site.output_topics))
+    pinned = pinned_by(intent, stopped, as_positions(ends))
+    closed = intent.model_copy(update={"state": IntentState.DONE, "location": stopped.location})
+    return await run.tenure.change("close-stop", run.n, partial(_pin, closed=closed, pinned=pinned))
+
+
+def _pin(record: DeploymentRecord, *, closed: StopIntent, pinned: Pinned) -> DeploymentRecord:
+    known = record.intent(closed.id)
+    if known is None or known.state is not IntentState.OPEN:
+        return record
+    return record.closing(closed).model_copy(update={"pinned": pinned})
+
+
+def pinned_by(intent: StopIntent, stopped: Stopped, output_ends: dict[str, int]) -> Pinned:
+    """What a finished stop pins."""
+    return Pinned(
+        location=stopped.location,
+        epoch=intent.epoch,
+        job_id=intent.job_id,
+        artifact=intent.artifact,
+        parallelism=intent.parallelism,
+        output_ends=output_ends,
+        committed=stopped.committed,
+        at=utc_now(),
+    )
+
+
+async def _resolve_start(
+    run: Run, record: DeploymentRecord, intent: StartIntent, want: ArtifactRef
+) -> DeploymentRecord:
+    """A start: adopt the job, end it, or make sure that it can never come (O6)."""
+    dead = any(isinstance(other, CancelIntent | DenyIntent) and other.epoch == intent.epoch for other in record.intents)
+    deadline = Deadline(f"Flink's word on job {intent.job_id}", END_TIMEOUT_S)
+    state = await patiently(deadline, run, lambda: run.site.driver.state(intent.job_id))
+    if state is not None and state.terminal:
+        return await close(run, replace_intent(intent, IntentState.DONE, f"ended: {state.value}"))
+    if state is None:
+        return await _prevent(run, intent)
+    snapshot = snapshot_of(record, intent)
+    startable = snapshot is not None or intent.from_empty
+    if intent.artifact.sha256 == want.sha256 and startable and not dead:
+        try:
+            await submit(run, intent, snapshot, fresh=False)
+        except (StartRejected, NoProgress) as error:
+            run.say(phase="resolve", found=error.message[:300])
+        except JobLost:
+            return await close(run, replace_intent(intent, IntentState.DONE, "it ran, and Flink forgot it"))
+        else:
+            return await started(run, intent, snapshot, None)
+    cancel = CancelIntent(
+        id=run.id(record, f"cancel-{intent.job_id}"), step="cancel", n=run.n, job_id=intent.job_id, epoch=intent.epoch
+    )
+    await run.tenure.change("cancel", run.n, lambda current: current.with_intents(cancel))
+    await end_job(run, cancel)
+    return await close(run, replace_intent(intent, IntentState.DONE, "cancelled"))
+
+
+def snapshot_of(record: DeploymentRecord, intent: StartIntent) -> str | None:
+    """The snapshot that a start goes from: its own, or the savepoint of the stop that it follows, once there is one."""
+    if intent.after_stop is None:
+        return intent.snapshot
+    stop = record.intent(intent.after_stop)
+    return stop.location if isinstance(stop, StopIntent) else None
+
+
+async def _prevent(run: Run, intent: StartIntent) -> DeploymentRecord:
+    """Flink does not know the job. Either it ran and was forgotten, or its submit may still be on the way."""
+    deadline = Deadline(f"burning job {intent.job_id}", END_TIMEOUT_S)
+    ran = await patiently(
+        deadline, run, lambda: completed_checkpoints(run.site.snapshots, run.site.checkpoints, intent.job_id)
+    )
+    # A burn counts within one JobManager incarnation only (O6), a DENY for ever; on an epoch that no job runs it has no
+    # price. Both: the submit may come before the next restart of the JobManager, or after it.
+    record = await run.tenure.read()
+    denied = DenyIntent(
+        id=run.id(record, f"deny-{intent.epoch}"),
+        step="deny",
+        n=run.n,
+        epoch=intent.epoch,
+        principal=run.site.spec.principal,
+        prefixes=run.site.prefixes(intent.epoch),
+    )
+    await run.tenure.change("deny", run.n, lambda current: current.with_intents(denied))
+    await deny(run, denied)
+    if await _burn(run, intent, deadline):
+        cancel = CancelIntent(
+            id=run.id(record, f"cancel-{intent.job_id}"),
+            step="cancel",
+            n=run.n,
+            job_id=intent.job_id,
+            epoch=intent.epoch,
+        )
+        await run.tenure.change("cancel", run.n, lambda current: current.with_intents(cancel))
+        await end_job(run, cancel)
+        return await close(run, replace_intent(intent, IntentState.DONE, "it came late, and was cancelled"))
+    state = IntentState.DONE if ran else IntentState.VOID
+    note = "it ran, and Flink forgot it" if ran else "burned: it can never start"
+    return await close(run, replace_intent(intent, state, note))
+
+
+async def _burn(run: Run, intent: StartIntent, deadline: Deadline) -> bool:
+    """Use up the job's id. True: the job is there and has not ended, so it must be cancelled.
+
+    Where a burn cannot be had (no slot to plan with, an artifact that builds no job graph) the DENY stands alone (O6).
+    """
+    try:
+        prepared = await prepare_patiently(run, intent.artifact, intent.epoch, intent.parallelism, deadline)
+        burned = await patiently(
+            deadline,
+            run,
+            lambda: run.site.driver.burn(intent.job_id, prepared, args=run.site.args(intent.epoch)),
+        )
+    except (OperationFailed, InvalidInput) as error:
+        run.say(phase="resolve", not_burned=error.message[:300])
+        return False
+    return burned.kind is BurnKind.EXISTS and not burned.state.terminal
+
+
+async def end_job(run: Run, intent: CancelIntent) -> DeploymentRecord:
+    """Cancel a job and wait until it has ended; its retained checkpoints stay. Forgotten counts as ended."""
+    driver = run.site.driver
+    deadline = Deadline(f"the end of job {intent.job_id}", END_TIMEOUT_S)
+    while True:
+        state = await patiently(deadline, run, lambda: driver.state(intent.job_id))
+        if state is None or state.terminal:
+            note = "forgotten by Flink" if state is None else state.value
+            return await close(run, replace_intent(intent, IntentState.DONE, note))
+        if state.value != "CANCELLING":
+            await patiently(deadline, run, lambda: driver.cancel(intent.job_id))
+        await deadline.pause(f"job {intent.job_id} is {state.value}")
+
+
+async def deny(run: Run, intent: DenyIntent) -> DeploymentRecord:
+    """Shut an epoch out on Kafka, and write down that it is (X14). Never lifted."""
+    deadline = Deadline(f"a DENY on the prefixes of epoch {intent.epoch}", END_TIMEOUT_S)
+    for prefix in intent.prefixes:
+        await patiently(
+            deadline,
+            run,
+            partial(run.site.kafka.deny_transactional_prefix, f"User:{intent.principal}", prefix),
+        )
+
+    def denied(record: DeploymentRecord) -> DeploymentRecord:
+        epochs = tuple(sorted({*record.denied_epochs, intent.epoch}))
+        return record.closing(replace_intent(intent, IntentState.DONE, "denied")).model_copy(
+            update={"denied_epochs": epochs}
+        )
+
+    return await run.tenure.change("deny-done", run.n, denied)
+
+
+async def started(run: Run, intent: StartIntent, snapshot: str | None, base: Pinned | None) -> DeploymentRecord:
+    """Close a start whose job runs: it is the writer now."""
+    writer = Writer(
+        region=intent.region,
+        cell=intent.cell,
+        job_id=intent.job_id,
+        epoch=intent.epoch,
+        artifact=intent.artifact,
+        parallelism=intent.parallelism,
+        started_from=snapshot,
+        since=utc_now(),
+    )
+
+    def change(record: DeploymentRecord) -> DeploymentRecord:
+        known = record.intent(intent.id)
+        if known is None or known.state is not IntentState.OPEN:
+            return record
+        origin = base or (record.pinned if record.pinned and record.pinned.location == snapshot else record.base)
+        from_other = origin is not None and origin.artifact.sha256 != intent.artifact.sha256
+        newer = record.pinned is not None and origin is not None and origin.epoch > record.pinned.epoch
+        stale = record.stale_state_of
+        if from_other and newer and origin is not None:
+            stale = origin.artifact
+        elif stale is not None and stale.sha256 == intent.artifact.sha256:
+            stale = None
+        closed = replace_intent(intent, IntentState.DONE, "runs")
+        return record.closing(closed).model_copy(update={"writer": writer, "base": origin, "stale_state_of": stale})
+
+    return await run.tenure.change("started", run.n, change)
