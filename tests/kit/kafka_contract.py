@@ -84,6 +84,7 @@ class KafkaContract:
         """The broker itself would accept this abort at the id's new epoch, and show CompleteAbort from then on."""
         _, state = await self._open(kafka, writers, topic, f"{topic}.a")
         await self._end(kafka, state, commit=True)
+        assert await self._end(kafka, state, commit=True) is EndOutcome.ALREADY
         assert await self._end(kafka, state, commit=False, epoch=1) is EndOutcome.REFUSED_OTHER_END
         after = (await kafka.describe_transactions([state.transactional_id]))[state.transactional_id]
         assert after.state is TxnState.COMPLETE_COMMIT

@@ -3,7 +3,8 @@
 What a broker of Kafka 4.3.1 (``transaction.version`` 2) was seen to answer to ``EndTxn`` version 5 for a transaction of
 producer p and epoch e:
 
-- Ongoing at e, commit or abort: ok; the id is then Complete… at e + 1. The same call again: ok.
+- Ongoing at e, commit or abort: ok; the id is then Prepare… at e for a moment, and Complete… at e + 1. The same call
+  again: ok.
 - The other end afterwards (abort of a committed e, commit of an aborted e): INVALID_TXN_STATE, nothing changes.
 - Any other epoch while Ongoing: PRODUCER_FENCED. Another producer id, or an unknown id: INVALID_PRODUCER_ID_MAPPING.
 - Empty at e: commit gives INVALID_TXN_STATE. **Abort is accepted at whatever epoch the id stands now, also when it is
