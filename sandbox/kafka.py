@@ -1,0 +1,127 @@
+"""A region's Kafka broker: one KRaft node with principals and an authorizer, quick to come back after a kill."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from pathlib import Path
+
+from sandbox.java import java_argv, write_log4j
+from sandbox.layout import HOST, KAFKA_USERS, RegionPorts, kafka_password
+from sandbox.parts import part_folder, run
+from sandbox.spec import Folder, KafkaProbe, ProcessSpec
+
+_MAIN = "kafka.Kafka"
+_FORMAT = "kafka.tools.StorageTool"
+_BROKER_JVM = (
+    "-Xms64m",
+    "-Xmx256m",
+    "-XX:MaxMetaspaceSize=128m",
+    "-XX:ReservedCodeCacheSize=48m",
+    "-XX:MaxDirectMemorySize=64m",
+)
+
+
+def _jaas() -> str:
+    users = " ".join(f'user_{user}="{kafka_password(user)}"' for user in KAFKA_USERS)
+    admin = f'username="admin" password="{kafka_password("admin")}"'
+    return f"org.apache.kafka.common.security.plain.PlainLoginModule required {admin} {users};"
+
+
+def server_properties(ports: RegionPorts, log_folder: Path) -> str:
+    """The broker's configuration.
+
+    The second listener (PROXIED) advertises a port where nothing listens: a test puts a fault proxy there.
+    """
+    controller = f"{HOST}:{ports.kafka_controller}"
+    settings: dict[str, object] = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@{controller}",
+        "listeners": (
+            f"SASL_PLAINTEXT://{HOST}:{ports.kafka},PROXIED://{HOST}:{ports.kafka_proxied},CONTROLLER://{controller}"
+        ),
+        "advertised.listeners": (
+            f"SASL_PLAINTEXT://{HOST}:{ports.kafka},PROXIED://{HOST}:{ports.kafka_proxied_advertised}"
+        ),
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "SASL_PLAINTEXT",
+        "listener.security.protocol.map": "SASL_PLAINTEXT:SASL_PLAINTEXT,PROXIED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "sasl.enabled.mechanisms": "PLAIN",
+        "sasl.mechanism.inter.broker.protocol": "PLAIN",
+        "listener.name.sasl_plaintext.plain.sasl.jaas.config": _jaas(),
+        "listener.name.proxied.plain.sasl.jaas.config": _jaas(),
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        # ANONYMOUS is the controller talking to itself over its plain listener; clients cannot be it.
+        "super.users": "User:admin;User:ANONYMOUS",
+        "allow.everyone.if.no.acl.found": "true",
+        "log.dirs": log_folder,
+        "num.network.threads": 2,
+        "num.io.threads": 2,
+        "num.partitions": 1,
+        "num.recovery.threads.per.data.dir": 1,
+        "background.threads": 2,
+        "num.replica.fetchers": 1,
+        "auto.create.topics.enable": "false",
+        "delete.topic.enable": "true",
+        "default.replication.factor": 1,
+        "min.insync.replicas": 1,
+        "offsets.topic.num.partitions": 1,
+        "offsets.topic.replication.factor": 1,
+        "transaction.state.log.num.partitions": 2,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.max.timeout.ms": 900_000,
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1_000,
+        "transactional.id.expiration.ms": 604_800_000,
+        "group.initial.rebalance.delay.ms": 0,
+        "group.min.session.timeout.ms": 2_000,
+        "group.coordinator.threads": 1,
+        "share.coordinator.state.topic.num.partitions": 1,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "log.segment.bytes": 67_108_864,
+        "log.cleaner.dedupe.buffer.size": 8_388_608,
+        "log.cleaner.io.buffer.size": 262_144,
+        "log.retention.check.interval.ms": 60_000,
+        "metadata.log.max.record.bytes.between.snapshots": 1_048_576,
+        "controlled.shutdown.enable": "true",
+        "broker.heartbeat.interval.ms": 300,
+        # With the default of 9 s a broker that was killed needs 12 s to come back, with 2 s it needs 4.
+        "broker.session.timeout.ms": 2_000,
+    }
+    return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+async def kafka_spec(folder: Folder, ports: RegionPorts, java: str) -> ProcessSpec:
+    """Write the broker's configuration, format its storage the first time, and say how it is started.
+
+    Raises:
+        OperationFailed: the storage could not be formatted.
+
+    """
+    name = f"{ports.name}/kafka"
+    home = folder.part_path(name)
+    temporary = home / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    log4j = home / "log4j2.properties"
+    write_log4j(
+        log4j, root="WARN", levels={"kafka.server.KafkaRaftServer": "INFO", "kafka.server.BrokerServer": "INFO"}
+    )
+    config = home / "server.properties"
+    config.write_text(server_properties(ports, home / "data"), encoding="utf-8")
+    jars = part_folder("kafka")
+    if not (home / "data" / "meta.properties").exists():
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        formatter = java_argv(java, "-Xmx128m", log4j=log4j, temporary=temporary, classpath=jars, main=_FORMAT)
+        await run(f"{name}: formatting its storage", *formatter, "format", "-t", cluster_id, "-c", str(config))
+    return ProcessSpec(
+        name=name,
+        argv=[
+            *java_argv(java, *_BROKER_JVM, log4j=log4j, temporary=temporary, classpath=jars, main=_MAIN),
+            str(config),
+        ],
+        cwd=home,
+        ready=KafkaProbe(bootstrap=ports.bootstrap),
+        endpoint=ports.bootstrap,
+    )
