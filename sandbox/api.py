@@ -14,7 +14,6 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -26,14 +25,14 @@ from sandbox.layout import CONTROL_BUCKET, DEFAULT_BASE_PORT, HOST, Layout
 from sandbox.parts import PARTS, fetch, find_java
 from sandbox.probes import look
 from sandbox.seaweed import s3_spec
-from sandbox.spec import Folder, ProcessSpec, ProcessState, SandboxRecord, write
+from sandbox.spec import Folder, ProcessSpec, SandboxRecord, write
+from sandbox.status import PartStatus, part_status
 from sandbox.temporal import temporal_spec
 from tidegate.errors import InvalidInput, NoProgress, Refused
 
 __all__ = ["Endpoints", "PartStatus", "ProcessSpec", "RegionEndpoints", "Sandbox"]
 
 Progress = Callable[[str], None]
-State = Literal["running", "paused", "down", "killed", "ended", "waiting", "starting"]
 
 _POLL_S = 0.05
 _READY_S = 120.0
@@ -41,24 +40,6 @@ _KILL_S = 5.0
 _KILL_POLL_S = 0.002
 _SUPERVISOR_S = 15.0
 _LOG_TAIL_LINES = 12
-
-
-@dataclass(frozen=True)
-class PartStatus:
-    """One process now. ``since_s`` is seconds since the epoch, ``spawns`` how often it was started.
-
-    ``state``: running; paused; waiting (it died, the supervisor starts it again); starting; killed (for good); ended
-    (it is not restarted); down.
-    """
-
-    name: str
-    state: State
-    pid: int | None
-    since_s: float | None
-    rss_bytes: int
-    spawns: int
-    endpoint: str
-    error: str = ""
 
 
 class Sandbox:
@@ -234,7 +215,7 @@ class Sandbox:
     def status(self) -> list[PartStatus]:
         """Every process that shall be or is, by name."""
         names = sorted({*self.folder.spec_names(), *self.folder.state_names()})
-        return [self._status(name) for name in names]
+        return [part_status(self.folder, name) for name in names]
 
     def logs(self, part: str, lines: int = _LOG_TAIL_LINES) -> list[str]:
         """The last lines of a process's log; empty if it has written none."""
@@ -303,21 +284,6 @@ class Sandbox:
             identity = self._identity(name)
             if identity is None or not identity.signal(number):
                 raise Refused(f"{name} does not run", hint=f"tidegate sandbox start {name}")
-
-    def _status(self, name: str) -> PartStatus:
-        spec = self.folder.spec(name)
-        recorded = self.folder.state(name) or ProcessState(name=name)
-        identity = self._identity(name)
-        return PartStatus(
-            name=name,
-            state=_state(spec, recorded, identity),
-            pid=identity.pid if identity else None,
-            since_s=recorded.started_at_s if identity else None,
-            rss_bytes=identity.rss_bytes() if identity else 0,
-            spawns=recorded.spawns,
-            endpoint=spec.endpoint if spec else "",
-            error=recorded.error,
-        )
 
     def _end(self, record: SandboxRecord) -> None:
         supervisor = self.folder.supervisor()
@@ -404,15 +370,3 @@ async def _together(*work: Coroutine[None, None, None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _state(spec: ProcessSpec | None, recorded: ProcessState, identity: Identity | None) -> State:
-    if identity is not None:
-        return "paused" if identity.paused() else "running"
-    if spec is None or spec.want == "down":
-        return "down"
-    if spec.want == "killed":
-        return "killed"
-    if recorded.spawns == 0 and not recorded.error:
-        return "starting"
-    return "ended" if spec.restart == "never" else "waiting"
