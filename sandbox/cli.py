@@ -74,7 +74,7 @@ def _open(data: Path, base_port: int | None = None) -> Sandbox:
 
 
 @app.command()
-def up(  # noqa: PLR0917  # typer reads options from the signature
+def up(
     region: Annotated[list[str] | None, typer.Option("--region", help="east or west; may be repeated.")] = None,
     all_regions: Annotated[bool, typer.Option("--all", help="Both regions.")] = False,
     control_only: Annotated[bool, typer.Option("--control", help="Only Temporal and the control S3.")] = False,
