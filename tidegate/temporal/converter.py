@@ -7,6 +7,7 @@ a bad update is refused while the run lives on.
 
 from __future__ import annotations
 
+import typing
 from typing import Any
 
 import pydantic
@@ -36,7 +37,13 @@ class StrictJSONConverter(PydanticJSONPlainPayloadConverter):
         try:
             return super().from_payload(payload, type_hint)
         except pydantic.ValidationError as error:
-            raise to_application_error(invalid_input(error, getattr(type_hint, "__name__", "input"))) from error
+            raise to_application_error(invalid_input(error, _name(type_hint))) from error
+
+
+def _name(type_hint: object) -> str:
+    """``UpgradeInput``, also of ``UpgradeInput | None``."""
+    names = [getattr(part, "__name__", "") for part in (type_hint, *typing.get_args(type_hint))]
+    return next((name for name in names if name and name not in {"NoneType", "Optional", "Union"}), "input")
 
 
 def invalid_input(error: pydantic.ValidationError, what: str) -> InvalidInput:

@@ -1,0 +1,96 @@
+"""The Temporal server of the tests: the dev server that is installed with us, and operations started on it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import WorkflowEnvironment
+
+from tests.kit.eventually import eventually
+from tests.kit.temporal_world import World
+from tidegate.model.operation import OperationResult, OperationStatus, Phase, UpgradeInput
+from tidegate.names import CONTROL_QUEUE
+from tidegate.temporal import search_attributes
+from tidegate.temporal.converter import data_converter
+from workers import runner
+
+TEMPORAL = Path(sys.executable).parent / "temporal"
+
+
+async def start_server(*, time_skipping: bool) -> WorkflowEnvironment:
+    """A dev server; with ``time_skipping`` the waits of its workflows take no time while nothing else runs."""
+    options: dict[str, Any] = {
+        "data_converter": data_converter,
+        "search_attributes": search_attributes.ALL,
+        "dev_server_existing_path": str(TEMPORAL),
+    }
+    if time_skipping:
+        enable = ["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"]
+        return await WorkflowEnvironment.start_time_skipping_v2(**options, dev_server_extra_args=enable)
+    return await WorkflowEnvironment.start_local(**options)
+
+
+@contextlib.asynccontextmanager
+async def workers(client: Client, world: World, regions: Sequence[str] = ("east",)) -> AsyncIterator[None]:
+    """A control worker and one worker for each region, as in production, with the world's activities."""
+    activities = world.activities()
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(runner.control_worker(client, activities, strict_imports=True))
+        for region in regions:
+            await stack.enter_async_context(runner.region_worker(client, region, activities))
+        yield
+
+
+@dataclass
+class Run:
+    """An operation under test."""
+
+    handle: WorkflowHandle[Any, Any]
+
+    async def status(self) -> OperationStatus:
+        return await self.handle.query("status", result_type=OperationStatus)
+
+    async def phase(self, phase: Phase) -> OperationStatus:
+        """Wait until it stands there."""
+
+        async def there() -> OperationStatus:
+            status = await self.status()
+            assert status.phase is phase, (status.phase, status.why)
+            return status
+
+        return await eventually(there)
+
+    async def update(self, name: str, **fields: Any) -> str:
+        return await self.handle.execute_update(name, {"by": "bob", **fields}, result_type=str)
+
+    async def done(self) -> OperationResult:
+        return OperationResult.model_validate(await self.handle.result())
+
+    async def failed(self, type_: str) -> OperationResult:
+        """Its result, once it has failed with this type (O11)."""
+        with pytest.raises(WorkflowFailureError) as failure:
+            await self.handle.result()
+        cause = failure.value.cause
+        assert isinstance(cause, ApplicationError), cause
+        assert cause.type == type_, (cause.type, cause.message)
+        assert cause.non_retryable
+        return OperationResult.model_validate(cause.details[0])
+
+
+async def upgrade(client: Client, **fields: Any) -> Run:
+    request = UpgradeInput.model_validate(
+        {"deployment": "ledger", "to": "v2", "requested_by": "ana", "bake_s": 30, **fields}
+    )
+    handle = await client.start_workflow(
+        "UpgradeDeployment", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
+    )
+    return Run(handle)

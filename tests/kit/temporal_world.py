@@ -1,0 +1,289 @@
+"""A world for workflow tests: every activity, faked by its contract, with switches for what goes wrong.
+
+It keeps a record like the real one (who holds it, what runs), notes each call, and can be told to fail, to block until
+the test lets go, or to answer something else, call by call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import defaultdict, deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel
+from temporalio import activity
+
+from activities.contracts import CONTRACTS
+from tidegate.errors import Held as HeldError
+from tidegate.errors import InvalidInput, Superseded
+from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Verdict
+from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, RecordState, Writer
+from tidegate.model.steps import (
+    AuditInput,
+    EnsureFact,
+    EnsureInput,
+    HaltInput,
+    Held,
+    Located,
+    ObserveInput,
+    PrepareFact,
+    PrepareInput,
+    ProveFact,
+    ProveInput,
+    ReportFact,
+    ReportInput,
+    StartFact,
+    StepInput,
+    StopFact,
+    SwitchFact,
+    SwitchInput,
+    TakeInput,
+    Timeline,
+)
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+FLEET = "f" * 64
+
+
+def artifact(name: str) -> ArtifactRef:
+    return ArtifactRef(
+        name=name, sha256=hashlib.sha256(name.encode()).hexdigest(), uri=f"s3://east/artifacts/ledger-{name}.jar"
+    )
+
+
+def writer(name: str, epoch: int) -> Writer:
+    return Writer(
+        region="east",
+        cell="cell-1",
+        job_id=f"{epoch:032x}",
+        epoch=epoch,
+        artifact=artifact(name),
+        parallelism=2,
+        started_from=None,
+        since=AT,
+    )
+
+
+class Block:
+    """A call that waits until the test releases it."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.entered.set()
+        await self.released.wait()
+
+
+class World:
+    """The record and what runs; ``plans[activity]`` holds what the next calls shall do instead of the good thing."""
+
+    def __init__(self) -> None:
+        self.record = DeploymentRecord(deployment="ledger", fence=3, epoch=7, writer=writer("v1", 7))
+        self.job_state: str | None = "RUNNING"
+        self.approval_required = False
+        self.switch_timeout_s = 600.0
+        self.readable_by = {"v2": ("v1",)}
+        self.calls: list[tuple[str, str, Any]] = []
+        self.plans: dict[str, deque[Any]] = defaultdict(deque)
+        self.always: dict[str, Any] = {}
+        self.reports: list[ReportInput] = []
+        self.halts: list[HaltInput] = []
+        self.verdict = Verdict(audited=True, input=100, output=100)
+
+    # -- for tests
+
+    def will(self, name: str, *things: Any) -> None:
+        """The next calls of this activity: an exception is raised, a callable is awaited and its result answered."""
+        self.plans[name].extend(things)
+
+    def block(self, name: str) -> Block:
+        block = Block()
+        self.will(name, block)
+        return block
+
+    def names(self, *without: str) -> list[str]:
+        return [name for name, _, _ in self.calls if name not in without]
+
+    def requests(self, name: str) -> list[Any]:
+        return [request for called, _, request in self.calls if called == name]
+
+    def activities(self) -> list[Callable[..., Any]]:
+        return [self._activity(name, getattr(self, f"_{name}")) for name in CONTRACTS]
+
+    def _activity(self, name: str, act: Callable[[Any], Any]) -> Callable[..., Any]:
+        async def run(request: Any) -> Any:
+            self.calls.append((name, activity.info().task_queue, request))
+            thing = self.plans[name].popleft() if self.plans[name] else self.always.get(name)
+            if isinstance(thing, BaseException):
+                raise thing
+            if thing is not None:
+                answer = await thing()
+                if answer is not None:
+                    return answer
+            return act(request)
+
+        hints = CONTRACTS[name].__annotations__
+        contract_types = activity._Definition.must_from_callable(CONTRACTS[name])
+        run.__annotations__ = {"request": contract_types.arg_types[0], "return": contract_types.ret_type}
+        assert hints
+        return activity.defn(name=name)(run)
+
+    # -- the good things
+
+    def _check(self, held: Held) -> None:
+        if self.record.fence != held.fence or self.record.holder is None:
+            raise Superseded(f"fence {held.fence} has become {self.record.fence}")
+
+    def _change(self, **update: Any) -> None:
+        self.record = self.record.model_copy(update=update)
+
+    def _locate(self, request: ObserveInput) -> Located:
+        if request.deployment != "ledger":
+            raise InvalidInput(f"deployment: {request.deployment} is not in the fleet file; known: ledger")
+        return Located(
+            fleet_digest=FLEET,
+            region="east",
+            cell="cell-1",
+            tier=1,
+            approval_required=self.approval_required,
+            switch_timeout_s=self.switch_timeout_s,
+        )
+
+    def _observe(self, request: ObserveInput) -> Observation:
+        known = tuple(
+            ArtifactFacts(ref=artifact(name), size_bytes=1_000, readable_by=self.readable_by.get(name, ()))
+            for name in ("v1", "v2")
+        )
+        writes = self.record.writer
+        job = JobFacts(job_id=writes.job_id, state=self.job_state) if writes and self.job_state else None
+        return Observation(
+            at=AT,
+            fleet_digest=FLEET,
+            deployment="ledger",
+            region="east",
+            cell="cell-1",
+            tier=1,
+            parallelism=2,
+            approval_required=self.approval_required,
+            record=self.record,
+            job=job,
+            lag=12,
+            target=next((facts for facts in known if facts.ref.name == request.target), None),
+            artifacts=known,
+            slots_free=4,
+            slots_total=8,
+        )
+
+    def _take(self, request: TakeInput) -> Held:
+        holder = Holder(
+            operation=request.operation,
+            run_id=request.run_id,
+            runbook=request.runbook,
+            cluster_id="c",
+            namespace="default",
+            who=request.who,
+            why=request.why,
+            since=AT,
+        )
+        if self.record.holder and not self.record.holder.is_same(holder) and request.take_over is None:
+            raise HeldError(f"ledger is held by {self.record.holder.operation}")
+        if not (self.record.holder and self.record.holder.is_same(holder)):
+            self._change(fence=self.record.fence + 1, holder=holder, state=RecordState.HELD)
+        return Held(deployment="ledger", holder=holder, fence=self.record.fence)
+
+    def _prepare(self, request: PrepareInput) -> PrepareFact:
+        self._check(request.held)
+        return PrepareFact(jar="jar", uploaded=True, slots_free=4, slots_total=8)
+
+    def _start(self, which: ArtifactRef) -> StartFact:
+        epoch = self.record.epoch + 1
+        self._change(epoch=epoch, writer=writer(which.name, epoch), intents=())
+        self.job_state = "RUNNING"
+        return StartFact(
+            job_id=f"{epoch:032x}", epoch=epoch, artifact=which, snapshot="s3://sp/1", submitted_at=AT, running_at=AT
+        )
+
+    def _switch(self, request: SwitchInput) -> SwitchFact:
+        self._check(request.held)
+        assert self.record.writer is not None
+        stop = StopFact(
+            job_id=self.record.writer.job_id,
+            epoch=self.record.epoch,
+            location="s3://sp/1",
+            files=3,
+            size_bytes=41_000,
+            asked_at=AT,
+            completed_at=AT,
+        )
+        return SwitchFact(stop=stop, start=self._start(request.artifact), timeline=Timeline())
+
+    def _ensure_running(self, request: EnsureInput) -> EnsureFact:
+        self._check(request.held)
+        runs = self.record.writer
+        if runs and runs.artifact.sha256 == request.artifact.sha256 and self.job_state == "RUNNING":
+            start = StartFact(
+                job_id=runs.job_id,
+                epoch=runs.epoch,
+                artifact=runs.artifact,
+                snapshot=None,
+                submitted_at=AT,
+                running_at=AT,
+            )
+            return EnsureFact(start=start, was_running=True)
+        return EnsureFact(start=self._start(request.artifact), was_running=False)
+
+    def _prove(self, request: ProveInput) -> ProveFact:
+        return ProveFact(
+            job_id=request.job_id,
+            watched_s=request.bake_s,
+            checkpoints=3,
+            restarts=0,
+            lag_start=1,
+            lag_end=1,
+            output_records=9,
+            under_traffic=True,
+        )
+
+    def _audit(self, _: AuditInput) -> Verdict:
+        return self.verdict
+
+    def _write_report(self, request: ReportInput) -> ReportFact:
+        self.reports.append(request)
+        key = f"reports/ledger/{request.operation}.json"
+        return ReportFact(key=key, html_key=key.replace(".json", ".html"), sha256="0" * 64)
+
+    def _release(self, request: StepInput) -> None:
+        self._check(request.held)
+        self._change(holder=None, state=RecordState.IDLE)
+
+    def _halt(self, request: HaltInput) -> None:
+        self._check(request.held)
+        self.halts.append(request)
+        self._change(state=RecordState.HALTED)
+
+    def _unhalt(self, request: StepInput) -> None:
+        self._check(request.held)
+        self._change(state=RecordState.HELD)
+
+    def supersede(self) -> None:
+        """Somebody else takes the deployment over."""
+        other = Holder(
+            operation="other",
+            run_id="r",
+            runbook="X",
+            cluster_id="c",
+            namespace="default",
+            who="eve",
+            why="faster",
+            since=AT,
+        )
+        self._change(fence=self.record.fence + 1, holder=other)
+
+
+def as_json(model: BaseModel) -> str:
+    return model.model_dump_json()
