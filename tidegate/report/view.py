@@ -1,0 +1,116 @@
+"""A report request as a page: the first line, what stands out, the blocks, the commands. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Literal
+
+from tidegate.model.operation import START_DEPLOYMENT, UPGRADE_DEPLOYMENT, Outcome
+from tidegate.model.steps import ReportInput
+from tidegate.report import facts, words
+from tidegate.report.page import Command, Page
+
+
+def page_of(request: ReportInput, key: str, sha256: str) -> Page:
+    """The page for a request whose JSON lies under ``key`` and has this sha256."""
+    blocks = (
+        facts.plan_table(request),
+        facts.replay_table(request.ensure, request.verdict),
+        facts.jobs_table(request),
+        facts.snapshot_table(request.switch),
+        facts.time_table(request),
+        facts.proof_table(request.prove),
+        facts.settled_table(request.ensure),
+        facts.notes_table(request),
+        facts.who_table(request),
+    )
+    return Page(
+        headline=headline(request),
+        tone=_tone(request),
+        subtitle=f"{request.runbook}, {words.utc(request.started)}, {words.between(request.started, request.ended)}, "
+        f"asked by {request.requested_by} (a claim)",
+        summary=request.summary,
+        why=request.why,
+        alerts=_alerts(request),
+        top=(facts.verdict_table(request.verdict, request.ensure),),
+        blocks=tuple(block for block in blocks if block is not None),
+        commands=_commands(request),
+        evidence=facts.evidence_table(request, key, sha256),
+    )
+
+
+def headline(request: ReportInput) -> str:
+    """What and verdict, in one line: ``ledger v1 → v2: done · verdict 0/0/0 · gap 2.08 s``."""
+    parts = [f"{_what(request)}: {words.OUTCOMES[request.outcome]}"]
+    if request.verdict is not None or request.outcome in {Outcome.DONE, Outcome.UNDONE, Outcome.BAD_VERDICT}:
+        parts.append(words.verdict_short(request.verdict))
+    announced = words.announced(request.ensure.replay) if request.ensure else 0
+    if announced:
+        parts.append(f"{words.count(announced)} replayed by manifest")
+    if request.verdict is not None and request.verdict.gap_ms is not None:
+        parts.append(f"gap {words.seconds(request.verdict.gap_ms / 1000)}")
+    return " · ".join(parts)
+
+
+def _what(request: ReportInput) -> str:
+    plan = request.plan
+    if plan is None:
+        return f"{request.runbook} of {request.deployment}"
+    if plan.from_artifact is None or plan.from_artifact.sha256 == plan.to_artifact.sha256:
+        return f"{request.deployment} {plan.to_artifact.name}"
+    return f"{request.deployment} {plan.from_artifact.name} → {plan.to_artifact.name}"
+
+
+def _tone(request: ReportInput) -> Literal["good", "warn", "bad"]:
+    verdict = request.verdict
+    if request.outcome is Outcome.BAD_VERDICT or (verdict is not None and not verdict.good):
+        return "bad"
+    clean = request.outcome in {Outcome.DONE, Outcome.PLANNED} and not (verdict is not None and not verdict.audited)
+    return "good" if clean else "warn"
+
+
+def _alerts(request: ReportInput) -> tuple[str, ...]:
+    found: list[str] = []
+    if request.break_glass is not None:
+        found.append(f"Break-glass: went on without the approval that is required. {request.break_glass}")
+    if request.take_over is not None:
+        found.append(f"Take-over: the deployment was taken from another operation. {request.take_over.why}")
+    verdict = request.verdict
+    if verdict is not None and not verdict.good:
+        found.append("Bad verdict: the output is not right. The job runs on; the commands below go back.")
+    if verdict is not None and not verdict.audited:
+        found.append("Values were not audited: the verdict is transaction level.")
+    if request.ensure is not None and request.ensure.replay:
+        told = facts.replayed_line(verdict, request.ensure)
+        found.append(f"Committed output came again: {told}. Consumers skip the ranges of the replay manifest.")
+    if request.prove is not None and not request.prove.under_traffic:
+        found.append("Not proven under traffic: no input came while the job was watched.")
+    return tuple(found)
+
+
+def _commands(request: ReportInput) -> tuple[Command, ...]:
+    """What the operation itself printed first; then what repeats it, undoes it and shows more."""
+    commands = [Command("next", line) for line in request.commands]
+    deployment, plan = shlex.quote(request.deployment), request.plan
+    known = {command.line for command in commands}
+
+    def add(when: str, line: str) -> None:
+        if line not in known:
+            known.add(line)
+            commands.append(Command(when, line))
+
+    if plan is not None and request.runbook == UPGRADE_DEPLOYMENT:
+        add(_repeat_word(request.outcome), f"tidegate upgrade {deployment} --to {shlex.quote(plan.to_artifact.name)}")
+        if request.outcome in {Outcome.DONE, Outcome.BAD_VERDICT} and plan.from_artifact is not None:
+            add("undo it", f"tidegate upgrade {deployment} --to {shlex.quote(plan.from_artifact.name)}")
+    elif plan is not None and request.runbook == START_DEPLOYMENT:
+        add(_repeat_word(request.outcome), f"tidegate start {deployment} {shlex.quote(plan.to_artifact.name)}")
+    add("what is now", f"tidegate registry show {deployment}")
+    operation = shlex.quote(request.operation)
+    add("this page", f"tidegate report open {operation}")
+    add("check the evidence", f"tidegate report show {operation} -o json | sha256sum")
+    return tuple(commands)
+
+
+def _repeat_word(outcome: Outcome) -> str:
+    return "do it" if outcome is Outcome.PLANNED else "repeat it"
