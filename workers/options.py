@@ -41,14 +41,21 @@ class WorkerOptions(BaseModel):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> WorkerOptions:
-        """Read the environment.
+        """Read the environment. The keys may also come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
 
         Raises:
             InvalidInput: names every variable that is missing, or what is wrong with one.
 
         """
-        needed = (CONTROL_S3, CONTROL_BUCKET, CONTROL_ACCESS_KEY, CONTROL_SECRET_KEY)
-        missing = [name for name in needed if not env.get(name)]
+        access_key = env.get(CONTROL_ACCESS_KEY) or env.get("AWS_ACCESS_KEY_ID") or ""
+        secret_key = env.get(CONTROL_SECRET_KEY) or env.get("AWS_SECRET_ACCESS_KEY") or ""
+        found = {
+            CONTROL_S3: env.get(CONTROL_S3),
+            CONTROL_BUCKET: env.get(CONTROL_BUCKET),
+            CONTROL_ACCESS_KEY: access_key,
+            CONTROL_SECRET_KEY: secret_key,
+        }
+        missing = [name for name, value in found.items() if not value]
         if missing:
             raise InvalidInput(
                 f"a worker must be told where the control bucket is; not set: {', '.join(missing)}",
@@ -59,8 +66,8 @@ class WorkerOptions(BaseModel):
         return cls(
             control_s3=env[CONTROL_S3],
             control_bucket=env[CONTROL_BUCKET],
-            control_access_key=env[CONTROL_ACCESS_KEY],
-            control_secret_key=SecretStr(env[CONTROL_SECRET_KEY]),
+            control_access_key=access_key,
+            control_secret_key=SecretStr(secret_key),
             control_region_name=env.get(CONTROL_REGION_NAME) or "us-east-1",
             cache=Path(env.get(CACHE) or Path.home() / ".cache" / "tidegate" / "artifacts"),
         )
