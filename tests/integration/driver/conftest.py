@@ -1,0 +1,5 @@
+"""The sandbox that these tests share."""
+
+from tests.kit.sandbox import east
+
+__all__ = ["east"]
