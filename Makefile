@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix lock clean
+.PHONY: help setup demo up down check fix lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,15 @@ $(VENV)/.done: requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+demo: $(VENV)/.done ## everything from nothing: set up, upgrade a live job under traffic, show the verdict, tear down
+	$(BIN)/python -m sandbox.demo run
+
+up: $(VENV)/.done ## the sandbox with the ledger's v1 running under traffic, to try the commands on
+	$(BIN)/python -m sandbox.demo up
+
+down: $(VENV)/.done ## end the sandbox; its data stays
+	$(BIN)/python -m sandbox.demo down
 
 check: $(VENV)/.done ## lint, types and import rules
 	$(BIN)/ruff format --check .

@@ -287,6 +287,12 @@ async def _what_comes_again(run: Run, choice: Choice, settled: Settled) -> tuple
             continue
         at = TopicPartition(topic, int(partition))
         counted = await patiently(deadline, run, partial(run.site.kafka.committed_data_count, at, first, end))
+        if counted.undecided:
+            raise MustHalt(
+                f"{counted.undecided} records of {position} are in transactions that have not ended, after settling: "
+                f"what comes again cannot be counted",
+                hint="resume the operation; it settles again",
+            )
         found.append(
             ReplayRange(topic=topic, partition=int(partition), first=first, last=end - 1, records=counted.count)
         )

@@ -127,7 +127,7 @@ async def _commit(run: Run, deadline: Deadline, own: list[Committable], result: 
             match status.state:
                 case TxnState.COMPLETE_COMMIT:
                     continue
-                case TxnState.ONGOING:
+                case TxnState.ONGOING if status.producer_epoch == committable.producer_epoch:
                     await _end(run, deadline, committable, commit=True)
                     result.committed.append(transactional_id)
                     waiting.append(transactional_id)
@@ -166,11 +166,12 @@ async def _end(run: Run, deadline: Deadline, committable: Committable, *, commit
             committable.transactional_id, committable.producer_id, committable.producer_epoch, commit=commit
         ),
     )
-    if outcome is EndOutcome.REFUSED_OTHER_END:
+    # NOTHING_OPEN and ALREADY: somebody was quicker; the next look says which way it ended.
+    if outcome in {EndOutcome.REFUSED_OTHER_END, EndOutcome.REFUSED_OTHER_PRODUCER, EndOutcome.UNKNOWN_ID}:
         raise MustHalt(
-            f"transaction {committable.transactional_id} was ended the other way meanwhile: its outputs are lost if "
-            f"the job starts from this snapshot",
-            details={"transactional_id": committable.transactional_id},
+            f"transaction {committable.transactional_id} was ended by another hand meanwhile ({outcome.value}): its "
+            f"outputs are lost if the job starts from this snapshot",
+            details={"transactional_id": committable.transactional_id, "outcome": outcome.value},
         )
 
 

@@ -1,0 +1,224 @@
+"""The sandbox with the reference job on it: topics, fleet file, artifacts, workers, traffic.
+
+What a user of a real fleet has already. The demo, the tests and the benchmarks stand on it. It uses the same commands
+that a person types.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.api import ProcessSpec, Sandbox
+from sandbox.layout import DEFAULT_BASE_PORT, S3_ACCESS_KEY, S3_SECRET_KEY, kafka_password
+from tidegate.clients.kafka import Kafka
+from tidegate.clients.kafka_types import KafkaSecurity
+from tidegate.errors import InvalidInput, OperationFailed
+
+INPUT_TOPIC, INPUT_PARTITIONS = "payments", 4
+OUTPUT_TOPIC, OUTPUT_PARTITIONS = "balances", 3
+DEPLOYMENT = "ledger"
+GENERATOR = "east/generator"
+CONTROL_WORKERS = ("control/worker-1", "control/worker-2")
+REGION_WORKER = "east/worker"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Stage:
+    """One sandbox with the ledger on it. ``root`` is the checkout: it holds ledger/ and runbooks/."""
+
+    def __init__(self, sandbox: Sandbox, root: Path, say: Say | None = None) -> None:
+        self.sandbox = sandbox
+        self.root = root
+        self._say = say or (lambda _line: None)
+
+    @property
+    def fleet_file(self) -> Path:
+        """The fleet file of this sandbox's ports."""
+        return self.sandbox.folder.path / "fleet.yaml"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the commands and the workers need to find this sandbox; on top of this process's environment."""
+        environment = self.sandbox.endpoints.environment()
+        return {
+            **environment,
+            "TIDEGATE_FLEET": str(self.fleet_file),
+            "TIDEGATE_SANDBOX": str(self.sandbox.folder.path),
+            "TIDEGATE_CONTROL_ACCESS_KEY": S3_ACCESS_KEY,
+            "TIDEGATE_CONTROL_SECRET_KEY": S3_SECRET_KEY,
+            "TIDEGATE_CACHE": str(self.sandbox.folder.path / "cache"),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        }
+
+    def kafka(self) -> Kafka:
+        """A client of the east's Kafka, as admin. The caller closes it."""
+        login = KafkaSecurity("SASL_PLAINTEXT", "PLAIN", "admin", kafka_password("admin"))
+        return Kafka(self.sandbox.endpoints.regions["east"].kafka, login)
+
+    async def tidegate(self, *arguments: str, timeout_s: float = 300.0) -> Finished:
+        """Run a ``tidegate`` command; its status is the caller's to judge."""
+        return await execute([sys.executable, "-m", "tidegate", *arguments], self.root, self.environment, timeout_s)
+
+    async def must(self, *arguments: str, timeout_s: float = 300.0) -> str:
+        """Run a ``tidegate`` command that must succeed; its output.
+
+        Raises:
+            OperationFailed: it did not; the message has what it said.
+        """
+        done = await self.tidegate(*arguments, timeout_s=timeout_s)
+        if done.status != 0:
+            raise OperationFailed(f"tidegate {' '.join(arguments)} ended with {done.status}: {done.err or done.out}")
+        return done.out
+
+    async def build_ledger(self) -> None:
+        """The ledger's jars, by Maven; nothing is done if they are newer than every source.
+
+        Raises:
+            InvalidInput: Maven is not installed.
+            OperationFailed: the build failed.
+        """
+        folder = self.root / "ledger"
+        sources = [folder / "pom.xml", *(path for path in (folder / "src" / "main").rglob("*") if path.is_file())]
+        newest = max(path.stat().st_mtime for path in sources)
+        jars = list((folder / "target").glob("ledger-v*.jar"))
+        if (folder / "target" / "ledger-v1.jar") in jars and min(jar.stat().st_mtime for jar in jars) > newest:
+            return
+        maven = shutil.which("mvn")
+        if maven is None:
+            raise InvalidInput("Maven is not installed", hint="install Maven 3.8 or newer (apt install maven)")
+        self._say("building the ledger's jars (Maven)")
+        built = await execute([maven, "-q", "-B", "-ntp", "package", "-DskipTests"], folder, {}, 1_200.0)
+        if built.status != 0:
+            raise OperationFailed(f"the ledger's build failed: {(built.out + built.err)[-2_000:]}")
+
+    def jar(self, artifact: str) -> Path:
+        """A built artifact."""
+        return self.root / "ledger" / "target" / f"ledger-{artifact}.jar"
+
+    async def create_topics(self) -> None:
+        """Input and output; the output's time is the broker's, so that gaps can be measured."""
+        kafka = self.kafka()
+        try:
+            await kafka.create_topic(INPUT_TOPIC, INPUT_PARTITIONS)
+            await kafka.create_topic(OUTPUT_TOPIC, OUTPUT_PARTITIONS, {"message.timestamp.type": "LogAppendTime"})
+        finally:
+            await kafka.aclose()
+
+    async def publish(self, artifacts: Sequence[str]) -> None:
+        """The fleet file for this sandbox's ports, applied; the artifacts, uploaded."""
+        base = self.sandbox.layout.base_port
+        text = (self.root / "runbooks" / "fleet-sandbox.yaml").read_text()
+        for offset in range(300):
+            text = text.replace(f'127.0.0.1:{DEFAULT_BASE_PORT + offset}"', f'127.0.0.1:{base + offset}"')
+        self.fleet_file.write_text(text)
+        await self.must("fleet", "apply", str(self.fleet_file), "--yes")
+        for artifact in artifacts:
+            await self.must("artifact", "put", DEPLOYMENT, artifact, str(self.jar(artifact)))
+
+    async def add_workers(self) -> None:
+        """Two control workers and one beside the east, kept by the supervisor (O17)."""
+        for name in CONTROL_WORKERS:
+            self._add_worker(name, "--role", "control")
+        self._add_worker(REGION_WORKER, "--role", "region", "--region", "east")
+
+    def _add_worker(self, name: str, *arguments: str) -> None:
+        self.sandbox.add_process(
+            ProcessSpec(
+                name=name,
+                argv=[sys.executable, "-m", "tidegate", "worker", "run", *arguments],
+                env=self.environment,
+                cwd=self.root,
+                restart="always",
+                grace_s=15.0,
+            )
+        )
+
+    def add_generator(self, rate: int = 1_000, accounts: int = 1_000, seed: int = 1) -> None:
+        """Steady traffic, kept by the supervisor; its sequences go on where they ended."""
+        self.sandbox.add_process(
+            ProcessSpec(
+                name=GENERATOR,
+                argv=[
+                    sys.executable, "-m", "ledger.generator",
+                    "--bootstrap", self.sandbox.endpoints.regions["east"].kafka,
+                    "--topic", INPUT_TOPIC, "--partitions", str(INPUT_PARTITIONS),
+                    "--rate", str(rate), "--accounts", str(accounts), "--seed", str(seed),
+                    "--state", str(self.sandbox.folder.path / "generator.json"),
+                    *kafka_properties("admin"),
+                ],
+                env=self.environment,
+                cwd=self.root,
+                restart="never",
+                grace_s=20.0,
+            )
+        )  # fmt: skip
+
+    async def stop_generator(self) -> None:
+        """End the traffic; returns when every record is acknowledged and the process has ended."""
+        await self.sandbox.remove_process(GENERATOR)
+
+    async def set_up(self, artifacts: Sequence[str] = ("v1", "v2"), rate: int = 1_000) -> None:
+        """Everything but the job: from a machine with Python, JDK and Maven to a fleet under traffic."""
+        build = asyncio.create_task(self.build_ledger())
+        try:
+            await self.sandbox.up(progress=self._say)
+        finally:
+            await build
+        self._say("topics, fleet file, artifacts, workers, traffic")
+        await self.create_topics()
+        await self.publish(artifacts)
+        await self.add_workers()
+        if rate > 0:
+            self.add_generator(rate)
+
+
+def kafka_properties(user: str) -> list[str]:
+    """The options with which the generator and the auditor log in."""
+    login = (
+        "security.protocol=SASL_PLAINTEXT",
+        "sasl.mechanism=PLAIN",
+        f"sasl.username={user}",
+        f"sasl.password={kafka_password(user)}",
+    )
+    return [word for setting in login for word in ("--kafka-property", setting)]
+
+
+async def execute(argv: Sequence[str], cwd: Path, environment: dict[str, str], timeout_s: float) -> Finished:
+    """Run a command to its end, both outputs kept; ended if it takes longer than ``timeout_s``.
+
+    Raises:
+        OperationFailed: it took too long.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), timeout_s)
+    except TimeoutError as error:
+        raise OperationFailed(f"{' '.join(argv[:6])} did not end within {timeout_s:.0f} s") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return Finished(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
