@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import os
 import signal
@@ -14,6 +13,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from activities.registration import all_activities
+from activities.sites import Sites
 from tidegate.clients.s3 import open_store
 from tidegate.temporal import search_attributes
 from tidegate.temporal.connect import TemporalUnreachable, address, connect
@@ -82,8 +83,7 @@ async def run_worker(role: Role, regions: Sequence[str], options: WorkerOptions)
         CONTROL_TIMEOUT_S,
     )
     async with store:
-        factory = importlib.import_module("activities")
-        activities = factory.all_activities(store, options.control_bucket, options.cache, client)
+        activities = all_activities(Sites(store, options.control_bucket, options.cache), client)
         if role is Role.CONTROL:
             workers = [runner.control_worker(client, activities)]
         else:

@@ -1,0 +1,22 @@
+"""All implementations at once, for a worker. Workflows see only ``activities.contracts``; a test compares the two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from temporalio.client import Client
+
+from activities.flink import FlinkActivities
+from activities.registry import RegistryActivities
+from activities.reports import ReportActivities
+from activities.sites import Sites
+
+
+def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
+    """Every activity, over the same clients."""
+    return [
+        *FlinkActivities(sites).all(),
+        *RegistryActivities(sites, client).all(),
+        *ReportActivities(sites).all(),
+    ]
