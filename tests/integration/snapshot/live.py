@@ -10,15 +10,19 @@ import asyncio
 import contextlib
 import time
 import uuid
+import warnings
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from kafka.admin import KafkaAdminClient
+
+with warnings.catch_warnings():  # kafka-python reads its schemas by a deprecated function while it is imported
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from kafka.admin import KafkaAdminClient
 
 from tidegate.clients.flink import FlinkClient
 from tidegate.clients.flink_types import RunRequest, SavepointFormat
@@ -55,6 +59,12 @@ class Places:
     bucket: str
     password: str
 
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Places:
+        """East, by the variables that ``tidegate sandbox env`` prints."""
+        names = ("TIDEGATE_EAST_KAFKA", "TIDEGATE_EAST_FLINK", "TIDEGATE_EAST_BUCKET", "TIDEGATE_KAFKA_PASSWORD_ADMIN")
+        return cls(*(environment[name] for name in names))
+
     @property
     def client(self) -> dict[str, Any]:
         """confluent-kafka's settings."""
@@ -86,6 +96,7 @@ class Ledger:
     flink: FlinkClient
     tag: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     sent: int = 0
+    jobs: list[str] = field(default_factory=list)
 
     @property
     def payments(self) -> str:
@@ -172,6 +183,7 @@ class Ledger:
         flat += [part for key, value in kafka.items() for part in ("--kafka-property", f"{key}={value}")]
         jar = await self.flink.upload_jar(JAR, JAR.name)
         job_id = uuid.uuid4().hex
+        self.jobs.append(job_id)
         request = RunRequest(
             job_id=job_id,
             entry_class=MAIN,
@@ -224,6 +236,13 @@ class Ledger:
 
         await until("the cancel", ended)
 
+    async def end(self) -> None:
+        """Cancel what still runs."""
+        for job_id in self.jobs:
+            state = await self.flink.job_state(job_id)
+            if state is not None and not state.terminal:
+                await self.cancel(job_id)
+
     async def broker_transactions(self, epoch: int) -> dict[str, dict[str, Any]]:
         """The broker's word on every transactional id of an epoch."""
 
@@ -242,7 +261,7 @@ class Ledger:
         return await asyncio.to_thread(ask)
 
     async def end_open_transactions(self, epoch: int) -> None:
-        """Abort what a dead job left open, by taking its ids over: readers of committed output wait for it otherwise."""
+        """Abort what a dead job left open, by taking its ids over: readers of committed output wait otherwise."""
 
         def take_over(name: str) -> None:
             producer = Producer({**self.places.client, "transactional.id": name})

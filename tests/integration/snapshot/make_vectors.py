@@ -3,8 +3,8 @@
     eval "$(tidegate sandbox env east)"; python -m tests.integration.snapshot.make_vectors
 
 Each vector is a folder: the ``_metadata``; in ``files.json`` the small files beside it (base64), among them all
-operator state; and in ``expected.json`` Flink's REST, the broker's word, the S3 listing and the committed output of that
-moment. No snapshot is parsed here.
+operator state; and in ``expected.json`` Flink's REST, the broker's word, the S3 listing and the committed output of
+that moment. No snapshot is parsed here.
 """
 
 from __future__ import annotations
@@ -38,13 +38,6 @@ VECTORS: dict[str, tuple[str, dict[str, str]]] = {
     "refused-file-merging": ("", {"execution.checkpointing.file-merging.enabled": "true", **IN_FILES}),
     "refused-compressed": ("", {"execution.checkpointing.snapshot-compression": "true"}),
 }
-
-
-def places() -> Places:
-    """East, by the environment that ``tidegate sandbox env`` prints."""
-    env = os.environ
-    password = env["TIDEGATE_KAFKA_PASSWORD_ADMIN"]
-    return Places(env["TIDEGATE_EAST_KAFKA"], env["TIDEGATE_EAST_FLINK"], env["TIDEGATE_EAST_BUCKET"], password)
 
 
 async def one(name: str, ledger: Ledger, kind: str, config: dict[str, str]) -> None:
@@ -102,7 +95,7 @@ async def _rest(ledger: Ledger, job_id: str, location: str) -> dict[str, Any]:
 
 async def main() -> None:
     """All of them, one after another."""
-    at = places()
+    at = Places.of(os.environ)
     endpoint, access, secret = (
         os.environ[name] for name in ("TIDEGATE_EAST_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     )
