@@ -47,6 +47,7 @@ def run(
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
     )
+    logging.getLogger("httpx").setLevel(max(level, logging.WARNING))  # a line a request would hide the rest
     # Loaded on demand: --help needs no clients.
     from workers.main import run_worker  # noqa: PLC0415
 

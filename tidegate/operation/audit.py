@@ -21,6 +21,9 @@ from tidegate.operation.run import Run
 
 _TAIL_CHARS = 600
 _NOT_CAUGHT_UP = 5
+_RATE_MARGIN_S = 30.0
+_RATE_MAX = 1_800
+"""The picture shows the operation and what is around it; a verdict is a small payload (O19)."""
 
 
 async def audit(run: Run, epoch: int, gap_from: datetime | None, gap_to: datetime | None) -> Verdict:
@@ -49,7 +52,13 @@ async def audit(run: Run, epoch: int, gap_from: datetime | None, gap_to: datetim
         status, out, err = await _execute(run, arguments, limits.timeout_s)
     if status == _NOT_CAUGHT_UP:
         raise Unavailable(f"the audit did not come to an end: {_tail(err)}")
-    return _parse(out, err, status)
+    verdict = _parse(out, err, status)
+    if gap_from is None or gap_to is None:
+        return verdict.model_copy(update={"rate": ()})
+    first, last = gap_from.timestamp() - _RATE_MARGIN_S, gap_to.timestamp() + _RATE_MARGIN_S
+    return verdict.model_copy(
+        update={"rate": tuple(point for point in verdict.rate if first <= point[0] <= last)[:_RATE_MAX]}
+    )
 
 
 async def _superseded(run: Run) -> dict[str, object] | None:
