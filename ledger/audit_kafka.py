@@ -25,18 +25,22 @@ T = TypeVar("T")
 
 BATCH = 5_000
 REQUEST_S = 5.0
+QUIET_S = 5.0
 
 logger = logging.getLogger("ledger.kafka")
 
 
 def client_settings(bootstrap: str, properties: Mapping[str, str]) -> dict[str, Any]:
-    """The settings that all clients of the ledger share. librdkafka's own log is off: errors come to `logger` once."""
-    last: list[str] = []
+    """The settings that all clients of the ledger share. librdkafka's own log is off: its errors come to `logger`,
+    one kind every `QUIET_S` seconds at most.
+    """
+    quiet_until: dict[int, float] = {}
 
     def on_error(error: KafkaError) -> None:
-        if last != [str(error)]:
-            last[:] = [str(error)]
-            logger.warning("%s", error)
+        now = time.monotonic()
+        if now >= quiet_until.get(error.code(), now):
+            quiet_until[error.code()] = now + QUIET_S
+            logger.warning("%s", error.str())
 
     return {
         "bootstrap.servers": bootstrap,
@@ -160,7 +164,7 @@ class KafkaLog:
                 self._admin.poll(0.2)
 
     def _find_partitions(self) -> list[int]:
-        found = self._admin.list_topics(self._topic, timeout=REQUEST_S).topics[self._topic]
+        found = self._admin.list_topics(self._topic, timeout=min(REQUEST_S, self._stall_s)).topics[self._topic]
         if found.error is not None:
             raise KafkaException(found.error)
         return sorted(found.partitions)

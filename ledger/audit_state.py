@@ -154,9 +154,7 @@ class Audit:
             account.answers.setdefault(sequence, 1 if states[sequence - 1] & SEEN else 0)
             states[sequence - 1] |= AGAIN
         else:
-            # The next one's amount is a difference to this slot; if it is there already, it must be kept as it is.
-            if sequence < len(states) and states[sequence] & PRESENT:
-                account.odd.setdefault(sequence + 1, account.expected(sequence + 1))
+            # If the next one is there already, it followed a hole: it is odd too, and its amount no difference to this.
             states[sequence - 1] |= fresh
             balances[sequence - 1] = account.total
             account.odd[sequence] = [values]

@@ -275,7 +275,7 @@ class TestUnderTraffic:
         world.output.before_bounds = later
         verdict = world.audit()
         assert (verdict.input, verdict.output, verdict.lost, verdict.unexpected) == (30, 30, 0, 0)
-        assert verdict.ahead == 4
+        assert (verdict.ahead, verdict.replayed) == (4, 0)
         assert ids(verdict, "wrong") == ["a00001:12"]
 
     def test_it_waits_until_the_output_has_caught_up(self):

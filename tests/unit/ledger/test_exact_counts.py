@@ -46,7 +46,7 @@ def plans(draw: st.DrawFn) -> tuple[list[tuple[str, int, int]], Plan]:
 
 
 @given(plans(), st.randoms(use_true_random=False), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_counts_are_exact(case, random, patient):
     payments, plan = case
     world = World()
@@ -128,7 +128,7 @@ def test_counts_are_exact(case, random, patient):
 
 
 @given(st.permutations(range(1, 9)), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_order_of_the_input_is_judged_by_the_log(order, data):
     """Reorders, holes and repeats of one account: balances are those of the log's order, faults stay visible."""
     order = [*order[: data.draw(st.integers(1, 8))], *data.draw(st.lists(st.sampled_from(order), max_size=3))]
