@@ -43,9 +43,9 @@ async def audit(run: Run, epoch: int, gap_from: datetime | None, gap_to: datetim
     superseded = await _superseded(run)
     with tempfile.TemporaryDirectory(prefix="tidegate-audit-") as folder:
         arguments = list(command)
-        if superseded:
-            manifest = Path(folder) / "manifest.json"
-            manifest.write_text(json.dumps(superseded))
+        for number, (topic, ranges) in enumerate(superseded.items()):
+            manifest = Path(folder) / f"manifest-{number}.json"
+            manifest.write_text(json.dumps({"topic": topic, "superseded": ranges}))
             arguments += ["--manifest", str(manifest)]
         if gap_from is not None and gap_to is not None:
             arguments += ["--from-ms", str(_ms(gap_from)), "--to-ms", str(_ms(gap_to))]
@@ -61,17 +61,16 @@ async def audit(run: Run, epoch: int, gap_from: datetime | None, gap_to: datetim
     )
 
 
-async def _superseded(run: Run) -> dict[str, object] | None:
-    """All replay manifests of the deployment as one, in the form that the auditor takes."""
-    ranges: list[dict[str, int]] = []
-    topic = ""
+async def _superseded(run: Run) -> dict[str, list[dict[str, int]]]:
+    """All replay manifests of the deployment, by topic, in the form that the auditor takes."""
+    ranges: dict[str, list[dict[str, int]]] = {}
     prefix = S3Uri(run.site.control_bucket, f"manifests/{run.site.deployment}/")
     async for info in run.site.control.list(prefix):
         note = EnsureNote.model_validate_json((await run.site.control.get(info.uri)).body)
         for part in note.superseded:
-            topic = part.topic
-            ranges.append({"partition": part.partition, "first": part.first, "last": part.last})
-    return {"topic": topic, "superseded": ranges} if ranges else None
+            found = {"partition": part.partition, "first": part.first, "last": part.last}
+            ranges.setdefault(part.topic, []).append(found)
+    return ranges
 
 
 async def _execute(run: Run, arguments: list[str], timeout_s: float) -> tuple[int, bytes, bytes]:
