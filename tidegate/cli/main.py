@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 COMMANDS: tuple[tuple[str, str], ...] = (
     ("fleet", "tidegate.cli.fleet:app"),
     ("artifact", "tidegate.cli.artifact:app"),
+    ("registry", "tidegate.cli.registry:app"),
+    ("report", "tidegate.cli.report:app"),
 )
 """Commands of our own in the order of ``--help``: name and where its ``typer.Typer`` is. One line each."""
 

@@ -44,7 +44,7 @@ def verdict_table(verdict: Verdict | None, ensure: EnsureFact | None) -> Table:
             ("unexpected", verdict.unexpected),
         )
         rows += [(Cell(name), Cell(words.count(n), tone="bad" if n else "good")) for name, n in faults]
-        rows.append(row("replayed", replayed_line(verdict, ensure)))
+        rows.append(row("output that came again", replayed_line(verdict, ensure)))
         if verdict.superseded:
             rows.append(row("superseded output, to be skipped", words.count(verdict.superseded)))
     if verdict.input is not None:
@@ -108,7 +108,7 @@ def _happened(status: StepStatus, step: PlanStep | None, *, minor: bool) -> Row:
         Cell("" if minor else str(status.number)),
         Cell(status.name),
         Cell(_planned(step) if step else unplanned),
-        Cell(status.state.value, tone="bad" if status.state is StepState.FAILED else ""),
+        Cell(words.STATES[status.state], tone="bad" if status.state is StepState.FAILED else ""),
         Cell(took),
         Cell(status.fact),
     )
@@ -171,11 +171,27 @@ def time_table(request: ReportInput) -> Table | None:
     if stopped and first:
         text = f"{words.between(stopped, first)} ({words.clock(stopped)} to {words.clock(first)})"
         rows.append(row("from stopped to RUNNING", text))
-    if request.ensure and not request.ensure.was_running and request.switch:
-        last = request.ensure.start.running_at
-        text = f"{words.between(request.switch.stop.completed_at, last)} (until {words.clock(last)})"
-        rows.append(row("from the stop to the job that runs now", text))
+    rows += _recovery(request)
     return Table("Where the time went", tuple(rows)) if rows else None
+
+
+def _recovery(request: ReportInput) -> list[Row]:
+    """RTO: from the first stop to RUNNING of the job that runs now. RPO: what is lost, by the audit."""
+    runs: StartFact | None = request.switch.start if request.switch else None
+    if request.ensure:
+        runs = None if request.ensure.was_running else request.ensure.start
+    stops = [step.started for step in request.steps if step.name == "stop" and step.started]
+    began = request.switch.stop.asked_at if request.switch else min(stops, default=None)
+    if runs is None or began is None:
+        return []
+    text = f"{words.between(began, runs.running_at)} (until {words.clock(runs.running_at)})"
+    verdict, lost = request.verdict, "not measured: values were not audited"
+    if verdict is not None and verdict.audited:
+        lost = f"{words.count(verdict.lost)} input records lost" if verdict.lost else "0, nothing lost"
+    return [
+        row("recovery time (RTO), from the stop to the job that runs now", text),
+        row("recovery point (RPO)", lost),
+    ]
 
 
 def proof_table(prove: ProveFact | None) -> Table | None:

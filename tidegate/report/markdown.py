@@ -15,7 +15,7 @@ def markdown(page: Page, pictures: tuple[Picture, ...]) -> str:
     parts = [f"# {_text(page.headline)}", _text(page.subtitle), f"**{_text(page.summary)}**"]
     if page.why:
         parts.append(f"Why: {_text(page.why)}")
-    parts += [f"> **{_text(alert)}**" for alert in page.alerts]
+    parts += [f"> **{_text(alert.text)}**" for alert in page.alerts]
     parts += [_table(table) for table in page.top]
     if pictures:
         parts.append("## Timeline")

@@ -42,7 +42,9 @@ class Page:
     subtitle: str
     summary: str
     why: str
-    alerts: tuple[str, ...]
+    alerts: tuple[Cell, ...]
+    gap_note: str
+    """What the timeline's shade is."""
     top: tuple[Table, ...]
     """Before the timeline: the verdict."""
     blocks: tuple[Table, ...]

@@ -90,7 +90,7 @@ def pictures(request: ReportInput) -> tuple[Picture, ...]:
     found = [_picture(request, whole, "The whole operation")]
     focus = _focus(request, whole)
     if focus is not None:
-        found.append(_picture(request, focus, "Around the gap"))
+        found.append(_picture(request, focus, "Closer, around the gap" if _gap(request, focus) else "Closer"))
     return tuple(found)
 
 
@@ -143,7 +143,7 @@ def _bar(step: StepStatus, window: _Window, ended: datetime) -> Bar | None:
         return None
     x = window.x(first)
     number = f"{step.number} " if step.number else ""
-    state = "" if step.state is StepState.OK else f", {step.state.value}"
+    state = "" if step.state is StepState.OK else f", {words.STATES[step.state]}"
     label = f"{number}{step.name}: {words.seconds(last - first)}{state}"
     return Bar(label, step.state.value, x, round(window.x(last) - x, 3))
 
@@ -183,16 +183,20 @@ def _ticks(window: _Window) -> tuple[Tick, ...]:
     ticks = []
     for number in range(first, last + 1):
         x = window.x(window.origin + number * step)
-        ticks.append(Tick(x, _offset(number * step), _anchor(x, 4)))
+        ticks.append(Tick(x, _offset(number * step, step), _anchor(x, 4)))
     return tuple(ticks)
 
 
-def _offset(at_s: float) -> str:
-    if at_s >= 3600:
+def _offset(at_s: float, step_s: float) -> str:
+    """``12 s``, ``40 min``, ``2 h``; between whole minutes ``41:05``."""
+    if at_s >= 3600 and step_s >= 1800:
         return f"{at_s / 3600:g} h"
-    if at_s >= 120:
+    if at_s < 120 and step_s < 60:
+        return f"{round(at_s, 1):g} s"
+    if step_s >= 60:
         return f"{at_s / 60:g} min"
-    return f"{round(at_s, 1):g} s"
+    minutes, rest = divmod(round(at_s, 1), 60)
+    return f"{minutes:.0f}:{rest:04.1f}" if step_s < 1 else f"{minutes:.0f}:{rest:02.0f}"
 
 
 def _rate(rate: Sequence[tuple[int, int]], window: _Window) -> Rate | None:

@@ -8,7 +8,7 @@ from typing import Literal
 from tidegate.model.operation import START_DEPLOYMENT, UPGRADE_DEPLOYMENT, Outcome
 from tidegate.model.steps import ReportInput
 from tidegate.report import facts, words
-from tidegate.report.page import Command, Page
+from tidegate.report.page import Cell, Command, Page
 
 
 def page_of(request: ReportInput, key: str, sha256: str) -> Page:
@@ -32,6 +32,7 @@ def page_of(request: ReportInput, key: str, sha256: str) -> Page:
         summary=request.summary,
         why=request.why,
         alerts=_alerts(request),
+        gap_note=_gap_note(request),
         top=(facts.verdict_table(request.verdict, request.ensure),),
         blocks=tuple(block for block in blocks if block is not None),
         commands=_commands(request),
@@ -42,7 +43,10 @@ def page_of(request: ReportInput, key: str, sha256: str) -> Page:
 def headline(request: ReportInput) -> str:
     """What and verdict, in one line: ``ledger v1 → v2: done · verdict 0/0/0 · gap 2.08 s``."""
     parts = [f"{_what(request)}: {words.OUTCOMES[request.outcome]}"]
-    if request.verdict is not None or request.outcome in {Outcome.DONE, Outcome.UNDONE, Outcome.BAD_VERDICT}:
+    if request.outcome is Outcome.BAD_VERDICT:
+        ended = "undone, with a bad" if _went_back(request) else words.OUTCOMES[request.outcome]
+        parts = [f"{_what(request)}: {ended} {words.verdict_short(request.verdict)}"]
+    elif request.verdict is not None or request.outcome in {Outcome.DONE, Outcome.UNDONE}:
         parts.append(words.verdict_short(request.verdict))
     announced = words.announced(request.ensure.replay) if request.ensure else 0
     if announced:
@@ -69,23 +73,37 @@ def _tone(request: ReportInput) -> Literal["good", "warn", "bad"]:
     return "good" if clean else "warn"
 
 
-def _alerts(request: ReportInput) -> tuple[str, ...]:
-    found: list[str] = []
+def _went_back(request: ReportInput) -> bool:
+    """Whether what runs now is what ran before; a bad verdict can come on top of an undo."""
+    old = request.plan.from_artifact if request.plan else None
+    ensure = request.ensure
+    return old is not None and ensure is not None and ensure.start.artifact.sha256 == old.sha256
+
+
+def _alerts(request: ReportInput) -> tuple[Cell, ...]:
+    bad: list[str] = []
+    warn: list[str] = []
+    verdict, ensure = request.verdict, request.ensure
     if request.break_glass is not None:
-        found.append(f"Break-glass: went on without the approval that is required. {request.break_glass}")
-    if request.take_over is not None:
-        found.append(f"Take-over: the deployment was taken from another operation. {request.take_over.why}")
-    verdict = request.verdict
+        bad.append(f"Break-glass: went on without the approval that is required: {request.break_glass}")
     if verdict is not None and not verdict.good:
-        found.append("Bad verdict: the output is not right. The job runs on; the commands below go back.")
+        bad.append("Bad verdict: the output is not right. The job runs on; the commands are below.")
+    if request.take_over is not None:
+        warn.append(f"Take-over: the deployment was taken from another operation: {request.take_over.why}")
     if verdict is not None and not verdict.audited:
-        found.append("Values were not audited: the verdict is transaction level.")
-    if request.ensure is not None and request.ensure.replay:
-        told = facts.replayed_line(verdict, request.ensure)
-        found.append(f"Committed output came again: {told}. Consumers skip the ranges of the replay manifest.")
+        warn.append("Values were not audited: the verdict is transaction level.")
+    if ensure is not None and ensure.replay:
+        told = facts.replayed_line(verdict, ensure)
+        warn.append(f"Committed output came again: {told}. Consumers skip the ranges of the replay manifest.")
     if request.prove is not None and not request.prove.under_traffic:
-        found.append("Not proven under traffic: no input came while the job was watched.")
-    return tuple(found)
+        warn.append("Not proven under traffic: no input came while the job was watched.")
+    return (*(Cell(text, tone="bad") for text in bad), *(Cell(text, tone="warn") for text in warn))
+
+
+def _gap_note(request: ReportInput) -> str:
+    if request.verdict is not None and request.verdict.gap_ms is not None:
+        return "Shaded: the gap, the longest pause between appended, committed output records."
+    return "Shaded: no job ran. The gap in the output was not measured." if request.switch else ""
 
 
 def _commands(request: ReportInput) -> tuple[Command, ...]:
@@ -101,7 +119,8 @@ def _commands(request: ReportInput) -> tuple[Command, ...]:
 
     if plan is not None and request.runbook == UPGRADE_DEPLOYMENT:
         add(_repeat_word(request.outcome), f"tidegate upgrade {deployment} --to {shlex.quote(plan.to_artifact.name)}")
-        if request.outcome in {Outcome.DONE, Outcome.BAD_VERDICT} and plan.from_artifact is not None:
+        ran = request.outcome in {Outcome.DONE, Outcome.BAD_VERDICT} and not _went_back(request)
+        if ran and plan.from_artifact is not None:
             add("undo it", f"tidegate upgrade {deployment} --to {shlex.quote(plan.from_artifact.name)}")
     elif plan is not None and request.runbook == START_DEPLOYMENT:
         add(_repeat_word(request.outcome), f"tidegate start {deployment} {shlex.quote(plan.to_artifact.name)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tidegate.model.operation import Outcome, ReplayRange, Verdict
+from tidegate.model.operation import Outcome, ReplayRange, StepState, Verdict
 
 
 def count(number: float) -> str:
@@ -58,11 +58,14 @@ OUTCOMES = {
     Outcome.DONE: "done",
     Outcome.PLANNED: "planned, nothing was changed",
     Outcome.UNDONE: "undone",
-    Outcome.BAD_VERDICT: "bad verdict",
+    Outcome.BAD_VERDICT: "runs, with a bad",
     Outcome.REFUSED: "refused, nothing was changed",
     Outcome.SUPERSEDED: "superseded",
 }
-"""An outcome as the first line says it."""
+"""An outcome as the first line says it. A bad verdict is said with its numbers."""
+
+STATES = {state: state.value for state in StepState} | {StepState.RUNNING: "under way"}
+"""A step's state in a report, which is written by the last step itself."""
 
 
 def verdict_short(verdict: Verdict | None) -> str:
@@ -72,7 +75,7 @@ def verdict_short(verdict: Verdict | None) -> str:
     if not verdict.audited:
         return "values not audited"
     more = f" and {count(verdict.unexpected)} unexpected" if verdict.unexpected else ""
-    return f"verdict {verdict.text}{more}"
+    return f"verdict {count(verdict.lost)}/{count(verdict.duplicated)}/{count(verdict.wrong)}{more}"
 
 
 def announced(ranges: tuple[ReplayRange, ...]) -> int:

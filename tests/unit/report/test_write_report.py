@@ -125,7 +125,7 @@ async def test_the_page_is_whole_and_reaches_for_nothing(request_):
     [
         ("done", "ledger v1 → v2: done · verdict 0/0/0 · gap 2.08 s"),
         ("undone", "ledger v1 → v2: undone · verdict 0/0/0 · 12,848 replayed by manifest · gap 5.21 s"),
-        ("bad-verdict", "ledger v1 → v2: bad verdict · verdict 0/0/1204 and 2 unexpected · gap 2.08 s"),
+        ("bad-verdict", "ledger v1 → v2: runs, with a bad verdict 0/0/1,204 and 2 unexpected · gap 2.08 s"),
         ("halted-then-undone", "ledger v1 → v2: undone · values not audited"),
     ],
 )
@@ -181,10 +181,18 @@ async def test_both_forms_have_the_same_facts(form):
 async def test_o14_break_glass_and_take_over_stand_out():
     _, bodies = await written(samples.bad_verdict(take_over=samples.halted_then_undone().take_over))
     alerts = bodies["html"].split('<ul class="alerts">')[1].split("</ul>")[0]
-    assert "Break-glass: went on without the approval that is required. approver asleep" in alerts
+    assert "Break-glass: went on without the approval that is required: approver asleep" in alerts
     assert "Take-over" in alerts
     assert "> **Break-glass" in bodies["md"]
     assert "tidegate upgrade ledger --to v1" in bodies["html"]
+
+
+async def test_a_bad_verdict_on_top_of_an_undo_offers_no_second_undo():
+    verdict = samples.undone().verdict.model_copy(update={"lost": 3})
+    _, bodies = await written(samples.undone(outcome=Outcome.BAD_VERDICT, verdict=verdict))
+    assert bodies["md"].startswith("# ledger v1 → v2: undone, with a bad verdict 3/0/0 · ")
+    assert "upgrade ledger --to v1" not in bodies["md"]
+    assert "3 input records lost" in bodies["md"]
 
 
 async def test_replays_that_differ_from_the_announcement_are_not_called_as_announced():

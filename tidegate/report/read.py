@@ -1,0 +1,95 @@
+"""Find and read the reports in the control bucket."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from tidegate import names
+from tidegate.clients.objects import ObjectInfo, ObjectStore, S3Uri
+from tidegate.errors import InvalidInput
+from tidegate.model.nearest import did_you_mean
+from tidegate.model.steps import ReportInput
+
+PREFIX = "reports/"
+_SUFFIXES = (".json", ".html", ".md")
+
+
+@dataclass(frozen=True)
+class StoredReport:
+    """A report as it lies in the bucket. ``sha256`` is of ``body``, the JSON."""
+
+    key: str
+    body: bytes
+    sha256: str
+    report: ReportInput
+
+    def key_of(self, suffix: str) -> str:
+        """The key of another form of it: md or html."""
+        return f"{self.key.removesuffix('.json')}.{suffix}"
+
+
+async def list_reports(store: ObjectStore, bucket: str, deployment: str | None = None) -> list[ObjectInfo]:
+    """The JSON objects of all reports, the newest first.
+
+    Raises:
+        Unavailable: the control bucket did not answer.
+    """
+    prefix = S3Uri(bucket, f"{PREFIX}{deployment}/" if deployment else PREFIX)
+    found = [info async for info in store.list(prefix) if info.uri.key.endswith(".json")]
+    return sorted(found, key=lambda info: (info.last_modified, info.uri.key), reverse=True)
+
+
+async def find_report(store: ObjectStore, bucket: str, name: str) -> str:
+    """The key of the JSON of a report, by its operation, by its key, or by its ``s3://`` location in any form.
+
+    Raises:
+        InvalidInput: there is none, or the operation's name stands under several deployments.
+        Unavailable: the control bucket did not answer.
+    """
+    asked = S3Uri.parse(name).key if name.startswith("s3://") else name
+    suffix = next((end for end in _SUFFIXES if asked.endswith(end)), "")
+    if asked.startswith(PREFIX) and suffix:
+        key = f"{asked.removesuffix(suffix)}.json"
+        if await store.head(S3Uri(bucket, key)) is None:
+            raise InvalidInput(f"no such report: s3://{bucket}/{key}", hint="see:  tidegate report list")
+        return key
+    deployments = [found.rstrip("/") for found in await store.list_names(S3Uri(bucket, PREFIX))]
+    keys = [names.report_key(deployment, asked, "json") for deployment in deployments]
+    there = [key for key in keys if await store.head(S3Uri(bucket, key)) is not None]
+    if len(there) == 1:
+        return there[0]
+    if there:
+        raise InvalidInput(f"{asked} has {len(there)} reports; name one by its key", hint="\n".join(there))
+    known = [operation_of(info.uri.key) for info in await list_reports(store, bucket)]
+    raise InvalidInput(
+        f"no report of an operation {asked}{did_you_mean(asked, known)}", hint="see:  tidegate report list"
+    )
+
+
+def operation_of(key: str) -> str:
+    """The operation in a report's key."""
+    return key.removeprefix(PREFIX).partition("/")[2].removesuffix(".json")
+
+
+async def load_report(store: ObjectStore, bucket: str, key: str) -> StoredReport:
+    """A report by the key of its JSON.
+
+    Raises:
+        InvalidInput: there is none, or it cannot be read: what is wrong with it.
+        Unavailable: the control bucket did not answer.
+    """
+    uri = S3Uri(bucket, key)
+    body = (await store.get(uri)).body
+    try:
+        report = ReportInput.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        msg = f"{uri}: no report that this version can read: {where}: {first['msg']}"
+        raise InvalidInput(
+            msg, hint=f"the HTML beside it may still open:  {uri.parent.join(operation_of(key))}.html"
+        ) from error
+    return StoredReport(key, body, hashlib.sha256(body).hexdigest(), report)
