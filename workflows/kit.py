@@ -290,7 +290,7 @@ class Operation(Controls):
         self.approval_wanted = True
         self.waiting_for = f"an approval of plan {plan.hash[:12]}"
         self.next_commands = tuple(
-            f"{command} --by YOU" + (f" --plan {plan.hash[:12]}" if "approve" in command else "")
+            f"{command} --who YOU" + (f" --plan {plan.hash[:12]}" if "ops approve" in command else "")
             for command in self._ops("approve", "reject")
         )
         self.begin("approve", timeout_s)

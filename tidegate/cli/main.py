@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 COMMANDS: tuple[tuple[str, str], ...] = (
     ("fleet", "tidegate.cli.fleet:app"),
     ("artifact", "tidegate.cli.artifact:app"),
+    ("upgrade", "tidegate.cli.upgrade:app"),
+    ("start", "tidegate.cli.start:app"),
+    ("ops", "tidegate.cli.ops:app"),
     ("registry", "tidegate.cli.registry:app"),
     ("report", "tidegate.cli.report:app"),
 )

@@ -1,0 +1,312 @@
+"""A run as a person sees it: one line a step while it goes, and how it ended (UX.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.live import Live
+from rich.text import Text
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.converter import DataConverter
+
+from tidegate.cli import operations, output
+from tidegate.cli.operations import Handle, NoWorker
+from tidegate.model.operation import (
+    OperationResult,
+    OperationStatus,
+    Outcome,
+    Phase,
+    StepState,
+    StepStatus,
+    Verdict,
+)
+from tidegate.temporal.connect import TemporalUnreachable
+from tidegate.temporal.converter import data_converter
+
+POLL_S = 0.5
+QUIET_MINOR_S = 1.0
+"""Take and prepare are shown only if they took longer than this, or failed."""
+NO_WORKER_S = 3.0
+EXIT_HALTED = 3
+EXIT_INTERRUPTED = 130
+AWAY_S = 120.0
+"""For so long a follower waits for a Temporal that does not answer."""
+
+_WORDS = {StepState.OK: "ok", StepState.FAILED: "failed", StepState.SKIPPED: "skipped"}
+
+
+def follow_to_end(find: Callable[[], Awaitable[Handle]]) -> int:
+    """Follow an operation; the exit code. Ctrl-C leaves it running and says how to come back."""
+    found: list[Handle] = []
+
+    async def run() -> int:
+        found.append(await find())
+        return await Follower(found[0]).follow()
+
+    try:
+        return asyncio.run(run())
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        output.note(f"\nit goes on:  tidegate ops watch {found[0].id}\nstop it:     tidegate ops abort {found[0].id}")
+        return EXIT_INTERRUPTED
+
+
+class Follower:
+    """Prints one operation until it ends or stands halted."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+        self._printed = 0
+        self._headed = False
+        self._planned = False
+        self._said: set[str] = set()
+        self._seen_events = -1
+
+    async def follow(self) -> int:
+        """Follow it; the exit code. Ctrl-C leaves it running.
+
+        Raises:
+            TemporalUnreachable: Temporal went away; the operation goes on.
+
+        """
+        if output.as_json():
+            return await self._follow_silently()
+        console = output.console()
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            while True:
+                seen = await self._look()
+                await self._news(seen)
+                if seen.status is not WorkflowExecutionStatus.RUNNING:
+                    break
+                status = self._status
+                if status is not None and status.phase is Phase.HALTED:
+                    live.stop()
+                    print_halted(status)
+                    return EXIT_HALTED
+                if console.is_terminal and status is not None:
+                    live.update(Text(running_line(status, await progress(seen))), refresh=True)
+                await asyncio.sleep(POLL_S)
+        result, error = await operations.outcome(self._handle)
+        if result is not None:
+            print_end(result)
+        elif error is not None:
+            raise error
+        return operations.exit_code(result, error)
+
+    async def _follow_silently(self) -> int:
+        while True:
+            seen = await self._look()
+            await self._news(seen, silent=True)
+            if seen.status is not WorkflowExecutionStatus.RUNNING:
+                break
+            if self._status is not None and self._status.phase is Phase.HALTED:
+                output.answer(self._status.model_dump(mode="json"))
+                return EXIT_HALTED
+            await asyncio.sleep(POLL_S)
+        result, error = await operations.outcome(self._handle)
+        if result is None and error is not None:
+            raise error
+        if result is not None:
+            output.answer(result.model_dump(mode="json"))
+        return operations.exit_code(result, error)
+
+    _status: OperationStatus | None = None
+
+    async def _look(self) -> WorkflowExecutionDescription:
+        """Describe it; a Temporal that restarts is waited for."""
+        since = time.monotonic()
+        while True:
+            try:
+                return await operations.describe(self._handle)
+            except TemporalUnreachable as error:
+                if time.monotonic() - since > AWAY_S:
+                    raise
+                self._once(f"{error.message}; the operation does not need it to be safe, waiting for it")
+            await asyncio.sleep(POLL_S)
+
+    async def _news(self, seen: WorkflowExecutionDescription, *, silent: bool = False) -> None:
+        """Ask where it stands, if something has happened since, and print what has ended."""
+        if seen.history_length == self._seen_events and self._status is not None:
+            return
+        try:
+            self._status = await operations.status(self._handle, within_s=NO_WORKER_S)
+        except NoWorker as error:
+            self._once(f"{error.message}; it waits for one ({error.hint})")
+            return
+        self._seen_events = seen.history_length
+        if not silent:
+            self._print_new(self._status)
+
+    def _print_new(self, status: OperationStatus) -> None:
+        ended = status.phase in {Phase.REFUSED, Phase.UNDONE, Phase.SUPERSEDED}
+        if not self._headed and (status.region or ended):
+            self._headed = True
+            output.say(head(status))
+        if status.plan is not None and not self._planned and status.region:
+            self._planned = True
+            output.say(plan_line(status))
+        if not self._headed:
+            return
+        rows = [row for row in status.steps if row.state in _WORDS]
+        for row in rows[self._printed :]:
+            if row.number or row.state is not StepState.OK or took_s(row) >= QUIET_MINOR_S:
+                output.say(step_line(row))
+        self._printed = max(self._printed, len(rows))
+        if status.waiting_for and status.phase is not Phase.HALTED:
+            lines = [f"waits for {status.waiting_for}", *status.next_commands]
+            self._once("\n".join(f"     {line}" for line in lines))
+
+    def _once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            output.note(text)
+
+
+# -- lines
+
+
+def head(status: OperationStatus) -> str:
+    """The first line: which, what, where, who."""
+    place = f"  {status.region}/{status.cell}" if status.region else ""
+    return (
+        f"operation  {status.operation}      deployment {status.deployment}{place}      "
+        f"requested by {status.requested_by}"
+    )
+
+
+def plan_line(status: OperationStatus) -> str:
+    """What it will do, and how long that stands still."""
+    plan = status.plan
+    if plan is None:
+        return ""
+    gap = f"{plan.expected_gap_s:.1f} s" if plan.expected_gap_s is not None else "not known yet (no earlier runs)"
+    undo = next((step.undo for step in plan.steps if step.undo.startswith("restart")), "see the plan")
+    lines = [f"plan       {len(plan.steps)} steps, expected gap {gap}, undo: {undo}"]
+    lines += [f"           note: {note}" for note in plan.notes]
+    return "\n".join([*lines, ""])
+
+
+def step_line(row: StepStatus) -> str:
+    """``  2 stop        ok      0.6 s  savepoint …``"""
+    return f"  {row.number or '·'} {row.name:<12}{_WORDS.get(row.state, '…'):<8}{took_s(row):>4.1f} s  {row.fact}"
+
+
+def took_s(row: StepStatus) -> float:
+    """How long a step took, in seconds."""
+    return (row.ended - row.started).total_seconds() if row.ended and row.started else 0.0
+
+
+def running_line(status: OperationStatus, figures: Mapping[str, Any]) -> str:
+    """The step that runs: for how long, until when, and its live figures (O19)."""
+    row = next((row for row in status.steps if row.state is StepState.RUNNING), None)
+    if row is None or row.started is None:
+        return f"     {status.phase}"
+    name = row.name
+    if figures.get("phase") == "start" and name == "stop":
+        name = "start"
+    now = datetime.now(UTC)
+    limit = f" of at most {(row.deadline - row.started).total_seconds():,.0f} s" if row.deadline else ""
+    lasts_s = (now - row.started).total_seconds()
+    lines = [f"  {row.number or '·'} {name:<12}…       {lasts_s:,.0f} s{limit}  {live(figures)}"]
+    lines.append(f"     Ctrl-C leaves it running:  tidegate ops watch {status.operation}")
+    lines.append(f"     go back:                   tidegate ops abort {status.operation}")
+    return "\n".join(lines)
+
+
+def live(figures: Mapping[str, Any]) -> str:
+    """Heartbeat details in a line."""
+    if not figures:
+        return ""
+    if figures.get("phase") == "prove" and "watched_s" in figures:
+        parts = [
+            f"{figures['watched_s']:,.0f} s of {figures.get('bake_s', 0):,.0f} s watched",
+            f"checkpoints {figures.get('checkpoints')}/{figures.get('checkpoints_needed')}",
+            f"restarts {figures.get('restarts')}",
+        ]
+        if figures.get("lag") is not None:
+            parts.append(f"lag {figures['lag']:,}")
+        if figures.get("output_records") is not None:
+            parts.append(f"output {figures['output_records']:,}")
+        return " · ".join(parts)
+    return " · ".join(f"{name} {value}" for name, value in figures.items() if value not in (None, ""))
+
+
+async def progress(seen: WorkflowExecutionDescription) -> dict[str, Any]:
+    """Figures and last failure of the activity that runs, from describe: no worker is asked."""
+    found: dict[str, Any] = {}
+    for pending in seen.raw_description.pending_activities:
+        if pending.HasField("heartbeat_details") and pending.heartbeat_details.payloads:
+            decoded = await _decode(data_converter, pending.heartbeat_details.payloads)
+            if isinstance(decoded, dict):
+                found |= decoded
+        if pending.attempt > 1 and pending.HasField("last_failure"):
+            found |= {"attempt": pending.attempt, "last failure": pending.last_failure.message[:200]}
+    return found
+
+
+async def _decode(converter: DataConverter, payloads: Any) -> object:  # noqa: ANN401 (a protobuf container)
+    values: list[object] = await converter.decode(payloads)
+    return values[0] if values else None
+
+
+# -- ends
+
+
+def print_halted(status: OperationStatus) -> None:
+    """It stands halted; what led to it, and what a person can do."""
+    step = next((row.name for row in reversed(status.steps) if row.state is StepState.FAILED), "")
+    output.say(f"\nhalted     safely{', at ' + step if step else ''}; it holds {status.deployment} and does nothing")
+    output.say(f"why        {status.why}")
+    words = {"resume": "go on", "abort": "go back"}
+    for command in status.next_commands:
+        word = next((word for verb, word in words.items() if f" {verb} " in command), "next")
+        output.say(f"{word:<10} {command}")
+
+
+def print_end(result: OperationResult) -> None:
+    """How it ended (UX.md, the end of a run)."""
+    if result.outcome is Outcome.PLANNED and result.plan is not None:
+        output.say(f"planned    {result.summary}")
+        for step in result.plan.steps:
+            point = "  (no way back after it)" if step.no_return else ""
+            output.say(f"  {step.number} {step.name:<12}{step.what}{point}\n{'':<16}undo: {step.undo}")
+        output.say("nothing was changed")
+        return
+    word = {Outcome.BAD_VERDICT: "done, BUT"}.get(result.outcome, result.outcome.value)
+    first, *more = [text for text in _end_texts(result) if text]
+    output.say(f"{word:<10} {first}")
+    for text in more:
+        output.say(f"{'':<10} {text}")
+    if result.verdict is not None:
+        if result.verdict.gap_ms is not None:
+            output.say(f"gap        {result.verdict.gap_ms / 1000:.2f} s")
+        output.say(f"verdict    {verdict_line(result.verdict)}")
+    for command in result.next_commands:
+        output.say(f"{'go back' if result.outcome is Outcome.BAD_VERDICT else 'next':<10} {command}")
+    if result.report:
+        output.say(f"report     {result.report}      tidegate report open {result.operation}")
+
+
+def _end_texts(result: OperationResult) -> tuple[str, ...]:
+    if result.outcome is Outcome.DONE:
+        return (result.summary,)
+    if result.outcome is Outcome.BAD_VERDICT:
+        return (f"{result.why}", result.summary)
+    return (result.why, result.summary)
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """``lost 0 · duplicated 0 · wrong 0        input 184,233 · output 184,233``"""
+    line = f"lost {verdict.lost:,} · duplicated {verdict.duplicated:,} · wrong {verdict.wrong:,}"
+    if verdict.replayed:
+        line += f" · replayed {verdict.replayed:,}"
+    if verdict.input is not None and verdict.output is not None:
+        line += f"        input {verdict.input:,} · output {verdict.output:,}"
+    if not verdict.audited:
+        line += "        values not audited"
+    return line + (f" · {verdict.note}" if verdict.note else "")

@@ -1,0 +1,128 @@
+"""What the commands that start a runbook share: options, the id, what is said before, following it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from tidegate.cli import follow, operations, output
+from tidegate.cli.control import open_control
+from tidegate.cli.operations import Handle
+from tidegate.cli.options import confirm
+from tidegate.errors import InvalidInput
+from tidegate.model.operation import RunbookInput
+from tidegate.model.record import DeploymentRecord
+from tidegate.temporal.connect import connect
+from tidegate.temporal.converter import invalid_input
+
+BakeOption = Annotated[str, typer.Option("--bake", help="how long the job must prove healthy: 60s, 5m, 1h")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="why; printed in the report")]
+ApprovalOption = Annotated[
+    bool, typer.Option("--require-approval", help="wait for an approval even if the fleet file asks for none")
+]
+BreakGlassOption = Annotated[
+    str | None, typer.Option("--break-glass", metavar="WHY", help="go on without the approval that is required")
+]
+TakeOverOption = Annotated[
+    bool, typer.Option("--take-over", help="take the deployment from the operation that holds it; needs --why")
+]
+WhyOption = Annotated[str | None, typer.Option("--why", metavar="TEXT", help="why it is taken over")]
+NoFollowOption = Annotated[bool, typer.Option("--no-follow", help="start it and return; print its id")]
+PrintOption = Annotated[
+    bool, typer.Option("--print-command", help="print the plain temporal command and start nothing")
+]
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|min|h|)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def seconds(text: str, option: str) -> float:
+    """``90``, ``60s``, ``5m``, ``1h`` in seconds. Raises InvalidInput."""
+    match = _DURATION.fullmatch(text.strip().replace(" ", ""))
+    if match is None:
+        raise InvalidInput(f"{option}: {text!r} is not a duration", hint="for example 60s, 5m or 1h")
+    return float(match.group(1)) * _SECONDS[match.group(2)]
+
+
+def take_over(wanted: bool, why: str | None) -> dict[str, object]:
+    """The input's ``take_over``. Raises InvalidInput if only one of the two options is given."""
+    if wanted and not why:
+        raise InvalidInput("--take-over: needs --why TEXT, which stands in the report")
+    if why and not wanted:
+        raise InvalidInput("--why: goes with --take-over only", hint="for any other reason:  --reason TEXT")
+    return {"take_over": {"why": why}} if wanted else {}
+
+
+def validated(model: type[RunbookInput], fields: dict[str, object]) -> RunbookInput:
+    """The input. Raises InvalidInput with the names of the fields that do not fit."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise invalid_input(error, model.__name__) from error
+
+
+def launch(
+    runbook: str,
+    verb: str,
+    request: RunbookInput,
+    artifact: str,
+    *,
+    fleet: Path | None,
+    yes: bool,
+    print_command: bool,
+    no_follow: bool,
+) -> int:
+    """Start the runbook, or attach to the very same operation if it is there; follow it. The exit code.
+
+    Raises:
+        InvalidInput: the published fleet file knows no such deployment or artifact.
+        TemporalUnreachable, ControlUnreachable: exit code 5.
+
+    """
+    record = asyncio.run(_look_up(request, artifact, fleet))
+    operation = operations.operation_id(verb, request, record.epoch if record else 0)
+    if print_command:
+        output.say(operations.plain_command(runbook, request, operation))
+        return 0
+    if not request.dry_run:
+        runs = record.writer.artifact.name if record and record.writer else "nothing"
+        confirm(f"{verb} {request.deployment}: {runs} runs now, {artifact} shall run. Go on?", yes=yes)
+
+    async def begin() -> Handle:
+        client = await connect()
+        summary = f"{verb} {request.deployment} to {artifact}, asked by {request.requested_by}"
+        started = await operations.start(client, runbook, request, operation, summary)
+        if started.attached:
+            output.note(f"the same request is there already: attached to {operation}")
+        return started.handle
+
+    if not no_follow:
+        return follow.follow_to_end(begin)
+    return asyncio.run(_begun(begin))
+
+
+async def _begun(begin: operations.Begin) -> int:
+    handle = await begin()
+    answered = True
+    try:
+        await operations.status(handle, within_s=operations.ANSWER_S)
+    except operations.NoWorker as error:
+        # Started it is, whoever works or not; but nobody shall think that it goes on.
+        output.note(f"{error.message}; {handle.id} is started and waits for one ({error.hint})")
+        answered = False
+    if output.as_json():
+        output.answer({"operation": handle.id, "run_id": handle.run_id, "worker": answered})
+    else:
+        output.say(f"started    {handle.id}\nwatch it   tidegate ops watch {handle.id}")
+    return 0 if answered else operations.NoWorker.exit_code
+
+
+async def _look_up(request: RunbookInput, artifact: str, fleet: Path | None) -> DeploymentRecord | None:
+    async with open_control(fleet) as control:
+        (await control.fleet()).fleet.artifact(request.deployment, artifact)
+        return await control.record(request.deployment)
