@@ -24,7 +24,7 @@ from sandbox.kafka import kafka_spec
 from sandbox.layout import CONTROL_BUCKET, DEFAULT_BASE_PORT, HOST, Layout
 from sandbox.parts import PARTS, fetch, find_java
 from sandbox.probes import look
-from sandbox.seaweed import s3_spec
+from sandbox.seaweed import remove_sockets, s3_spec
 from sandbox.spec import Folder, ProcessSpec, SandboxRecord, write
 from sandbox.status import PartStatus, part_status
 from sandbox.temporal import temporal_spec
@@ -296,6 +296,8 @@ class Sandbox:
         end_all((one, 5.0) for one in recorded)
         while left := marked(record.id):
             end_all((one, 0.0) for one in left)
+        for ports in (self.layout.control_s3, *(self.layout.region(name).s3 for name in record.taskmanagers)):
+            remove_sockets(ports)
         for folder in ("processes", "states"):
             shutil.rmtree(self.folder.path / folder, ignore_errors=True)
         self.folder.supervisor_path.unlink(missing_ok=True)

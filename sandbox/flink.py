@@ -66,6 +66,10 @@ def cluster_config(ports: RegionPorts) -> dict[str, object]:
         # A TaskManager that was killed is noticed after 10 s, not after up to 50.
         "heartbeat.interval": 2000,
         "heartbeat.timeout": 10000,
+        # A TaskManager that asks before its JobManager is there asks again soon, not after 10 or 30 s.
+        "cluster.registration.max-timeout": 2000,
+        "cluster.registration.error-delay": 500,
+        "cluster.registration.refused-registration-delay": 1000,
         # The prove step judges a job that fails again and again; Flink itself does not give up.
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": 2147483647,

@@ -100,13 +100,15 @@ def marked(sandbox_id: str) -> list[Identity]:
 
 
 def end_all(identities: Iterable[tuple[Identity, float]]) -> None:
-    """End processes with their groups: SIGTERM to all, then SIGKILL to each whose grace (seconds) has passed.
+    """End processes with their groups: SIGTERM, then SIGKILL to each whose grace (seconds) has passed.
 
-    Returns when all have ended.
+    A grace of 0 means SIGKILL only. Returns when all have ended.
     """
     started = time.monotonic()
     waiting = [(one, started + grace_s) for one, grace_s in identities]
-    for one, _ in waiting:
+    for one, until in waiting:
+        if until <= started:
+            continue
         # A paused process takes SIGTERM only once it goes on.
         if one.signal(signal.SIGTERM):
             one.signal(signal.SIGCONT)

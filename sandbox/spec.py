@@ -99,8 +99,8 @@ class ProcessSpec(_Model):
 
     ``name`` is ``<region>/<part>`` (or ``control/<part>``), ``env`` comes on top of the supervisor's environment.
     ``want``: ``up`` it shall run; ``down`` it shall be ended; ``killed`` it was killed for good, nothing is to be done.
-    ``grace_s`` is what it gets between SIGTERM and SIGKILL. ``wish`` rises when it is asked for anew: early deaths of
-    before do not count then, and one that is never restarted runs once more.
+    ``grace_s`` is what it gets between SIGTERM and SIGKILL; 0: SIGKILL only. ``wish`` rises when it is asked for anew:
+    early deaths of before do not count then, and one that is never restarted runs once more.
     """
 
     name: str

@@ -209,8 +209,11 @@ class Supervisor:
         if child.name not in self._ending:
             grace_s = child.spec.grace_s if child.spec else 5.0
             self._ending[child.name] = time.monotonic() + grace_s
-            identity.signal(signal.SIGTERM)
-            identity.signal(signal.SIGCONT)
+            if grace_s > 0:
+                identity.signal(signal.SIGTERM)
+                identity.signal(signal.SIGCONT)
+            else:
+                identity.signal(signal.SIGKILL)
         elif time.monotonic() >= self._ending[child.name]:
             identity.signal(signal.SIGKILL)
 
