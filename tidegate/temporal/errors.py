@@ -16,6 +16,9 @@ from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 from tidegate.errors import ERRORS, OperationFailed, TidegateError, Unavailable
 
 MAX_CHARS = 4_000
+MAX_RETRYABLE_CHARS = 600
+"""Of an error that is retried: the server keeps at most 4 KiB of the last failure of a pending activity, and shows
+nothing but "Failure exceeds size limit." of a larger one (limit.mutableStateActivityFailureSize)."""
 
 FINAL_TYPES = tuple(name for name, cls in ERRORS.items() if not cls.retryable)
 """Names of the errors that a retry cannot help; each retry policy lists them beside the error's own flag."""
@@ -29,21 +32,23 @@ def bounded(text: str, limit: int = MAX_CHARS) -> str:
     return f"{text[:half]} … {len(text) - 2 * half:,} characters … {text[-half:]}"
 
 
-def _bounded_details(details: dict[str, object]) -> dict[str, object]:
+def _bounded_details(details: dict[str, object], limit: int) -> dict[str, object]:
     as_json = json.dumps(details, default=str)
-    if len(as_json) <= MAX_CHARS:
+    if len(as_json) <= limit:
         loaded: dict[str, object] = json.loads(as_json)
         return loaded
-    return {"truncated": bounded(as_json)}
+    return {"truncated": bounded(as_json, limit)}
 
 
 def to_application_error(error: TidegateError) -> ApplicationError:
     """The error as it crosses a process border. Retried by the server only if it is ``Unavailable``."""
+    limit = MAX_RETRYABLE_CHARS if error.retryable else MAX_CHARS
+    message = bounded(error.message, limit)
     return ApplicationError(
-        bounded(error.message),
-        bounded(error.message),
-        bounded(error.hint) if error.hint else None,
-        _bounded_details(error.details),
+        message,
+        message,
+        bounded(error.hint, limit) if error.hint else None,
+        _bounded_details(error.details, limit),
         type=error.type,
         non_retryable=not error.retryable,
     )

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from temporalio import activity
@@ -23,7 +25,7 @@ from temporalio.worker import (
 )
 
 from tidegate.errors import TidegateError
-from tidegate.temporal.errors import MAX_CHARS, bounded, to_application_error
+from tidegate.temporal.errors import MAX_RETRYABLE_CHARS, bounded, to_application_error
 
 TICK_S = 1.0
 
@@ -51,13 +53,14 @@ class _Inbound(ActivityInboundInterceptor):
         try:
             return await super().execute_activity(input)
         except TidegateError as error:
-            raise to_application_error(error) from error
+            # Without its cause: a chain of stacks outgrows what the server keeps of a failure that is retried.
+            raise to_application_error(error) from None
         except FailureError:
             raise
-        except Exception as error:
-            if len(str(error)) <= MAX_CHARS:
-                raise
-            raise ApplicationError(bounded(str(error)), type=type(error).__name__) from None
+        except Exception as error:  # noqa: BLE001 (told to the workflow; its stack to the log)
+            activity.logger.exception("%s failed in a way that nobody foresaw", info.activity_type)
+            text = bounded(str(error) or type(error).__name__, MAX_RETRYABLE_CHARS)
+            raise ApplicationError(text, _where(error), type=type(error).__name__) from None
         finally:
             if ticking:
                 ticking.cancel()
@@ -68,6 +71,12 @@ class _Inbound(ActivityInboundInterceptor):
         while True:
             activity.heartbeat(*self.details)
             await asyncio.sleep(TICK_S)
+
+
+def _where(error: BaseException) -> list[str]:
+    """The innermost frames, one a line; the whole stack is in the worker's log."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 class _Outbound(ActivityOutboundInterceptor):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from temporalio.api.failure.v1 import Failure
 from temporalio.exceptions import ActivityError, ApplicationError, RetryState, TimeoutError, TimeoutType  # noqa: A004
 
 from tidegate import errors
+from tidegate.temporal.converter import data_converter
 from tidegate.temporal.errors import (
     FINAL_TYPES,
     MAX_CHARS,
@@ -30,12 +32,19 @@ def test_only_unavailable_is_retried() -> None:
 
 
 def test_text_is_bounded_and_keeps_both_ends() -> None:
-    crossed = to_application_error(errors.Unavailable("a" * 9_000 + "z", details={"log": "x" * 9_000}))
+    crossed = to_application_error(errors.ProofFailed("a" * 9_000 + "z", details={"log": "x" * 9_000}))
     assert len(crossed.message) <= MAX_CHARS + len("Unavailable: ")
     back = from_application_error(crossed)
     assert back.message.startswith("aaa")
     assert back.message.endswith("z")
     assert set(back.details) == {"truncated"}
+
+
+async def test_a_failure_that_is_retried_fits_what_the_server_keeps_of_it() -> None:
+    crossed = to_application_error(errors.Unavailable("a" * 9_000, hint="h" * 9_000, details={"log": "x" * 9_000}))
+    failure = Failure()
+    await data_converter.encode_failure(crossed, failure)
+    assert failure.ByteSize() < 3_000  # of 4 KiB; the stack of the raise is to fit, too
 
 
 def test_short_text_is_left_alone() -> None:

@@ -1,0 +1,189 @@
+"""Record the histories that the replay test replays:  .venv/bin/python -m tests.replay.record
+
+Run it when a runbook changes on purpose, behind `workflow.patched`: new files are added under a new name (the second
+argument is a suffix), and the old ones stay, because operations that began under the old code may still be waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import sys
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowFailureError
+
+from tests.kit.temporal_env import Run, start_server, upgrade, workers
+from tests.kit.temporal_world import World
+from tidegate import errors
+from tidegate.model.operation import Phase, StartInput, Verdict
+from tidegate.names import CONTROL_QUEUE
+
+HISTORIES = Path(__file__).parent / "histories"
+
+Scenario = Callable[[Client, World], Awaitable[Run]]
+
+
+async def _done(client: Client, _: World) -> Run:
+    return await upgrade(client)
+
+
+async def _dry_run(client: Client, _: World) -> Run:
+    return await upgrade(client, dry_run=True)
+
+
+async def _approved(client: Client, _: World) -> Run:
+    run = await upgrade(client, require_approval=True)
+    status = await run.phase(Phase.WAITING_FOR_APPROVAL)
+    assert status.plan is not None
+    await run.update("approve", plan_hash=status.plan.hash)
+    return run
+
+
+async def _not_approved(client: Client, _: World) -> Run:
+    return await upgrade(client, require_approval=True, approval_timeout_s=0.2)
+
+
+async def _undone(client: Client, world: World) -> Run:
+    world.will("prove", errors.ProofFailed("3 restarts in 20 s (limit 2)"))
+    return await upgrade(client)
+
+
+async def _job_lost(client: Client, world: World) -> Run:
+    world.will("prove", *[errors.JobLost("forgotten")] * 4)
+    return await upgrade(client)
+
+
+async def _halted_resumed(client: Client, world: World) -> Run:
+    world.will("switch", errors.MustHalt("Flink in east answers no request"))
+    run = await upgrade(client)
+    await run.phase(Phase.HALTED)
+    await run.update("resume")
+    return run
+
+
+async def _halted_undo_aborted(client: Client, world: World) -> Run:
+    world.will("switch", errors.MustHalt("Flink in east answers no request"))
+    run = await upgrade(client)
+    await run.phase(Phase.HALTED)
+    await run.update("abort", why="enough")
+    return run
+
+
+async def _paused(client: Client, world: World) -> Run:
+    block = world.block("switch")
+    run = await upgrade(client)
+    await block.entered.wait()
+    await run.update("pause")
+    block.released.set()
+    await run.phase(Phase.PAUSED)
+    await run.update("resume")
+    return run
+
+
+async def _aborted_in_switch(client: Client, world: World) -> Run:
+    block = world.block("switch")
+    run = await upgrade(client)
+    await block.entered.wait()
+    await run.update("abort", why="wrong version")
+    return run
+
+
+async def _cancelled_in_proof(client: Client, world: World) -> Run:
+    block = world.block("prove")
+    run = await upgrade(client)
+    await block.entered.wait()
+    await run.handle.cancel(reason="typo")
+    return run
+
+
+async def _superseded(client: Client, world: World) -> Run:
+    world.will("prove", errors.Superseded("fence 4 has become 5"))
+    return await upgrade(client)
+
+
+async def _basis_changed(client: Client, world: World) -> Run:
+    world.will("take", errors.BasisChanged("fence 3 has become 4"))
+    return await upgrade(client)
+
+
+async def _bad_verdict(client: Client, world: World) -> Run:
+    world.verdict = Verdict(audited=True, wrong=3)
+    return await upgrade(client)
+
+
+async def _start(client: Client, world: World) -> Run:
+    world.record = world.record.model_copy(update={"writer": None, "epoch": 0})
+    world.job_state = None
+    world.will("prove", errors.ProofFailed("sick"))
+    request = StartInput(deployment="ledger", artifact="v1", from_empty=True, bake_s=5)
+    handle = await client.start_workflow(
+        "StartDeployment", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
+    )
+    run = Run(handle)
+    await run.phase(Phase.HALTED)
+    await run.update("resume")
+    return run
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "upgrade-done": _done,
+    "upgrade-dry-run": _dry_run,
+    "upgrade-approved": _approved,
+    "upgrade-not-approved": _not_approved,
+    "upgrade-undone": _undone,
+    "upgrade-job-lost": _job_lost,
+    "upgrade-halted-resumed": _halted_resumed,
+    "upgrade-halted-aborted": _halted_undo_aborted,
+    "upgrade-paused": _paused,
+    "upgrade-aborted-in-switch": _aborted_in_switch,
+    "upgrade-cancelled-in-proof": _cancelled_in_proof,
+    "upgrade-superseded": _superseded,
+    "upgrade-basis-changed": _basis_changed,
+    "upgrade-bad-verdict": _bad_verdict,
+    "start-halted-resumed": _start,
+}
+NO_REGION_WORKER = "upgrade-without-region-worker"
+
+
+async def record(suffix: str) -> None:
+    """Play every scenario and write its history."""
+    HISTORIES.mkdir(exist_ok=True)
+    async with await start_server(time_skipping=False) as env:
+        for name, scenario in SCENARIOS.items():
+            world = World()
+            async with workers(env.client, world):
+                await _keep(await scenario(env.client, world), name + suffix)
+        world = World()
+        async with workers(env.client, world, regions=()):
+            await _keep(await upgrade(env.client), NO_REGION_WORKER + suffix)
+
+
+async def _keep(run: Run, name: str) -> None:
+    try:
+        await run.handle.result()
+    except WorkflowFailureError as error:
+        print(f"{name}: {error.cause}")
+    history = await run.handle.fetch_history()
+    path = HISTORIES / f"{name}.json.gz"
+    # mtime 0: the same history is the same file.
+    path.write_bytes(gzip.compress(json.dumps(_without_traces(json.loads(history.to_json()))).encode(), mtime=0))
+    print(f"{path.name}: {len(history.events)} events")
+
+
+def _without_traces(value: Any) -> Any:
+    """The history without what tells the machine it was recorded on: stacks, process ids, host names."""
+    if isinstance(value, list):
+        return [_without_traces(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _without_traces(one) for key, one in value.items() if key != "stackTrace"}
+    return kept | {key: "worker" for key in kept if key.lower().endswith("identity")}
+
+
+if __name__ == "__main__":
+    asyncio.run(record(sys.argv[1] if len(sys.argv) > 1 else ""))
