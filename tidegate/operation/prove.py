@@ -15,6 +15,9 @@ from tidegate.operation.run import Deadline, Run, patiently
 
 AWAY_LIMIT_S = 90.0
 """How long Flink or Kafka may be away while a job is being proven, before the proof is given up."""
+FIRST_CHECKPOINT_FACTOR = 3.0
+"""A job's first checkpoint is full and comes while classes load and state is fetched (X10), and exactly-once output
+appears with it: until then it gets this many times ``no_progress_s``."""
 _SAMPLE_S = 0.5
 _FENCE_EVERY = 6
 
@@ -82,7 +85,9 @@ async def prove(run: Run, request: ProveInput) -> ProveFact:
         count += 1
         if count % _FENCE_EVERY == 0:
             await patiently(Deadline("reading the record", AWAY_LIMIT_S), run, run.tenure.read)
-        last = await _sample(run, request.job_id)
+        before, last = last, await _sample(run, request.job_id)
+        if before.checkpoints == 0 < last.checkpoints:
+            outputs_moved.at = last.at  # what it has written so far is committed only now
         inputs_moved.see(last.inputs, last.at)
         outputs_moved.see(last.outputs, last.at)
         checkpoints_moved.see(last.checkpoints, last.at)
@@ -161,7 +166,9 @@ def _judge_restarts(sample: _Sample, allowed: int) -> None:
 def _judge_progress(
     sample: _Sample, inputs: _Moved, outputs: _Moved, checkpoints: _Moved, no_progress_s: float
 ) -> None:
-    """No progress for too long. A restart within the limit takes its time: both clocks run anew from its end."""
+    """No progress for too long: output while input waits, or checkpoints."""
+    if sample.checkpoints == 0:
+        no_progress_s *= FIRST_CHECKPOINT_FACTOR
     quiet_checkpoints = sample.at - checkpoints.at
     quiet_outputs = sample.at - outputs.at
     input_waits = inputs.at > outputs.at or (sample.lag is not None and sample.lag > 0 and inputs.at >= outputs.at)
