@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -214,7 +215,15 @@ def _event_row(deployment: str, key: str, event: object) -> tuple[str, str, str,
         return (fence.lstrip("0"), name, "", str(event))
     said = {str(field): value for field, value in event.items() if field not in {"at", "event", "fence"}}
     facts = ", ".join(f"{field} {_short(value)}" for field, value in said.items() if value not in (None, [], {}, ""))
-    return (fence.lstrip("0"), name, str(event.get("at", "")), facts)
+    return (fence.lstrip("0"), name, _moment(event.get("at")), facts)
+
+
+def _moment(said: object) -> str:
+    """An event's time as all our times; as it stands, if it is none."""
+    try:
+        return output.utc(datetime.fromisoformat(str(said)))
+    except ValueError:
+        return str(said or "")
 
 
 def _short(value: object) -> str:

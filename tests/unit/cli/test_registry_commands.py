@@ -165,7 +165,7 @@ def test_release_asks_says_what_it_does_and_stands_in_the_history(capsys, store)
     assert run(["registry", "history", "ledger"]) == 0
     line = capsys.readouterr().out.splitlines()[1]
     assert line.startswith("13     released-by-person  ")
-    assert "who dora, why its server is gone, holder upgrade-ledger-7c1f" in line
+    assert " UTC  who dora, why its server is gone, holder upgrade-ledger-7c1f" in line
     assert run([*command, "--yes"]) == 4
     assert "nobody holds ledger" in capsys.readouterr().err
 
