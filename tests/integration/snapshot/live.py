@@ -139,13 +139,26 @@ class Ledger:
         """Payments on every partition until the end of the block; all are acknowledged then."""
         producer = Producer({**self.places.client, "enable.idempotence": True, "linger.ms": 5})
         stop = asyncio.Event()
+        failed: list[str] = []
+
+        def delivered(error: KafkaError | None, _message: object) -> None:
+            if error is not None:
+                failed.append(str(error))
+
+        async def led() -> bool:
+            topic = (await asyncio.to_thread(producer.list_topics, self.payments, 10)).topics[self.payments]
+            return len(topic.partitions) == PARTITIONS and all(p.leader >= 0 for p in topic.partitions.values())
+
+        # A record for a partition that this client does not know of yet is dropped, not held.
+        await until("a leader for every partition", led)
 
         async def send() -> None:
             while not stop.is_set():
                 for _ in range(max(per_second // 20, 1)):
                     account, sequence = f"a{self.sent % ACCOUNTS:05d}", self.sent // ACCOUNTS + 1
                     value = f"{account}:{sequence},{account},{sequence},100"
-                    producer.produce(self.payments, value, account, partition=self.sent % ACCOUNTS % PARTITIONS)
+                    partition = self.sent % ACCOUNTS % PARTITIONS
+                    producer.produce(self.payments, value, account, partition=partition, on_delivery=delivered)
                     self.sent += 1
                 producer.poll(0)
                 with contextlib.suppress(TimeoutError):
@@ -157,7 +170,8 @@ class Ledger:
         finally:
             stop.set()
             await task
-            assert await asyncio.to_thread(producer.flush, 30) == 0
+            assert await asyncio.to_thread(producer.flush, 60) == 0
+            assert failed == []
 
     async def start(
         self, epoch: int, snapshot: str | None = None, config: dict[str, str] | None = None, group: str | None = None
