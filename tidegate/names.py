@@ -56,9 +56,12 @@ def history_prefix(deployment: str) -> str:
     return f"history/{deployment}/"
 
 
-def report_key(deployment: str, operation: str, suffix: str) -> str:
-    """A report of an operation; suffix is json, md or html."""
-    return f"reports/{deployment}/{operation}.{suffix}"
+def report_key(deployment: str, operation: str, run_id: str, suffix: str) -> str:
+    """The report of one run of an operation, so that a second run under the same id keeps the first one's evidence.
+
+    ``run_id`` is Temporal's first execution run id; suffix is json, md or html.
+    """
+    return f"reports/{deployment}/{operation}/{run_id[-12:]}.{suffix}"
 
 
 def fleet_key(digest: str) -> str:

@@ -20,7 +20,7 @@ from tidegate.model.fleet import Control
 from tidegate.model.steps import ReportInput
 from tidegate.registry import artifacts
 from tidegate.report.markdown import markdown
-from tidegate.report.read import StoredReport, find_report, list_reports, load_report, operation_of
+from tidegate.report.read import StoredReport, deployment_of, find_report, list_reports, load_report, operation_of
 from tidegate.report.timeline import pictures
 from tidegate.report.view import page_of
 
@@ -82,7 +82,7 @@ async def _newest(
 def _row(one: StoredReport | tuple[str, str]) -> tuple[str, ...]:
     if isinstance(one, tuple):
         key, wrong = one
-        return ("?", key.split("/")[1], operation_of(key), "unreadable", wrong, "")
+        return ("?", deployment_of(key), operation_of(key), "unreadable", wrong, "")
     report = one.report
     verdict, gap = _verdict(report), _gap_s(report)
     ended, told = output.utc(report.ended), output.duration(gap) if gap is not None else ""

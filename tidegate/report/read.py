@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from tidegate import names
 from tidegate.clients.objects import ObjectInfo, ObjectStore, S3Uri
 from tidegate.errors import InvalidInput
 from tidegate.model.nearest import did_you_mean
@@ -43,7 +42,7 @@ async def list_reports(store: ObjectStore, bucket: str, deployment: str | None =
 
 
 async def find_report(store: ObjectStore, bucket: str, name: str) -> str:
-    """The key of the JSON of a report, by its operation, by its key, or by its ``s3://`` location in any form.
+    """The key of a report's JSON: by its operation (the newest run), by its key, or by its ``s3://`` location.
 
     Raises:
         InvalidInput: there is none, or the operation's name stands under several deployments.
@@ -56,22 +55,26 @@ async def find_report(store: ObjectStore, bucket: str, name: str) -> str:
         if await store.head(S3Uri(bucket, key)) is None:
             raise InvalidInput(f"no such report: s3://{bucket}/{key}", hint="see:  tidegate report list")
         return key
-    deployments = [found.rstrip("/") for found in await store.list_names(S3Uri(bucket, PREFIX))]
-    keys = [names.report_key(deployment, asked, "json") for deployment in deployments]
-    there = [key for key in keys if await store.head(S3Uri(bucket, key)) is not None]
-    if len(there) == 1:
+    reports = await list_reports(store, bucket)
+    there = [info.uri.key for info in reports if operation_of(info.uri.key) == asked]
+    if len({deployment_of(key) for key in there}) == 1:
         return there[0]
     if there:
         raise InvalidInput(f"{asked} has {len(there)} reports; name one by its key", hint="\n".join(there))
-    known = [operation_of(info.uri.key) for info in await list_reports(store, bucket)]
+    known = [operation_of(info.uri.key) for info in reports]
     raise InvalidInput(
         f"no report of an operation {asked}{did_you_mean(asked, known)}", hint="see:  tidegate report list"
     )
 
 
+def deployment_of(key: str) -> str:
+    """The deployment in a report's key."""
+    return key.removeprefix(PREFIX).partition("/")[0]
+
+
 def operation_of(key: str) -> str:
     """The operation in a report's key."""
-    return key.removeprefix(PREFIX).partition("/")[2].removesuffix(".json")
+    return key.removeprefix(PREFIX).partition("/")[2].rpartition("/")[0]
 
 
 async def load_report(store: ObjectStore, bucket: str, key: str) -> StoredReport:

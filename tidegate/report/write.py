@@ -30,7 +30,7 @@ async def write_report(store: ObjectStore, bucket: str, request: ReportInput) ->
     """
 
     def at(suffix: str) -> S3Uri:
-        return S3Uri(bucket, names.report_key(request.deployment, request.operation, suffix))
+        return S3Uri(bucket, names.report_key(request.deployment, request.operation, request.run_id, suffix))
 
     body = canonical(request)
     sha256 = hashlib.sha256(body).hexdigest()

@@ -48,7 +48,7 @@ def test_the_list_says_how_each_ended(capsys, store):
     assert run(["report", "list"]) == 0
     assert capsys.readouterr().out == "no reports in s3://tidegate/reports/\n"
     write(store, samples.done(), samples.halted_then_undone(operation="upgrade-ledger-aa01"))
-    asyncio.run(store.put(S3Uri("tidegate", "reports/ledger/broken.json"), b"{}"))
+    asyncio.run(store.put(S3Uri("tidegate", "reports/ledger/broken/r1.json"), b"{}"))
     assert run(["report", "list", "ledger"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["ENDED", "DEPLOYMENT", "OPERATION", "OUTCOME", "VERDICT", "GAP"]
@@ -57,14 +57,14 @@ def test_the_list_says_how_each_ended(capsys, store):
     assert "2026-03-01 03:15:14.120 UTC" in lines[3]
     assert lines[3].split()[-5:] == ["upgrade-ledger-7c1f", "done", "0/0/0", "2.08", "s"]
     assert run(["report", "list", "--limit", "1", "-o", "json"]) == 0
-    assert [one["key"] for one in json.loads(capsys.readouterr().out)] == ["reports/ledger/broken.json"]
+    assert [one["key"] for one in json.loads(capsys.readouterr().out)] == ["reports/ledger/broken/r1.json"]
 
 
 def test_show_prints_it_for_a_person_and_the_stored_bytes_for_a_check(capsys, store):
     write(store, samples.undone())
     assert run(["report", "show", "upgrade-ledger-7c1f"]) == 0
     text = capsys.readouterr().out
-    stored = store.objects[S3Uri("tidegate", "reports/ledger/upgrade-ledger-7c1f.md")].body.decode()
+    stored = store.objects[S3Uri("tidegate", "reports/ledger/upgrade-ledger-7c1f/0199-run.md")].body.decode()
     assert text == stored
     assert run(["report", "show", "upgrade-ledger-7c1f", "-o", "json"]) == 0
     digest = hashlib.sha256(capsys.readouterr().out.encode()).hexdigest()

@@ -11,7 +11,7 @@ from tidegate.errors import InvalidInput
 from tidegate.report.read import find_report, list_reports, load_report
 from tidegate.report.write import write_report
 
-KEY = "reports/ledger/upgrade-ledger-7c1f.json"
+KEY = "reports/ledger/upgrade-ledger-7c1f/0199-run.json"
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ async def store():
 
 async def test_the_list_is_of_one_deployment_or_of_all_the_newest_first(store):
     assert [info.uri.key for info in await list_reports(store, "tidegate", "ledger")] == [
-        "reports/ledger/upgrade-ledger-aa01.json",
+        "reports/ledger/upgrade-ledger-aa01/0199-run.json",
         KEY,
     ]
     assert len(await list_reports(store, "tidegate")) == 3
@@ -37,8 +37,8 @@ async def test_the_list_is_of_one_deployment_or_of_all_the_newest_first(store):
     [
         "upgrade-ledger-7c1f",
         KEY,
-        "reports/ledger/upgrade-ledger-7c1f.html",
-        "s3://tidegate/reports/ledger/upgrade-ledger-7c1f.md",
+        "reports/ledger/upgrade-ledger-7c1f/0199-run.html",
+        "s3://tidegate/reports/ledger/upgrade-ledger-7c1f/0199-run.md",
     ],
 )
 async def test_a_report_is_found_by_operation_key_or_location(store, name):
@@ -48,7 +48,7 @@ async def test_a_report_is_found_by_operation_key_or_location(store, name):
 async def test_what_is_read_is_what_was_asked_to_be_written(store):
     stored = await load_report(store, "tidegate", KEY)
     assert stored.report == samples.done()
-    assert stored.key_of("html") == "reports/ledger/upgrade-ledger-7c1f.html"
+    assert stored.key_of("html") == "reports/ledger/upgrade-ledger-7c1f/0199-run.html"
     fact = await write_report(MemoryStore(), "tidegate", samples.done())
     assert stored.sha256 == fact.sha256
 
@@ -71,3 +71,13 @@ async def test_a_damaged_report_says_what_is_wrong(store):
     await store.put(S3Uri("tidegate", KEY), b'{"operation": "x"}')
     with pytest.raises(InvalidInput, match=r"no report that this version can read: \w+: Field required"):
         await load_report(store, "tidegate", KEY)
+
+
+async def test_a_second_run_under_one_id_keeps_the_evidence_of_the_first(store):
+    again = samples.done().model_copy(update={"run_id": "0200-run"})
+    await write_report(store, "tidegate", again)
+
+    found = await find_report(store, "tidegate", again.operation)
+
+    assert found == "reports/ledger/upgrade-ledger-7c1f/0200-run.json"
+    assert S3Uri("tidegate", KEY) in store.objects

@@ -80,8 +80,8 @@ async def test_i8_done_twice_it_writes_the_same_bytes(ending):
 
 async def test_the_json_is_the_request_and_its_digest_stands_in_the_others():
     fact, bodies = await written(samples.undone())
-    assert fact.key == "reports/ledger/upgrade-ledger-7c1f.json"
-    assert fact.html_key == "reports/ledger/upgrade-ledger-7c1f.html"
+    assert fact.key == "reports/ledger/upgrade-ledger-7c1f/0199-run.json"
+    assert fact.html_key == "reports/ledger/upgrade-ledger-7c1f/0199-run.html"
     assert fact.sha256 == hashlib.sha256(bodies["json"].encode()).hexdigest()
     assert ReportInput.model_validate_json(bodies["json"]) == samples.undone()
     assert fact.sha256 in bodies["md"]
@@ -101,7 +101,7 @@ async def test_a_write_that_was_cut_in_half_is_mended_by_the_next():
     store.before = cut
     with pytest.raises(Unavailable):
         await written(samples.done(), store)
-    assert [uri.key for uri in store.objects] == ["reports/ledger/upgrade-ledger-7c1f.json"]
+    assert [uri.key for uri in store.objects] == ["reports/ledger/upgrade-ledger-7c1f/0199-run.json"]
     _, bodies = await written(samples.done(), store)
     assert (await written(samples.done()))[1] == bodies
 
