@@ -23,7 +23,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows import facts
     from workflows.calls import Aborted
     from workflows.ending import Ending
-    from workflows.kit import Operation, with_hint
+    from workflows.kit import with_hint
+    from workflows.preparing import Operation
 
 ENSURE_S = 900.0
 PROVE_MARGIN_S = 300.0

@@ -27,7 +27,7 @@ class StartDeployment(RunningOperation):
 
     @workflow.run
     async def run(self, request: StartInput | None = None) -> OperationResult:
-        """Run the steps; see `Operation.run_steps` for how it ends."""
+        """Run the steps; see `Concluding.run_steps` for how it ends."""
         return await self.run_steps(self.steps)
 
     async def steps(self) -> Ending:
@@ -52,7 +52,7 @@ class StartDeployment(RunningOperation):
 
         # Step 6. Start. WARNING: from here there is no way back: before, nothing ran.
         # Step 7. Prove the job for the bake time.
-        # Step 8. Conclude, in every outcome: verdict, report, release (kit.Operation).
+        # Step 8. Conclude, in every outcome: verdict, report, release (concluding).
         every = tuple(known.ref.sha256 for known in self.seen.artifacts)
         forward = self.goal(artifact, bake_s=self.request.bake_s, also_reads=every if self.request.snapshot else ())
         forward = replace(forward, from_empty=self.request.from_empty, snapshot=self.request.snapshot)

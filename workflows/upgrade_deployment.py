@@ -30,7 +30,7 @@ class UpgradeDeployment(RunningOperation):
 
     @workflow.run
     async def run(self, request: UpgradeInput | None = None) -> OperationResult:
-        """Run the steps; see `Operation.run_steps` for how it ends."""
+        """Run the steps; see `Concluding.run_steps` for how it ends."""
         return await self.run_steps(self.steps)
 
     async def steps(self) -> Ending:
@@ -58,7 +58,7 @@ class UpgradeDeployment(RunningOperation):
 
         # Step 6. Switch. WARNING: between stop and RUNNING nothing is processed; it is one activity (O15).
         # Step 7. Prove the new job, for the bake time. What fails in either goes back, and is proven, too.
-        # Step 8. Conclude, in every outcome: verdict, report, release (kit.Operation).
+        # Step 8. Conclude, in every outcome: verdict, report, release (concluding).
         return await self.make_run(forward, back)
 
     def goals(self, plan: Plan) -> tuple[Goal, Goal | None]:

@@ -334,7 +334,7 @@ async def test_halt_survives_a_control_bucket_that_is_away(
 async def test_no_end_without_report_and_release_i8(
     client: Client, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workflows.kit.CONCLUDE_S", 0.5)
+    monkeypatch.setattr("workflows.concluding.CONCLUDE_S", 0.5)
     world.always["write_report"] = errors.Unavailable("control bucket away")
     run = await upgrade(client)
     status = await run.phase(Phase.HALTED)
