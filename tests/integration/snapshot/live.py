@@ -36,9 +36,11 @@ SINK_UID, SOURCE_UID = "balances-sink", "payments-source"
 PARTITIONS = 4
 PARALLELISM = 2
 ACCOUNTS = 20
+PATIENCE_S = 180.0
+"""For any one wait: a fresh cluster on a machine that is busy with others takes its time."""
 
 
-async def until(what: str, condition: Callable[[], Awaitable[T]], timeout_s: float = 60.0) -> T:
+async def until(what: str, condition: Callable[[], Awaitable[T]], timeout_s: float = PATIENCE_S) -> T:
     """Ask again until the answer is true."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -311,7 +313,7 @@ class Ledger:
         return await self._read(lambda ids: len(ids) >= self.sent, quiet_s=3)
 
     async def _read(
-        self, enough: Callable[[Counter[str]], bool], quiet_s: float, timeout_s: float = 60
+        self, enough: Callable[[Counter[str]], bool], quiet_s: float, timeout_s: float = PATIENCE_S
     ) -> Counter[str]:
         def read() -> Counter[str]:
             consumer = Consumer(

@@ -13,7 +13,7 @@ from tidegate.snapshot.files import Snapshot, referenced_files, verify
 from tidegate.snapshot.positions import kafka_positions
 from tidegate.snapshot.sinks import Committable, committables, writer_states
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
 
 IN_FILES = {"execution.checkpointing.data-inline-threshold": "0b"}
 
