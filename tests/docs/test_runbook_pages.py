@@ -1,0 +1,151 @@
+"""The runbooks' pages say what the code does: steps, input, controls, outcomes."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import BaseModel
+
+from tests.docs.pages import front_matter, table_under, text_of
+from tests.kit.temporal_world import writer
+from tidegate.model.operation import (
+    START_DEPLOYMENT,
+    UPGRADE_DEPLOYMENT,
+    ApproveInput,
+    ArtifactFacts,
+    ControlInput,
+    JobFacts,
+    Observation,
+    Outcome,
+    Phase,
+    Plan,
+    RejectInput,
+    StartInput,
+    UpgradeInput,
+)
+from tidegate.model.record import ArtifactRef, DeploymentRecord
+from tidegate.names import CONTROL_QUEUE
+from tidegate.operation.plan import make_plan
+from workflows import start_deployment, upgrade_deployment
+from workflows.board import MINOR
+from workflows.ending import Ending
+
+UPGRADE, START = "runbooks/upgrade-deployment.md", "runbooks/start-deployment.md"
+
+
+def _seen(*, runs: bool) -> Observation:
+    record = DeploymentRecord(deployment="ledger", epoch=7, writer=writer("v1", 7) if runs else None)
+    target = ArtifactFacts(ref=ArtifactRef(name="v2", sha256="2" * 64, uri="s3://east/v2.jar"), size_bytes=1)
+    return Observation(
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+        fleet_digest="f" * 64,
+        deployment="ledger",
+        region="east",
+        cell="cell-1",
+        tier=1,
+        parallelism=2,
+        approval_required=True,
+        record=record,
+        job=JobFacts(job_id="a" * 32, state="RUNNING") if runs else None,
+        target=target,
+        artifacts=(target,),
+    )
+
+
+def _upgrade_plan() -> Plan:
+    return make_plan(UpgradeInput(deployment="ledger", to="v2"), _seen(runs=True))
+
+
+def _start_plan() -> Plan:
+    return make_plan(StartInput(deployment="ledger", artifact="v2", from_empty=True), _seen(runs=False))
+
+
+PLANS = {UPGRADE: _upgrade_plan, START: _start_plan}
+
+
+@pytest.mark.parametrize("page", PLANS)
+def test_the_steps_are_those_of_the_plan(page: str) -> None:
+    named = [row[0] for row in table_under(page, "## What it does")]
+    assert [name for name in named if name not in MINOR] == [step.name for step in PLANS[page]().steps]
+
+
+@pytest.mark.parametrize("page", PLANS)
+def test_the_steps_stand_in_the_order_of_the_workflow(page: str) -> None:
+    """As a person sees them: with approve, take and prepare."""
+    rows = (upgrade_deployment if page == UPGRADE else start_deployment).rows(PLANS[page]())
+    shown = ["observe", "approve", *(name.split()[0] for name in rows)]
+    assert [row[0] for row in table_under(page, "## What it does")] == shown
+
+
+def test_only_the_last_step_has_no_way_back() -> None:
+    """As the plan says; a page that promises an undo which is not there would be found here."""
+    plan = _upgrade_plan()
+    no_undo = [row[0] for row in table_under(UPGRADE, "## What it does") if row[3].startswith("none")]
+    assert no_undo == [step.name for step in plan.steps if step.no_return]
+    undos = {row[0]: row[3] for row in table_under(UPGRADE, "## What it does")}
+    for step in plan.steps:
+        if step.undo.startswith("restart"):
+            assert undos[step.name].startswith(("restart", "as for start")), step
+
+
+def input_rows(model: type[BaseModel]) -> list[list[str]]:
+    """Field, default, meaning: the table of a page, from the model."""
+    return [
+        [
+            name,
+            "required" if field.is_required() else json.dumps(field.default),
+            (field.description or "").replace("|", "\\|"),
+        ]
+        for name, field in model.model_fields.items()
+    ]
+
+
+@pytest.mark.parametrize(("page", "model"), [(UPGRADE, UpgradeInput), (START, StartInput)])
+def test_the_input_is_that_of_the_model(page: str, model: type[BaseModel]) -> None:
+    """To write the table anew:  python -m tests.docs.test_runbook_pages"""
+    assert table_under(page, "### Input") == input_rows(model)
+
+
+def test_the_controls_are_the_updates_of_the_workflow() -> None:
+    rows = {row[0]: row for row in table_under(UPGRADE, "## Approve, pause, resume, abort")}
+    inputs = {"approve": ApproveInput, "reject": RejectInput} | dict.fromkeys(
+        ("pause", "resume", "abort"), ControlInput
+    )
+    assert set(rows) == set(inputs)
+    for name, model in inputs.items():
+        assert re.findall(r"\b(by|plan_hash|comment|why)\b", rows[name][2]) == list(model.model_fields), name
+        assert callable(getattr(upgrade_deployment.UpgradeDeployment, name))
+
+
+def test_the_outcomes_and_their_exit_statuses_are_those_of_the_code() -> None:
+    rows = {row[0]: row for row in table_under(UPGRADE, "## How it ends")}
+    assert set(rows) == {outcome.value for outcome in Outcome} | {Phase.HALTED.value}
+    for outcome in Outcome:
+        assert rows[outcome.value][2].startswith(str(outcome.exit_code)), outcome
+        ended = "Completed" if outcome in {Outcome.DONE, Outcome.PLANNED} else f"Failed, {Ending(outcome, '').type}"
+        assert rows[outcome.value][3].startswith(ended), outcome
+
+
+@pytest.mark.parametrize(("page", "type_"), [(UPGRADE, UPGRADE_DEPLOYMENT), (START, START_DEPLOYMENT)])
+def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
+    head = front_matter(page)
+    assert (head["workflow type"], head["task queue"]) == (type_, CONTROL_QUEUE)
+    assert page.endswith(f"/{head['runbook']}.md")
+    assert {"touches", "does not touch"} <= set(head)
+
+
+@pytest.mark.parametrize("page", PLANS)
+def test_a_page_opens_with_what_to_do_now(page: str) -> None:
+    opening = text_of(page).split("---\n", 2)[2].strip().splitlines()
+    assert opening[2] == "**Do this now**"
+    assert [line[:3] for line in opening[4:7]] == ["1. ", "2. ", "3. "]
+
+
+if __name__ == "__main__":
+    for one in (UpgradeInput, StartInput):
+        print(one.__name__)
+        for row in input_rows(one):
+            print(f"| `{row[0]}` | {row[1] if row[1] == 'required' else f'`{row[1]}`'} | {row[2]} |")
