@@ -73,6 +73,12 @@ async def ensure_running(request: EnsureInput) -> EnsureFact:
     _contract(f"ensure_running({request.artifact.name})")
 
 
+@activity.defn(name="ensure_stopped")
+async def ensure_stopped(request: EnsureInput) -> None:
+    """Make sure that nothing runs: the way back of a first start. Raises MustHalt."""
+    _contract(f"ensure_stopped({request.artifact.name})")
+
+
 @activity.defn(name="prove")
 async def prove(request: ProveInput) -> ProveFact:
     """Watch the job for the bake time. Raises ProofFailed, NoProgress, JobLost."""
@@ -118,6 +124,7 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         prepare,
         switch,
         ensure_running,
+        ensure_stopped,
         prove,
         audit,
         write_report,

@@ -25,6 +25,7 @@ from tidegate.model.steps import (
     SwitchInput,
 )
 from tidegate.operation import ensure as ensure_step
+from tidegate.operation import ensure_stopped as stopped_step
 from tidegate.operation import observe as observe_step
 from tidegate.operation import prove as prove_step
 from tidegate.operation import switch as switch_step
@@ -46,7 +47,7 @@ class FlinkActivities:
 
     def all(self) -> list[Callable[..., Any]]:
         """What a worker registers."""
-        return [self.observe, self.prepare, self.switch, self.ensure_running, self.prove]
+        return [self.observe, self.prepare, self.switch, self.ensure_running, self.ensure_stopped, self.prove]
 
     @activity.defn(name="observe")
     async def observe(self, request: ObserveInput) -> Observation:
@@ -81,6 +82,12 @@ class FlinkActivities:
         """See ``tidegate.operation.ensure``."""
         run = await self._run(request)
         return await _deferring_cancel(ensure_step.ensure_running(run, request))
+
+    @activity.defn(name="ensure_stopped")
+    async def ensure_stopped(self, request: EnsureInput) -> None:
+        """See ``tidegate.operation.ensure_stopped``."""
+        run = await self._run(request)
+        await _deferring_cancel(stopped_step.ensure_stopped(run, request))
 
     @activity.defn(name="prove")
     async def prove(self, request: ProveInput) -> ProveFact:

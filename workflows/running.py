@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
     from tidegate.errors import TidegateError
-    from tidegate.model.operation import Outcome, Phase, StepState
+    from tidegate.model.operation import Outcome, Phase, StepState, Verdict
     from tidegate.model.record import ArtifactRef
     from tidegate.model.steps import EnsureInput, ProveInput, StartFact
     from workflows import facts
@@ -73,46 +73,77 @@ class RunningOperation(Operation):
         return Goal(artifact, self.fixed_plan.basis.parallelism, bake_s, tuple(reads))
 
     async def make_run(self, forward: Goal, back: Goal | None) -> Ending:
-        """Make ``forward`` run and prove itself; else ``back``, proven too. With no way back, a failure halts.
+        """Make ``forward`` run and prove itself; else ``back``, proven too. ``back`` None: nothing ran, so stop it.
 
         Raises:
             Superseded: another operation took over.
 
         """
         self.acted_at = workflow.now()
-        if back is None:
-            self.too_late = f"{forward.artifact.name} is being started; {self.base.deployment} did not run before"
         goal, start, why, lost = forward, forward.first_start, "", 0
         while True:
             going_forward = goal is forward
-            may_abort = going_forward and back is not None
             self.why = why
             self.enter(Phase.RUNNING if going_forward else Phase.UNDOING)
             try:
-                started = await (start() if start else self._ensure(goal, interruptible=may_abort))
-                if may_abort:
+                started = await (start() if start else self._ensure(goal, interruptible=going_forward))
+                if going_forward:
                     await self.safe_point()
-                await self._prove(goal, started, interruptible=may_abort)
+                await self._prove(goal, started, interruptible=going_forward)
                 return self._reached(going_forward, goal, started, why)
             except Aborted:
-                why, goal = self.abort_requested or "aborted", back or forward
+                why = self.abort_requested or "aborted"
                 self.board.end_running(StepState.FAILED, workflow.now(), why)
+                if back is None:
+                    return await self._stop_again(goal, why)
+                goal = back
             except errors.Superseded:
                 raise
             except TidegateError as error:
                 self.board.end_running(StepState.FAILED, workflow.now(), error.message)
                 if isinstance(error, errors.JobLost) and lost < LOST_STARTS:
                     lost += 1
-                elif back is None and isinstance(error, errors.StartRejected):
-                    return Ending(Outcome.UNDONE, "it does not run, as before", why=with_hint(error))
-                elif back is None or goal is back or isinstance(error, errors.MustHalt | errors.Unavailable):
+                elif goal is back or isinstance(error, errors.MustHalt | errors.Unavailable):
                     decision = await self.stand_halted(with_hint(error))
-                    if decision == "abort" and back is not None and goal is not back:
-                        why, goal = f"{self.abort_requested or 'aborted'} (after: {error.message})", back
+                    if decision == "abort":
+                        why = f"{self.abort_requested or 'aborted'} (after: {error.message})"
+                        if back is None:
+                            return await self._stop_again(goal, why)
+                        goal = back
+                elif back is None:
+                    return await self._stop_again(goal, with_hint(error))
                 else:
                     why, goal = with_hint(error), back
             start = None  # from now on only ensure_running can tell how things stand
             self.board.replan([goal.start_step, "prove", "conclude"])
+
+    async def _stop_again(self, goal: Goal, why: str) -> Ending:
+        """The way back where nothing ran before: nothing runs. What cannot be decided stands halted until it can."""
+        self.why, self.too_late = why, f"{self.base.deployment} is being stopped, as it was before"
+        while True:
+            self.enter(Phase.UNDOING)
+            self.board.replan(["stop", "conclude"])
+            self.begin("stop", ENSURE_S)
+            wanted = EnsureInput(
+                held=self.claim,
+                fleet_digest=self.place.fleet_digest,
+                n=self.next_n(),
+                artifact=goal.artifact,
+                parallelism=goal.parallelism,
+            )
+            try:
+                await self.calls.region(self.place.region, contracts.ensure_stopped, wanted, deadline_s=ENSURE_S)
+            except errors.Superseded:
+                raise
+            except TidegateError as error:
+                self.board.end_running(StepState.FAILED, workflow.now(), error.message)
+                await self.stand_halted(with_hint(error))
+            else:
+                self.ok("stop", "cancelled; its transactions are settled")
+                # Nothing runs, so the output cannot catch up with the input: there is nothing to audit.
+                self.acted_at = None
+                self.verdict = Verdict(audited=False, note="values not audited: nothing runs")
+                return Ending(Outcome.UNDONE, f"{self.base.deployment} does not run, as before", why=why)
 
     def _reached(self, going_forward: bool, goal: Goal, started: StartFact, why: str) -> Ending:
         name, since = goal.artifact.name, facts.clock(started.running_at)

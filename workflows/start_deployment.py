@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name=START_DEPLOYMENT)
 class StartDeployment(RunningOperation):
-    """Done: it runs, proven. Undone: it could not be started. What started but is not healthy stands halted."""
+    """Done: it runs, proven. Undone: it could not be started or did not prove healthy, and nothing runs, as before."""
 
     runbook = START_DEPLOYMENT
 
@@ -50,7 +50,7 @@ class StartDeployment(RunningOperation):
         # Step 5. Prepare: the jar is there, slots are free.
         await self.prepare(artifact)
 
-        # Step 6. Start. WARNING: from here there is no way back: before, nothing ran.
+        # Step 6. Start. The way back is that nothing runs, as before.
         # Step 7. Prove the job for the bake time.
         # Step 8. Conclude, in every outcome: verdict, report, release (concluding).
         every = tuple(known.ref.sha256 for known in self.seen.artifacts)

@@ -237,6 +237,11 @@ class World:
             return EnsureFact(start=start, was_running=True)
         return EnsureFact(start=self._start(request.artifact), was_running=False)
 
+    def _ensure_stopped(self, request: EnsureInput) -> None:
+        self._check(request.held)
+        self._change(intents=())
+        self.job_state = "CANCELED"
+
     def _prove(self, request: ProveInput) -> ProveFact:
         return ProveFact(
             job_id=request.job_id,

@@ -117,14 +117,23 @@ async def _bad_verdict(client: Client, world: World) -> Run:
 
 
 async def _start(client: Client, world: World) -> Run:
-    world.record = world.record.model_copy(update={"writer": None, "epoch": 0})
+    world._change(writer=None, epoch=0)
     world.job_state = None
-    world.will("prove", errors.ProofFailed("sick"))
     request = StartInput(deployment="ledger", artifact="v1", from_empty=True, bake_s=5)
     handle = await client.start_workflow(
         "StartDeployment", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
     )
-    run = Run(handle)
+    return Run(handle)
+
+
+async def _start_stopped_again(client: Client, world: World) -> Run:
+    world.will("prove", errors.ProofFailed("3 restarts"))
+    return await _start(client, world)
+
+
+async def _start_halted_resumed(client: Client, world: World) -> Run:
+    world.will("ensure_running", errors.MustHalt("there is no snapshot that it can read"))
+    run = await _start(client, world)
     await run.phase(Phase.HALTED)
     await run.update("resume")
     return run
@@ -145,7 +154,9 @@ SCENARIOS: dict[str, Scenario] = {
     "upgrade-superseded": _superseded,
     "upgrade-basis-changed": _basis_changed,
     "upgrade-bad-verdict": _bad_verdict,
-    "start-halted-resumed": _start,
+    "start-done": _start,
+    "start-stopped-again": _start_stopped_again,
+    "start-halted-resumed": _start_halted_resumed,
 }
 NO_REGION_WORKER = "upgrade-without-region-worker"
 

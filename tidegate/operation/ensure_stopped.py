@@ -1,0 +1,59 @@
+"""Make sure that nothing runs: the way back of a first start, where before nothing ran.
+
+The job is cancelled, and its transactions are settled for its newest snapshot, so that readers are not blocked by what
+it left open and a later start goes on from there exactly (X15).
+"""
+
+from __future__ import annotations
+
+from tidegate.model.record import ArtifactRef, CancelIntent, DeploymentRecord, IntentState, SettleIntent
+from tidegate.model.steps import EnsureInput
+from tidegate.operation.choose import choose
+from tidegate.operation.resolve import close, end_job, replace_intent, resolve
+from tidegate.operation.run import Run
+from tidegate.operation.settle import settle
+
+_NOTHING = ArtifactRef(name="", sha256="", uri="")
+
+
+async def ensure_stopped(run: Run, request: EnsureInput) -> None:
+    """Resolve what is open, end the writer, settle. Done already: nothing is changed.
+
+    Raises:
+        MustHalt: outputs of its newest checkpoint cannot be committed any more.
+        NoProgress, Unavailable: a part did not answer within its bound; call again.
+        Superseded: another operation has the deployment.
+    """
+    record = await resolve(run, await run.tenure.read(), want=_NOTHING)
+    writer = record.writer
+    if writer is not None:
+        cancel = CancelIntent(
+            id=run.id(record, f"cancel-{writer.job_id}"),
+            step="cancel",
+            n=run.n,
+            job_id=writer.job_id,
+            epoch=writer.epoch,
+        )
+        record = await run.tenure.change("cancel", run.n, lambda current: current.with_intents(cancel))
+        record = await end_job(run, cancel)
+    location, committed = await _left(run, record, request)
+    intent = SettleIntent(id=run.id(record, "settle"), step="settle", n=run.n, epoch=record.epoch, snapshot=location)
+    record = await run.tenure.change("settle", run.n, lambda current: current.with_intents(intent))
+    await settle(run, record, intent, known_committed=committed)
+    await close(run, replace_intent(intent, IntentState.DONE, "settled; nothing runs"))
+
+
+async def _left(run: Run, record: DeploymentRecord, request: EnsureInput) -> tuple[str | None, bool]:
+    """The snapshot that a later start goes on from, and whether its transactions are known to be committed."""
+    of_it = request.model_copy(
+        update={
+            "artifact": record.writer.artifact if record.writer else request.artifact,
+            "from_empty": False,
+            "snapshot": None,
+            "readable_from": (),
+        }
+    )
+    if record.writer is None and record.pinned is None and record.base is None:
+        return None, False
+    choice = await choose(run, record, of_it)
+    return choice.location, choice.known_committed
