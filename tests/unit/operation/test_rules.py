@@ -1,0 +1,450 @@
+"""The rules of switch and ensure_running, each by its number, in the simulated region."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.kit.world import Died, Op, World, world
+from tests.kit.world_gate import Call, Fault
+from tidegate import names
+from tidegate.clients.kafka_types import TxnState
+from tidegate.errors import (
+    InvalidInput,
+    MustHalt,
+    Refused,
+    SavepointFailed,
+    StartRejected,
+    Superseded,
+)
+from tidegate.model.record import StartIntent
+
+
+def _on(name: str, fault: Fault, *, actor: str = "", times: int = 1) -> Any:
+    """The fault for the first calls whose line holds the name."""
+    left = [times]
+
+    def decide(call: Call) -> Fault:
+        if left[0] and name in str(call) and call.actor.startswith(actor):
+            left[0] -= 1
+            return fault
+        return Fault.NONE
+
+    return decide
+
+
+def _deliver(w: World) -> list[str]:
+    said = [w.loop.run_until_complete(late.deliver()) for late in w.gate.late]
+    w.gate.late.clear()
+    return said
+
+
+async def _until(seen: Callable[[], bool]) -> None:
+    deadline = asyncio.get_running_loop().time() + 1_000
+    while not seen():
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.01)
+
+
+def _upgraded(w: World, to: str = "v2") -> Op:
+    w.start("v1")
+    op = w.op()
+    w.go("switch", lambda: op.switch(to))
+    return op
+
+
+# ---------------------------------------------------------------- going back (X26, X27)
+
+
+def test_x26_before_its_first_checkpoint_the_savepoint_of_the_stop_is_exact():
+    with world(checkpoint_every=0) as w:
+        op = _upgraded(w, "v2u")
+        fact = w.go("undo", lambda: op.ensure("v1"))
+        assert fact.start.snapshot == w.record.pinned.location
+        assert (fact.replay, fact.manifest) == ((), None)
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced == 0
+
+
+def test_x26_after_it_the_newest_checkpoint_is_exact_if_the_old_artifact_reads_it():
+    with world() as w:
+        op = _upgraded(w, "v2")
+        w.checkpoint()
+        job_id = w.record.writer.job_id
+        fact = w.go("undo", lambda: op.ensure("v1"))
+        assert f"/{job_id}/chk-" in fact.start.snapshot
+        assert fact.replay == ()
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced == 0
+        assert w.record.stale_state_of.name == "v2"  # X27
+
+
+def test_x26_if_it_cannot_the_savepoint_with_a_manifest_of_what_comes_twice():
+    with world() as w:
+        op = _upgraded(w, "v2u")
+        w.checkpoint()
+        fact = w.go("undo", lambda: op.ensure("v1"))
+        assert fact.start.snapshot == w.record.pinned.location
+        told = sum(replay.records for replay in fact.replay)
+        w.go("release", op.release)
+        judged = w.assert_sound(artifact="v1")
+        assert told > 0
+        assert judged.announced >= told  # markers lie between the records
+
+
+def test_x26_a_second_failure_before_the_first_checkpoint_after_a_replay():
+    with world() as w:
+        op = _upgraded(w, "v2u")
+        w.checkpoint()
+        w.go("undo", lambda: op.ensure("v1"))
+        w.checkpoint_every = 0
+        w.go("release", op.release)
+        w.lose_jobmanager()
+        w.jobs.lingering = []
+        again = w.op()
+        w.go("again", lambda: again.ensure("v1"))
+        w.go("release", again.release)
+        w.assert_sound(artifact="v1")
+
+
+def test_x26_lost_with_a_new_epoch_then_back_with_a_replay():
+    with world() as w:
+        op = _upgraded(w, "v2u")
+        w.checkpoint()
+        w.lose_jobmanager()
+        w.go("on", lambda: op.ensure("v2u"))
+        w.checkpoint()
+        w.go("back", lambda: op.ensure("v1", n=2))
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced > 0
+
+
+def test_x26_on_unreadable_state_halt_asks_before_anything_comes_twice():
+    with world() as w:
+        op = _upgraded(w, "v2u")
+        w.checkpoint()
+        with pytest.raises(MustHalt, match="cannot read its state"):
+            w.go("undo", lambda: op.ensure("v1", on_unreadable_state="halt"))
+        w.go("on", lambda: op.ensure("v2u", n=2))
+        w.go("release", op.release)
+        w.assert_sound(artifact="v2u")
+
+
+@pytest.mark.parametrize("broken", ["rejected", "crash-early", "restore-fails", "crash-late"])
+def test_o8_a_new_artifact_that_is_broken_is_undone(broken: str):
+    with world() as w:
+        w.start("v1")
+        op = w.op()
+        if broken == "crash-late":
+            w.go("switch", lambda: op.switch(broken))
+            for _ in range(12):
+                w.checkpoint()
+        else:
+            with pytest.raises(StartRejected):
+                w.go("switch", lambda: op.switch(broken))
+        w.go("undo", lambda: op.ensure("v1"))
+        w.go("release", op.release)
+        w.assert_sound(artifact="v1")
+
+
+def test_an_artifact_without_a_job_graph_is_refused_before_the_stop():
+    with world() as w:
+        w.start("v1")
+        job = w.live()
+        op = w.op()
+        with pytest.raises(InvalidInput, match="no job graph"):
+            w.go("switch", lambda: op.switch("throws"))
+        assert w.live() == job
+        w.go("release", op.release)
+        w.assert_sound(artifact="v1")
+
+
+# ---------------------------------------------------------------- stopping (X2)
+
+
+def test_x2_a_stop_that_failed_leaves_the_job_running_and_the_record_clean():
+    with world() as w:
+        w.start("v1")
+        job = w.live()
+        op = w.op()
+        w.flink.fail_next_stop = "java.io.IOException: disk full"
+        with pytest.raises(SavepointFailed) as raised:
+            w.go("switch", lambda: op.switch("v2"))
+        assert raised.value.details["job_state"] == "RUNNING"
+        assert w.live() == job
+        assert not w.record.open_intents()
+        fact = w.go("undo", lambda: op.ensure("v1"))
+        assert fact.was_running
+        w.go("release", op.release)
+        w.assert_sound(artifact="v1")
+        assert w.live() == job
+
+
+def test_o5_a_stop_that_may_still_be_on_its_way_ends_the_job():
+    """A copy of the stop waits in a proxy: the job cannot be trusted to run on."""
+    with world() as w:
+        w.start("v1")
+        op = w.op()
+        w.flink.fail_next_stop = "java.io.IOException: disk full"
+        w.gate.fault = _on("/stop", Fault.HOLD)
+        with pytest.raises(SavepointFailed) as raised:
+            w.go("switch", lambda: op.switch("v2"))
+        assert raised.value.details["job_state"] == "CANCELED"
+        w.go("undo", lambda: op.ensure("v1"))
+        w.go("release", op.release)
+        _deliver(w)
+        w.assert_sound(artifact="v1")
+
+
+def test_x2_x15_a_job_that_failed_while_stopping_is_settled_before_the_start():
+    with world() as w:
+        w.start("v1")
+        op = w.op()
+        w.flink.break_next_stop = True
+        w.go("switch", lambda: op.switch("v2"))
+        assert w.record.pinned.committed
+        assert w.jobs.lost_on_restore == []
+        w.go("release", op.release)
+        w.assert_sound(artifact="v2")
+
+
+def test_o6_the_savepoint_of_a_stop_is_found_when_flink_has_forgotten_it():
+    with world() as w:
+        w.start("v1")
+        op = w.op()
+        w.gate.fault = _on("/stop", Fault.DIE_AFTER, actor="victim")
+        with pytest.raises(Died):
+            w.go("victim", lambda: op.switch("v2"))
+        w.loop.run_until_complete(asyncio.sleep(1))
+        w.flink.tick()
+        w.lose_jobmanager()
+        w.go("again", lambda: op.switch("v2"))
+        w.go("release", op.release)
+        w.assert_sound(artifact="v2")
+
+
+def test_i_retained_checkpoints_that_a_finished_job_leaves_are_not_preferred():
+    with world() as w:
+        w.jobs.keep_retained = True
+        w.start("v1")
+        for _ in range(4):
+            w.checkpoint()
+        op = w.op()
+        with pytest.raises(StartRejected):
+            w.go("switch", lambda: op.switch("rejected"))
+        fact = w.go("undo", lambda: op.ensure("v1"))
+        assert fact.start.snapshot == w.record.pinned.location
+        w.go("release", op.release)
+        w.assert_sound(artifact="v1")
+
+
+# ---------------------------------------------------------------- jobs that somebody else ended (I3)
+
+
+# ---------------------------------------------------------------- starting (X9, O6, X14)
+
+
+def test_o6_a_start_that_shall_not_be_is_burned_and_denied():
+    with world() as w:
+        w.start("v1")
+        op = w.op()
+        w.gate.fault = _on("/run", Fault.DIE_HELD, actor="victim")
+        with pytest.raises(Died):
+            w.go("victim", lambda: op.switch("v2"))
+        taker = w.op(take_over=True)
+        w.go("taker", lambda: taker.ensure("v1"))
+        _deliver(w)
+        assert len(w.live()) == 1
+        assert 2 in w.record.denied_epochs
+        w.go("release", taker.release)
+        w.assert_sound(artifact="v1")
+
+
+def test_o6_a_burn_that_cannot_be_had_leaves_the_deny():
+    """The late submit comes after the JobManager has forgotten the burn."""
+    with world() as w:
+        w.start("v1")
+        op = w.op()
+        w.gate.fault = _on("/run", Fault.DIE_HELD, actor="victim")
+        with pytest.raises(Died):
+            w.go("victim", lambda: op.switch("v2"))
+        taker = w.op(take_over=True)
+        w.go("taker", lambda: taker.ensure("v1"))
+        w.lose_jobmanager()
+        w.jobs.lingering = []
+        _deliver(w)
+        w.go("on", lambda: taker.ensure("v1", n=2))
+        w.go("release", taker.release)
+        for job_id in w.live():
+            if job_id != w.record.writer.job_id:
+                w.flink.cancel(job_id)
+        w.assert_sound(artifact="v1")
+
+
+# ---------------------------------------------------------------- settling (X3, X15)
+
+
+def _dead_with_open_transactions(w: World) -> Op:
+    """The job is lost; its newest checkpoint is complete and nobody told the sinks."""
+    w.start("v1")
+    w.checkpoint()
+    w.jobs.withheld = 1
+    w.checkpoint()
+    w.checkpoint_every = 0
+    w.jobs.work_of(w.live()[0], 2)
+    w.lose_jobmanager()
+    w.jobs.lingering = []
+    return w.op()
+
+
+def _listed(w: World) -> list[str]:
+    """The open transactions of the newest checkpoint, and those after it."""
+    return sorted(name for name, txn in w.kafka._txns.items() if txn.state is TxnState.ONGOING)
+
+
+def test_x3_ongoing_of_the_snapshot_is_committed_and_all_later_is_ended():
+    with world() as w:
+        op = _dead_with_open_transactions(w)
+        before = _listed(w)
+        fact = w.go("on", lambda: op.ensure("v1"))
+        assert (fact.settled_committed, fact.settled_ended) == (2, 2)
+        assert len(before) == 4
+        w.go("release", op.release)
+        w.assert_sound(artifact="v1")
+
+
+def test_x3_prepare_commit_is_waited_for():
+    with world() as w:
+        op = _dead_with_open_transactions(w)
+        w.kafka.hold_markers = True
+        calls = 0
+
+        def release(call: Call) -> Fault:
+            nonlocal calls
+            calls += "describe" in call.name
+            if calls == 4:
+                w.kafka.release_markers()
+            return Fault.NONE
+
+        w.gate.fault = release
+        w.go("on", lambda: op.ensure("v1"))
+        w.go("release", op.release)
+        w.assert_sound(artifact="v1")
+
+
+@pytest.mark.parametrize("fate", ["aborted", "another producer", "forgotten"])
+def test_x3_outputs_of_the_snapshot_that_cannot_be_had_any_more_are_not_lost_in_silence(fate: str):
+    with world() as w:
+        op = _dead_with_open_transactions(w)
+        name = _listed(w)[0]
+        if fate == "aborted":
+            w.kafka._end(w.kafka._txns[name], commit=False)
+        elif fate == "another producer":
+            w.kafka._txns[name].producer_id += 1
+        else:
+            w.kafka.forget(name)
+        with pytest.raises(MustHalt, match=name):
+            w.go("on", lambda: op.ensure("v1"))
+        assert w.live() == []
+
+
+def test_x3_a_transaction_that_was_committed_and_forgotten_is_dropped_from_the_copy():
+    with world() as w:
+        op = _upgraded(w, "v2")
+        snapshot = w.record.pinned
+        w.checkpoint_every = 0
+        for name in [n for n in w.kafka._txns if names.epoch_of_transactional_id(n) == snapshot.epoch]:
+            w.kafka.forget(name)
+        fact = w.go("undo", lambda: op.ensure("v1"))
+        assert fact.start.snapshot != snapshot.location
+        w.go("release", op.release)
+        w.assert_sound(artifact="v1")
+
+
+def test_a_settling_never_touches_a_newer_epoch():
+    """A slow attempt settles for epoch 1 while epoch 2, started by its twin, has transactions open."""
+    with world() as w:
+        op = _dead_with_open_transactions(w)
+        w.gate.pause = lambda call: 50.0 if call.actor == "slow" and "list_transactions" in call.name else None
+
+        async def main() -> None:
+            slow = asyncio.ensure_future(w.as_actor("slow", lambda: op.ensure("v1")))
+            await _until(lambda: any("list_transactions" in call.name for call in w.gate.of("slow")))
+            await asyncio.ensure_future(w.as_actor("twin", lambda: op.ensure("v1")))
+            w.checkpoint()
+            w.jobs.work_of(w.live()[0], 2)
+            mine = _listed(w)
+            assert mine
+            ended: list[str] = []
+            w.gate.fault = lambda call: ended.append(call.name) or Fault.NONE if call.actor == "slow" else Fault.NONE
+            await asyncio.wait({slow})
+            slow.exception()
+            assert not any("end_transaction" in name for name in ended), ended
+            assert _listed(w) == mine
+
+        w.loop.run_until_complete(main())
+        w.go("release", op.release)
+        w.assert_sound(artifact="v1")
+
+
+# ---------------------------------------------------------------- the record (O3, O7, O9)
+
+
+def test_o9_release_is_refused_while_an_intent_is_open():
+    with world() as w:
+        w.start("v1")
+        op = w.op()
+        w.gate.fault = _on("/stop", Fault.DIE_BEFORE, actor="victim")
+        with pytest.raises(Died):
+            w.go("victim", lambda: op.switch("v2"))
+        with pytest.raises(Refused, match="stop of epoch 1, start of epoch 2"):
+            w.go("release", op.release)
+
+
+def test_o8_who_lost_the_fence_does_nothing_more():
+    with world() as w:
+        w.start("v1")
+        op = w.op()
+        taker = w.op(take_over=True)
+        for step in (lambda: op.switch("v2"), lambda: op.ensure("v2"), op.release):
+            with pytest.raises(Superseded):
+                w.go("old", step)
+        assert not [call for call in w.gate.of("old") if call.mutating]
+        w.go("release", taker.release)
+        w.assert_sound(artifact="v1")
+
+
+def test_o7_every_attempt_names_the_same_thing():
+    with world() as w:
+        w.start("v1")
+        op = w.op()
+        w.gate.fault = _on("/run", Fault.DIE_AFTER, actor="victim")
+        with pytest.raises(Died):
+            w.go("victim", lambda: op.switch("v2"))
+        begun = [i for i in w.record.intents if isinstance(i, StartIntent)]
+        fact = w.go("again", lambda: op.switch("v2"))
+        assert [fact.start.job_id] == [i.job_id for i in begun]
+        assert len(w.net.sent("/run$")) == 2
+        w.go("release", op.release)
+        w.assert_sound(artifact="v2")
+
+
+@pytest.mark.parametrize("fault", [Fault.LOSE_REQUEST, Fault.LOSE_ANSWER, Fault.DOUBLE])
+def test_o3_i4_every_call_may_be_lost_or_doubled(fault: Fault):
+    """Each changing call of an upgrade in turn, and no process dies: it is done in the end, once."""
+    with world() as w:
+        w.start("v1")
+        op = w.op()
+        w.go("dry", lambda: op.switch("v2"))
+        count = len(w.gate.of("dry"))
+    for k in range(count):
+        with world() as w:
+            w.start("v1")
+            op = w.op()
+            w.gate.fault = lambda call, k=k: fault if call.actor == "it" and call.n == k else Fault.NONE
+            w.go("it", lambda op=op: op.switch("v2"))
+            w.go("release", op.release)
+            w.assert_sound(artifact="v2")
