@@ -13,7 +13,7 @@ from tests.kit.world_job import OUTPUT, PARTITIONS, Output
 from tidegate import names
 from tidegate.clients.kafka_types import ControlType, TopicPartition
 from tidegate.model.record import DeploymentRecord, IntentState
-from tidegate.operation.ensure import EnsureNote
+from tidegate.operation.note import EnsureNote
 
 
 @dataclass(frozen=True)

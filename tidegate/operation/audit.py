@@ -16,7 +16,7 @@ from tidegate.clients.objects import S3Uri
 from tidegate.errors import InvalidInput, OperationFailed, Unavailable
 from tidegate.model.fleet import render_audit
 from tidegate.model.operation import Verdict
-from tidegate.operation.ensure import EnsureNote
+from tidegate.operation.note import EnsureNote
 from tidegate.operation.run import Run
 
 _TAIL_CHARS = 600

@@ -9,13 +9,11 @@ from functools import partial
 
 from tidegate import names
 from tidegate.clients.kafka_types import TopicPartition
-from tidegate.clients.objects import PreconditionFailed, S3Uri
+from tidegate.clients.objects import S3Uri
 from tidegate.errors import InvalidInput, JobLost, MustHalt, StartRejected
 from tidegate.model.operation import ReplayRange
 from tidegate.model.record import (
-    CancelIntent,
     DeploymentRecord,
-    Frozen,
     IntentState,
     Pinned,
     SettleIntent,
@@ -25,12 +23,15 @@ from tidegate.model.record import (
 )
 from tidegate.model.steps import EnsureFact, EnsureInput, StartFact
 from tidegate.operation.choose import Choice, choose
-from tidegate.operation.resolve import close, end_job, replace_intent, resolve, started
+from tidegate.operation.note import EnsureNote, read_note, write_note
+from tidegate.operation.resolve import cancel_job, close, replace_intent, resolve, shut_out, started
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import Settled, settle
 from tidegate.operation.submit import submit
 from tidegate.snapshot.edit import drop_sink_state, place_copy
 from tidegate.snapshot.files import verify
+
+_GAVE_UP = "it did not hold, and was ended"
 
 
 async def ensure_running(run: Run, request: EnsureInput) -> EnsureFact:
@@ -52,8 +53,8 @@ async def ensure_running(run: Run, request: EnsureInput) -> EnsureFact:
         if running is not None and running.artifact.sha256 == request.artifact.sha256:
             return EnsureFact(start=_fact_of(running), was_running=True, notes=("it ran already",))
         if running is not None:
-            record = await _end_writer(run, record, running)
-        record = await _prepare_start(run, record, request, start_id)
+            await cancel_job(run, record, running.job_id, running.epoch)
+        record = await _prepare_start(run, await run.tenure.read(), request, start_id)
         mine = record.intent(start_id)
         fresh = True
     else:
@@ -62,7 +63,7 @@ async def ensure_running(run: Run, request: EnsureInput) -> EnsureFact:
     if not isinstance(mine, StartIntent):
         raise InvalidInput(f"the record of {record.deployment} has another intent in the place of {start_id}")
     manifest = names.manifest_key(record.deployment, start_id)
-    note = await _read_note(run, manifest)
+    note = await read_note(run, manifest)
     if mine.state is IntentState.OPEN:
         try:
             submitted = await submit(run, mine, mine.snapshot, fresh=fresh)
@@ -105,40 +106,31 @@ def _fact_of(writer: Writer) -> StartFact:
 
 
 async def _running_writer(run: Run, record: DeploymentRecord) -> Writer | None:
-    """The writer if Flink has it and it has not ended. Stops and cancels of it are resolved before."""
-    if record.writer is None:
-        return None
+    """The writer if Flink has it, it has not ended and may commit. Stops and cancels of it are resolved before.
+
+    One that Flink does not know, and that was not seen stopped, is shut out: it may come back (X14).
+    """
     writer = record.writer
+    if writer is None:
+        return None
     deadline = Deadline(f"Flink's word on job {writer.job_id}", 120.0)
     state = await patiently(deadline, run, lambda: run.site.driver.state(writer.job_id))
-    return None if state is None or state.terminal else writer
-
-
-async def _end_writer(run: Run, record: DeploymentRecord, writer: Writer) -> DeploymentRecord:
-    cancel = CancelIntent(
-        id=run.id(record, f"cancel-{writer.job_id}"), step="cancel", n=run.n, job_id=writer.job_id, epoch=writer.epoch
-    )
-    await run.tenure.change("cancel", run.n, lambda current: current.with_intents(cancel))
-    return await end_job(run, cancel)
+    if state is None:
+        if record.pinned is None or record.pinned.epoch != writer.epoch:
+            await shut_out(run, writer.job_id, writer.epoch, writer.artifact, writer.parallelism)
+        return None
+    if state.terminal:
+        return None
+    if writer.epoch in record.denied_epochs:
+        await cancel_job(run, record, writer.job_id, writer.epoch)
+        return None
+    return writer
 
 
 async def _give_up(run: Run, record: DeploymentRecord, mine: StartIntent) -> DeploymentRecord:
     """A start that did not hold is ended, so that nothing of it can commit; its epoch is not used again."""
-    await _end_writer(
-        run,
-        record,
-        Writer(
-            region=mine.region,
-            cell=mine.cell,
-            job_id=mine.job_id,
-            epoch=mine.epoch,
-            artifact=mine.artifact,
-            parallelism=mine.parallelism,
-            started_from=mine.snapshot,
-            since=utc_now(),
-        ),
-    )
-    return await close(run, replace_intent(mine, IntentState.DONE, "it did not hold, and was ended"))
+    await cancel_job(run, record, mine.job_id, mine.epoch)
+    return await close(run, replace_intent(mine, IntentState.DONE, _GAVE_UP))
 
 
 async def _prepare_start(run: Run, record: DeploymentRecord, request: EnsureInput, start_id: str) -> DeploymentRecord:
@@ -158,7 +150,7 @@ async def _prepare_start(run: Run, record: DeploymentRecord, request: EnsureInpu
     replay = await _what_comes_again(run, choice, settled)
     location = await _startable(run, record, choice, settled, start_id)
     base = _base(record, choice, location, settled)
-    await _write_note(
+    await write_note(
         run,
         names.manifest_key(record.deployment, start_id),
         EnsureNote(
@@ -235,43 +227,6 @@ async def _startable(run: Run, record: DeploymentRecord, choice: Choice, settled
     return str(
         await patiently(deadline, run, lambda: place_copy(run.site.snapshots, verified.snapshot, target, edited))
     )
-
-
-class EnsureNote(Frozen):
-    """What was decided before a start, written before it: the replay manifest above all (X21, X26).
-
-    ``superseded`` is the manifest as readers and the auditor take it: those ranges come again.
-    """
-
-    superseded: tuple[ReplayRange, ...] = ()
-    committed: int = 0
-    ended: int = 0
-    why: str = ""
-    base: Pinned | None = None
-
-
-async def _write_note(run: Run, key: str, note: EnsureNote) -> None:
-    """Create-only: a second attempt of the same step finds what the first has said, and says no more."""
-    deadline = Deadline("writing the replay manifest", 60.0)
-    uri = S3Uri(run.site.control_bucket, key)
-    body = note.model_dump_json(indent=1).encode()
-    try:
-        await patiently(deadline, run, lambda: run.site.control.create(uri, body))
-    except PreconditionFailed as error:
-        said = await _read_note(run, key)
-        if (said.base and said.base.location) != (note.base and note.base.location):
-            raise MustHalt(
-                f"an earlier attempt of this step chose {said.base and said.base.location}, and now it would be "
-                f"{note.base and note.base.location}: what was announced no longer holds",
-                hint=f"look at {key} in the control bucket",
-            ) from error
-
-
-async def _read_note(run: Run, key: str) -> EnsureNote:
-    deadline = Deadline("reading the replay manifest", 60.0)
-    uri = S3Uri(run.site.control_bucket, key)
-    found = await patiently(deadline, run, lambda: run.site.control.get(uri))
-    return EnsureNote.model_validate_json(found.body)
 
 
 async def _what_comes_again(run: Run, choice: Choice, settled: Settled) -> tuple[ReplayRange, ...]:

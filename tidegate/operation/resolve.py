@@ -8,8 +8,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TypeVar
 
+from tidegate import names
 from tidegate.driver.base import BurnKind
-from tidegate.errors import InvalidInput, JobLost, NoProgress, OperationFailed, SavepointFailed, StartRejected
+from tidegate.errors import InvalidInput, JobLost, NoProgress, OperationFailed, Refused, SavepointFailed, StartRejected
 from tidegate.model.record import (
     ArtifactRef,
     CancelIntent,
@@ -23,10 +24,11 @@ from tidegate.model.record import (
     Writer,
     utc_now,
 )
+from tidegate.operation.note import read_note
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import as_positions
 from tidegate.operation.stop import Stopped, finish_stop
-from tidegate.operation.submit import prepare_patiently, submit
+from tidegate.operation.submit import submit
 from tidegate.snapshot.checkpoints import completed_checkpoints
 
 T = TypeVar("T", StopIntent, StartIntent, CancelIntent, DenyIntent, SettleIntent)
@@ -83,15 +85,7 @@ async def resolve_stop(run: Run, intent: StopIntent) -> DeploymentRecord:
         if error.details.get("job_state") in {"FAILED", "CANCELED", "FINISHED"}:
             return await close(run, replace_intent(intent, IntentState.DONE, error.message[:500]))
         # A copy of this stop may still be under way, so the job can never be trusted to run on: it is ended.
-        cancel = CancelIntent(
-            id=run.id(await run.tenure.read(), f"cancel-{intent.job_id}"),
-            step="cancel",
-            n=run.n,
-            job_id=intent.job_id,
-            epoch=intent.epoch,
-        )
-        await run.tenure.change("cancel", run.n, lambda record: record.with_intents(cancel))
-        await end_job(run, cancel)
+        await cancel_job(run, await run.tenure.read(), intent.job_id, intent.epoch)
         return await close(run, replace_intent(intent, IntentState.VOID, f"ended instead: {error.message[:400]}"))
     except JobLost as error:
         return await close(run, replace_intent(intent, IntentState.DONE, error.message[:500]))
@@ -132,7 +126,9 @@ async def _resolve_start(
     run: Run, record: DeploymentRecord, intent: StartIntent, want: ArtifactRef
 ) -> DeploymentRecord:
     """A start: adopt the job, end it, or make sure that it can never come (O6)."""
-    dead = any(isinstance(other, CancelIntent | DenyIntent) and other.epoch == intent.epoch for other in record.intents)
+    dead = intent.epoch in record.denied_epochs or any(
+        isinstance(other, CancelIntent | DenyIntent) and other.epoch == intent.epoch for other in record.intents
+    )
     deadline = Deadline(f"Flink's word on job {intent.job_id}", END_TIMEOUT_S)
     state = await patiently(deadline, run, lambda: run.site.driver.state(intent.job_id))
     if state is not None and state.terminal:
@@ -149,13 +145,16 @@ async def _resolve_start(
         except JobLost:
             return await close(run, replace_intent(intent, IntentState.DONE, "it ran, and Flink forgot it"))
         else:
-            return await started(run, intent, snapshot, None)
-    cancel = CancelIntent(
-        id=run.id(record, f"cancel-{intent.job_id}"), step="cancel", n=run.n, job_id=intent.job_id, epoch=intent.epoch
-    )
-    await run.tenure.change("cancel", run.n, lambda current: current.with_intents(cancel))
-    await end_job(run, cancel)
+            return await started(run, intent, snapshot, await _base_of(run, record, intent))
+    await cancel_job(run, record, intent.job_id, intent.epoch)
     return await close(run, replace_intent(intent, IntentState.DONE, "cancelled"))
+
+
+async def _base_of(run: Run, record: DeploymentRecord, intent: StartIntent) -> Pinned | None:
+    """What a start that is adopted goes from: written down by whoever decided it; after a stop, what that pinned."""
+    if intent.after_stop is not None:
+        return None
+    return (await read_note(run, names.manifest_key(record.deployment, intent.id))).base
 
 
 def snapshot_of(record: DeploymentRecord, intent: StartIntent) -> str | None:
@@ -168,69 +167,91 @@ def snapshot_of(record: DeploymentRecord, intent: StartIntent) -> str | None:
 
 async def _prevent(run: Run, intent: StartIntent) -> DeploymentRecord:
     """Flink does not know the job. Either it ran and was forgotten, or its submit may still be on the way."""
-    deadline = Deadline(f"burning job {intent.job_id}", END_TIMEOUT_S)
+    deadline = Deadline(f"the checkpoints of job {intent.job_id}", END_TIMEOUT_S)
     ran = await patiently(
         deadline, run, lambda: completed_checkpoints(run.site.snapshots, run.site.checkpoints, intent.job_id)
     )
-    # A burn counts within one JobManager incarnation only (O6), a DENY for ever; on an epoch that no job runs it has no
-    # price. Both: the submit may come before the next restart of the JobManager, or after it.
-    record = await run.tenure.read()
-    denied = DenyIntent(
-        id=run.id(record, f"deny-{intent.epoch}"),
-        step="deny",
-        n=run.n,
-        epoch=intent.epoch,
-        principal=run.site.spec.principal,
-        prefixes=run.site.prefixes(intent.epoch),
-    )
-    await run.tenure.change("deny", run.n, lambda current: current.with_intents(denied))
-    await deny(run, denied)
-    if await _burn(run, intent, deadline):
-        cancel = CancelIntent(
-            id=run.id(record, f"cancel-{intent.job_id}"),
-            step="cancel",
-            n=run.n,
-            job_id=intent.job_id,
-            epoch=intent.epoch,
-        )
-        await run.tenure.change("cancel", run.n, lambda current: current.with_intents(cancel))
-        await end_job(run, cancel)
+    if await shut_out(run, intent.job_id, intent.epoch, intent.artifact, intent.parallelism):
         return await close(run, replace_intent(intent, IntentState.DONE, "it came late, and was cancelled"))
     state = IntentState.DONE if ran else IntentState.VOID
     note = "it ran, and Flink forgot it" if ran else "burned: it can never start"
     return await close(run, replace_intent(intent, state, note))
 
 
-async def _burn(run: Run, intent: StartIntent, deadline: Deadline) -> bool:
+async def shut_out(run: Run, job_id: str, epoch: int, artifact: ArtifactRef, parallelism: int) -> bool:
+    """Make sure that a job which Flink does not know can commit nothing, whenever it comes. True: it came meanwhile.
+
+    It may come by a submit that is on its way, or because high availability has not recovered it yet. A burn counts
+    within one JobManager incarnation only (O6), a DENY for ever; where no job runs it has no price (X14).
+    """
+    record = await deny_epoch(run, epoch)
+    if not await _burn(run, job_id, epoch, artifact, parallelism):
+        return False
+    await cancel_job(run, record, job_id, epoch)
+    return True
+
+
+async def _burn(run: Run, job_id: str, epoch: int, artifact: ArtifactRef, parallelism: int) -> bool:
     """Use up the job's id. True: the job is there and has not ended, so it must be cancelled.
 
     Where a burn cannot be had (no slot to plan with, an artifact that builds no job graph) the DENY stands alone (O6).
     """
+    site = run.site
+    deadline = Deadline(f"burning job {job_id}", END_TIMEOUT_S)
     try:
-        prepared = await prepare_patiently(run, intent.artifact, intent.epoch, intent.parallelism, deadline)
-        burned = await patiently(
+        file = await site.artifact_file(artifact)
+        prepared = await patiently(
             deadline,
             run,
-            lambda: run.site.driver.burn(intent.job_id, prepared, args=run.site.args(intent.epoch)),
+            lambda: site.driver.prepare(
+                file, entry_class=site.spec.entry_class, args=site.args(epoch), parallelism=parallelism
+            ),
         )
-    except (OperationFailed, InvalidInput) as error:
+        burned = await patiently(deadline, run, lambda: site.driver.burn(job_id, prepared, args=site.args(epoch)))
+    except (OperationFailed, InvalidInput, Refused) as error:
         run.say(phase="resolve", not_burned=error.message[:300])
         return False
     return burned.kind is BurnKind.EXISTS and not burned.state.terminal
 
 
+async def cancel_job(run: Run, record: DeploymentRecord, job_id: str, epoch: int) -> DeploymentRecord:
+    """Cancel a job under an intent of its own, and wait until it has ended."""
+    cancel = CancelIntent(id=run.id(record, f"cancel-{job_id}"), step="cancel", n=run.n, job_id=job_id, epoch=epoch)
+    await run.tenure.change("cancel", run.n, lambda current: current.with_intents(cancel))
+    return await end_job(run, cancel)
+
+
 async def end_job(run: Run, intent: CancelIntent) -> DeploymentRecord:
-    """Cancel a job and wait until it has ended; its retained checkpoints stay. Forgotten counts as ended."""
+    """Cancel a job and wait until it has ended; its retained checkpoints stay. One that Flink forgot is shut out."""
     driver = run.site.driver
     deadline = Deadline(f"the end of job {intent.job_id}", END_TIMEOUT_S)
     while True:
         state = await patiently(deadline, run, lambda: driver.state(intent.job_id))
-        if state is None or state.terminal:
-            note = "forgotten by Flink" if state is None else state.value
-            return await close(run, replace_intent(intent, IntentState.DONE, note))
+        if state is None:
+            await deny_epoch(run, intent.epoch)
+            return await close(run, replace_intent(intent, IntentState.DONE, "forgotten by Flink, and shut out"))
+        if state.terminal:
+            return await close(run, replace_intent(intent, IntentState.DONE, state.value))
         if state.value != "CANCELLING":
             await patiently(deadline, run, lambda: driver.cancel(intent.job_id))
         await deadline.pause(f"job {intent.job_id} is {state.value}")
+
+
+async def deny_epoch(run: Run, epoch: int) -> DeploymentRecord:
+    """Shut an epoch out on Kafka under an intent of its own."""
+    record = await run.tenure.read()
+    if epoch in record.denied_epochs:
+        return record
+    denied = DenyIntent(
+        id=run.id(record, f"deny-{epoch}"),
+        step="deny",
+        n=run.n,
+        epoch=epoch,
+        principal=run.site.spec.principal,
+        prefixes=run.site.prefixes(epoch),
+    )
+    await run.tenure.change("deny", run.n, lambda current: current.with_intents(denied))
+    return await deny(run, denied)
 
 
 async def deny(run: Run, intent: DenyIntent) -> DeploymentRecord:

@@ -247,6 +247,43 @@ def test_i_retained_checkpoints_that_a_finished_job_leaves_are_not_preferred():
 # ---------------------------------------------------------------- starting (X9, O6, X14)
 
 
+def test_x14_a_job_that_flink_forgot_is_shut_out_before_the_next_one_starts():
+    """Its submit may have a twin on the way, and high availability may bring it back."""
+    with world() as w:
+        op = _upgraded(w, "v2")
+        w.checkpoint()
+        w.go("release", op.release)
+        lost = w.record.writer
+        submit = next(r for r in reversed(w.net.requests) if r.line.endswith("/run"))
+        w.lose_jobmanager()
+        again = w.op()
+        w.go("again", lambda: again.ensure("v2"))
+        w.go("release", again.release)
+        assert lost.epoch in w.record.denied_epochs
+        w.net.receive(submit)
+        w.lingering_commit()
+        w.assert_sound(artifact="v2")
+
+
+def test_x14_a_forgotten_job_that_high_availability_brings_back_commits_nothing():
+    with world() as w:
+        w.start("v1")
+        w.checkpoint()
+        lost = w.record.writer
+        job = w.flink.jobs.pop(lost.job_id)  # the new JobManager has not recovered it yet
+        w.flink.used_ids.discard(lost.job_id)
+        w.jobs.attempts.clear()
+        op = w.op()
+        w.go("on", lambda: op.ensure("v1"))
+        w.go("release", op.release)
+        w.flink.jobs[lost.job_id] = job
+        w.flink.crash(lost.job_id, "recovered by high availability")
+        for _ in range(3):
+            w.checkpoint()
+        assert job.state.value == "FAILED"
+        w.assert_sound(artifact="v1")
+
+
 def test_o6_a_start_that_shall_not_be_is_burned_and_denied():
     with world() as w:
         w.start("v1")
@@ -281,6 +318,30 @@ def test_o6_a_burn_that_cannot_be_had_leaves_the_deny():
         for job_id in w.live():
             if job_id != w.record.writer.job_id:
                 w.flink.cancel(job_id)
+        w.assert_sound(artifact="v1")
+
+
+def test_d_a_taker_adopts_a_start_and_knows_what_it_began_from():
+    """The taker finds the start of an undo, adopts it, and that job fails before its first checkpoint."""
+    with world() as w:
+        op = _upgraded(w, "v2")
+        for _ in range(3):
+            w.checkpoint()
+        w.gate.fault = _on("/run", Fault.DIE_AFTER, actor="victim")
+        with pytest.raises(Died):
+            w.go("victim", lambda: op.ensure("v1"))
+        w.gate.fault = lambda call: Fault.NONE
+        w.checkpoint_every = 0
+        taker = w.op(take_over=True)
+        fact = w.go("taker", lambda: taker.ensure("v1"))
+        assert fact.was_running
+        assert w.record.base.location == w.record.writer.started_from
+        w.go("release", taker.release)
+        w.lose_jobmanager()
+        w.jobs.lingering = []
+        again = w.op()
+        w.go("again", lambda: again.ensure("v1"))
+        w.go("release", again.release)
         w.assert_sound(artifact="v1")
 
 
