@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -83,6 +84,7 @@ class Gate:
     calls: list[Call] = field(default_factory=list)
     late: list[Late] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
+    _count: Counter[str] = field(default_factory=Counter)
 
     def of(self, actor: str) -> list[Call]:
         return [call for call in self.calls if call.actor == actor]
@@ -90,7 +92,8 @@ class Gate:
     async def __call__(self, part: str, name: str, apply: Callable[[], Awaitable[T]], *, mutating: bool) -> T:
         actor = ACTOR.get()
         self._alive(actor)
-        call = Call(len(self.of(actor)), actor, part, name, mutating)
+        call = Call(self._count[actor], actor, part, name, mutating)
+        self._count[actor] += 1
         self.calls.append(call)
         self.each(call)
         waits_s = self.pause(call)

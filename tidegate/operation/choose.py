@@ -6,7 +6,9 @@ Decided only when no job of the deployment can commit any more, from the checkpo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
+from tidegate.clients.kafka_types import TxnState
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import InvalidInput, MustHalt, SnapshotError
 from tidegate.model.record import (
@@ -14,12 +16,13 @@ from tidegate.model.record import (
     DeploymentRecord,
     IntentState,
     Pinned,
+    SettleIntent,
     StartIntent,
     starts_of,
 )
 from tidegate.model.steps import EnsureInput
-from tidegate.operation.run import Run
-from tidegate.snapshot.checkpoints import completed_checkpoints
+from tidegate.operation.left import savepoints_of, snapshots_of
+from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.snapshot.files import verify
 
 
@@ -58,8 +61,9 @@ async def choose(run: Run, record: DeploymentRecord, request: EnsureInput) -> Ch
     readable = {request.artifact.sha256, *request.readable_from}
     unreadable: _Ran | None = None
     for ran in _newest_first(record):
-        location = ran.final.location if ran.final else await _newest_usable(run, ran)
+        location = ran.final.location if ran.final else await _newest_usable(run, record, ran)
         if location is None:
+            await _refuse_if_committed(run, ran)
             continue
         if unreadable is None:
             _refuse_own_choice(request, location)
@@ -122,25 +126,44 @@ def _newest_first(record: DeploymentRecord) -> list[_Ran]:
     return [found[epoch] for epoch in sorted(found, reverse=True)]
 
 
-async def _newest_usable(run: Run, ran: _Ran) -> str | None:
-    """Location of the job's newest completed checkpoint, verified; None if it never completed one.
+async def _newest_usable(run: Run, record: DeploymentRecord, ran: _Ran) -> str | None:
+    """Location of the job's last completed snapshot, verified; None if it never completed one.
 
-    An older checkpoint of the same job is not taken in silence: what was committed after it would come twice.
+    Where transactions have been settled for a snapshot of this job, it is that one: later ones are void, also if their
+    ``_metadata`` has come to light since (X15). An older one of the same job is not taken in silence: what was
+    committed after it would come twice.
     """
-    completed = await completed_checkpoints(run.site.snapshots, run.site.checkpoints, ran.job_id)
+    completed = await snapshots_of(run, ran.job_id, ran.epoch)
     if not completed:
         return None
-    newest = completed[0]
+    settled = {intent.snapshot for intent in record.intents if isinstance(intent, SettleIntent)}
+    newest = next((found for found in completed if str(found.location) in settled), completed[0])
     try:
         await verify(run.site.snapshots, newest.location)
     except SnapshotError as error:
         raise MustHalt(
-            f"the newest checkpoint of epoch {ran.epoch} cannot be used: {error.message}",
-            hint=f"look at {newest.location}; {len(completed) - 1} older checkpoints are there, and a start from "
+            f"the newest snapshot of epoch {ran.epoch} cannot be used: {error.message}",
+            hint=f"look at {newest.location}; {len(completed) - 1} older ones are there, and a start from "
             "one of them would repeat output that was committed after it",
             details=error.details,
         ) from error
     return str(newest.location)
+
+
+async def _refuse_if_committed(run: Run, ran: _Ran) -> None:
+    """An epoch that has committed has completed a checkpoint. If none is left, older state would repeat its output."""
+    deadline = Deadline(f"Kafka's word on the transactions of epoch {ran.epoch}", 60.0)
+    for prefix in run.site.prefixes(ran.epoch):
+        for found in await patiently(deadline, run, partial(run.site.kafka.list_transactions, prefix)):
+            if found.state in {TxnState.COMPLETE_COMMIT, TxnState.PREPARE_COMMIT}:
+                raise MustHalt(
+                    f"epoch {ran.epoch} ({ran.artifact.name}, job {ran.job_id}) has committed output, and no snapshot "
+                    f"of it is left in {run.site.checkpoints}: was it finished by hand? A start from older state would "
+                    f"repeat that output",
+                    hint="if it was stopped with a savepoint elsewhere, copy that to "
+                    f"{savepoints_of(run, ran.epoch)}by-hand/ and run this again",
+                    details={"transactional_id": found.transactional_id, "epoch": ran.epoch},
+                )
 
 
 def _refuse_own_choice(request: EnsureInput, found: str) -> None:
@@ -167,6 +190,9 @@ async def _from_outside(run: Run, record: DeploymentRecord, request: EnsureInput
         return Choice(None, None, None, why="empty state, as the input asked")
     if record.writer is not None and record.writer.started_from is None:
         return Choice(None, None, None, why="it began empty and has not completed a checkpoint yet")
+    if record.writer is not None and record.writer.started_from is not None:
+        await verify(run.site.snapshots, record.writer.started_from)
+        return Choice(record.writer.started_from, None, None, why="what the last job began from: it committed nothing")
     raise InvalidInput(
         f"{record.deployment} has no snapshot to start from",
         hint=f"to start it with empty state:  tidegate start {record.deployment} {request.artifact.name} --from-empty",

@@ -10,7 +10,7 @@ from functools import partial
 from tidegate import names
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.clients.objects import S3Uri
-from tidegate.errors import InvalidInput, JobLost, MustHalt, StartRejected
+from tidegate.errors import InvalidInput, JobLost, MustHalt, NoProgress, StartRejected
 from tidegate.model.operation import ReplayRange
 from tidegate.model.record import (
     DeploymentRecord,
@@ -56,18 +56,17 @@ async def ensure_running(run: Run, request: EnsureInput) -> EnsureFact:
             await cancel_job(run, record, running.job_id, running.epoch)
         record = await _prepare_start(run, await run.tenure.read(), request, start_id)
         mine = record.intent(start_id)
-        fresh = True
     else:
         record = await resolve(run, record, want=request.artifact, keep=frozenset({start_id}))
-        fresh = False
     if not isinstance(mine, StartIntent):
         raise InvalidInput(f"the record of {record.deployment} has another intent in the place of {start_id}")
     manifest = names.manifest_key(record.deployment, start_id)
     note = await read_note(run, manifest)
     if mine.state is IntentState.OPEN:
         try:
-            submitted = await submit(run, mine, mine.snapshot, fresh=fresh)
-        except StartRejected:
+            # Never as if it were new: a twin may have opened the intent, or found it and gone further (X9, O16).
+            submitted = await submit(run, mine, mine.snapshot, fresh=False)
+        except (StartRejected, NoProgress):
             record = await _give_up(run, record, mine)
             raise
         record = await started(run, mine, mine.snapshot, note.base)
@@ -81,6 +80,8 @@ async def ensure_running(run: Run, request: EnsureInput) -> EnsureFact:
         )
     elif record.writer is not None and record.writer.job_id == mine.job_id:
         start = _fact_of(record.writer)
+    elif mine.note == _GAVE_UP:
+        raise StartRejected(f"job {mine.job_id} of this step has ended: {mine.note}", details={"job_id": mine.job_id})
     else:
         raise JobLost(f"job {mine.job_id} of this step has ended: {mine.note}")
     return EnsureFact(

@@ -89,16 +89,21 @@ async def resolve_stop(run: Run, intent: StopIntent) -> DeploymentRecord:
         return await close(run, replace_intent(intent, IntentState.VOID, f"ended instead: {error.message[:400]}"))
     except JobLost as error:
         return await close(run, replace_intent(intent, IntentState.DONE, error.message[:500]))
-    return await pin(run, intent, stopped)
+    record, _ = await pin(run, intent, stopped)
+    return record
 
 
-async def pin(run: Run, intent: StopIntent, stopped: Stopped) -> DeploymentRecord:
-    """Close the stop and pin its savepoint, with the ends of the output logs as they are now."""
+async def pin(run: Run, intent: StopIntent, stopped: Stopped) -> tuple[DeploymentRecord, bool]:
+    """Close the stop and pin its savepoint, with the ends of the output logs as they are now.
+
+    Also whether it was this call that closed it: no twin has come further then.
+    """
     deadline = Deadline("the ends of the output topics", END_TIMEOUT_S)
     ends = await patiently(deadline, run, lambda: run.site.kafka.end_offsets(run.site.output_topics))
     pinned = pinned_by(intent, stopped, as_positions(ends))
     closed = intent.model_copy(update={"state": IntentState.DONE, "location": stopped.location})
-    return await run.tenure.change("close-stop", run.n, partial(_pin, closed=closed, pinned=pinned))
+    record = await run.tenure.change("close-stop", run.n, partial(_pin, closed=closed, pinned=pinned))
+    return record, record.pinned == pinned
 
 
 def _pin(record: DeploymentRecord, *, closed: StopIntent, pinned: Pinned) -> DeploymentRecord:

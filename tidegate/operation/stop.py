@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tidegate.clients.objects import S3Uri
 from tidegate.driver.base import StopPhase
 from tidegate.errors import JobLost, SavepointFailed, Unavailable
 from tidegate.model.record import StopIntent
+from tidegate.operation.left import savepoints_below, snapshots_of
 from tidegate.operation.run import Deadline, Run
 
 
@@ -84,9 +84,10 @@ async def _after_failure(run: Run, intent: StopIntent, message: str, deadline: D
 
 async def _left_behind(run: Run, intent: StopIntent, message: str, state: object) -> Stopped:
     """What a stop left that ended unseen: a completed savepoint in its directory, or nothing."""
-    location = await savepoint_in(run, intent.directory)
-    if location is not None:
-        return Stopped(location, committed=False)
+    left = await savepoints_below(run, intent.directory.rstrip("/") + "/")
+    if left and (await snapshots_of(run, intent.job_id, intent.epoch))[0] == left[0]:
+        return Stopped(str(left[0].location), committed=False)
+    # None, or the job was brought back and has gone on since: then its checkpoints are newer, and no stop is done.
     if state is None:
         raise JobLost(
             f"Flink no longer knows job {intent.job_id}, and its stop left nothing in {intent.directory}: {message}"
@@ -103,16 +104,3 @@ async def _ended(run: Run, job_id: str, deadline: Deadline) -> None:
         if state is None or state.terminal:
             return
         await deadline.pause(f"job {job_id} is {state.value}")
-
-
-async def savepoint_in(run: Run, directory: str) -> str | None:
-    """The location of the completed savepoint below a stop's own directory; None if there is none.
-
-    Flink writes ``savepoint-<job>-<random>/_metadata`` below the target directory, ``_metadata`` last.
-    """
-    base = S3Uri.parse(directory)
-    prefix = S3Uri(base.bucket, base.key.rstrip("/") + "/", base.scheme)
-    async for info in run.site.snapshots.list(prefix):
-        if info.uri.name == "_metadata":
-            return str(info.uri.parent)
-    return None

@@ -57,9 +57,9 @@ async def switch(run: Run, request: SwitchInput) -> SwitchFact:
             )
         prepared = await _prepare(run, request.artifact, record.epoch + 1, request.parallelism, record.writer.job_id)
         record = await _open(run, record.writer, request, stop_id, start_id)
-    stop, start = record.intent(stop_id), record.intent(start_id)
-    if not isinstance(stop, StopIntent) or not isinstance(start, StartIntent):
-        raise InvalidInput(f"the record of {record.deployment} has other intents in the place of this switch's")
+    stop, start = record.intent(stop_id), _start_of(record, start_id)
+    if not isinstance(stop, StopIntent):
+        raise InvalidInput(f"the record of {record.deployment} has another intent in the place of {stop_id}")
     if not fresh:
         prepared = await _prepare(run, start.artifact, start.epoch, start.parallelism, stop.job_id)
 
@@ -69,7 +69,10 @@ async def switch(run: Run, request: SwitchInput) -> SwitchFact:
         completed = time.monotonic()
         completed_at = utc_now()
         # X2 is proven beside the swap; the submit below waits for both.
-        record, verified = await asyncio.gather(pin(run, stop, stopped), _verified(run, stopped.location))
+        (record, ours), verified = await asyncio.gather(pin(run, stop, stopped), _verified(run, stopped.location))
+        # A twin that closed the stop may have started the job, which may have run and been forgotten since (X9, O16).
+        fresh = fresh and ours
+        start = _start_of(record, start_id)
         if not stopped.committed:
             await settle_after_stop(run, record, stop.epoch, stopped.location)
         location = stopped.location
@@ -126,6 +129,13 @@ async def switch(run: Run, request: SwitchInput) -> SwitchFact:
         start=start_fact,
         timeline=timeline,
     )
+
+
+def _start_of(record: DeploymentRecord, start_id: str) -> StartIntent:
+    start = record.intent(start_id)
+    if not isinstance(start, StartIntent):
+        raise InvalidInput(f"the record of {record.deployment} has another intent in the place of {start_id}")
+    return start
 
 
 async def _prepare(run: Run, artifact: ArtifactRef, epoch: int, parallelism: int, replaces: str) -> Prepared:

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from tidegate import names
 from tidegate.clients.objects import ObjectStore, PreconditionFailed, S3Uri
 from tidegate.errors import BasisChanged, Refused, Superseded
-from tidegate.model.record import DeploymentRecord, Holder, RecordState, utc_now
+from tidegate.model.record import (
+    DeploymentRecord,
+    Holder,
+    Intent,
+    IntentState,
+    RecordState,
+    starts_of,
+    utc_now,
+)
 from tidegate.registry.held import held
 from tidegate.registry.records import Conflict, RecordStore, Stored, write_id
 
@@ -102,7 +110,7 @@ class Tenure:
 
         def released(record: DeploymentRecord) -> DeploymentRecord:
             refuse_open_intents(record)
-            return record.model_copy(update={"state": RecordState.IDLE, "holder": None, "intents": ()})
+            return record.model_copy(update={"state": RecordState.IDLE, "holder": None, "intents": _kept(record)})
 
         return await self.change("release", 0, released)
 
@@ -120,6 +128,13 @@ class Tenure:
         if record.holder is not None and record.holder.is_same(claim.holder) and record.fence == claim.fence:
             return
         raise superseded(claim, record)
+
+
+def _kept(record: DeploymentRecord) -> tuple[Intent, ...]:
+    """Starts that took place and did not hold: what their jobs have committed must be known to the next start (X26)."""
+    known = record.writer.epoch if record.writer else 0
+    starts = (start for start in starts_of(record.intents) if start.state is IntentState.DONE)
+    return tuple(start for start in starts if start.epoch > known)
 
 
 def refuse_open_intents(record: DeploymentRecord) -> None:

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.kit.world import Died, Op, World, world
+from tests.kit.world import DEPLOYMENT, Died, Op, World, world
 from tests.kit.world_gate import Call, Fault
 from tidegate import names
 from tidegate.clients.kafka_types import TxnState
+from tidegate.clients.s3 import S3Uri
 from tidegate.errors import (
     InvalidInput,
+    JobLost,
     MustHalt,
+    NoProgress,
     Refused,
     SavepointFailed,
     StartRejected,
@@ -244,6 +247,50 @@ def test_i_retained_checkpoints_that_a_finished_job_leaves_are_not_preferred():
 # ---------------------------------------------------------------- jobs that somebody else ended (I3)
 
 
+def test_i3_a_job_that_was_finished_from_outside_is_not_started_from_older_state():
+    """Its checkpoints are gone with it, and its savepoint is nowhere that we know."""
+    with world() as w:
+        op = _upgraded(w, "v2")
+        w.checkpoint()
+        w.go("release", op.release)
+        w.flink.stop(w.live()[0], "f" * 32, "s3://elsewhere/by-hand")
+        w.loop.run_until_complete(asyncio.sleep(1))
+        w.flink.tick()
+        assert w.live() == []
+        again = w.op()
+        with pytest.raises(MustHalt, match="committed"):
+            w.go("again", lambda: again.ensure("v2"))
+
+
+def test_i3_a_first_job_that_was_finished_from_outside_is_not_started_empty():
+    with world() as w:
+        w.start("v1")
+        w.checkpoint()
+        w.flink.stop(w.live()[0], "f" * 32, "s3://elsewhere/by-hand")
+        w.loop.run_until_complete(asyncio.sleep(1))
+        w.flink.tick()
+        again = w.op()
+        with pytest.raises(MustHalt, match="committed"):
+            w.go("again", lambda: again.ensure("v1"))
+
+
+def test_i3_a_late_stop_of_ours_leaves_a_savepoint_that_is_found():
+    with world() as w:
+        op = _upgraded(w, "v2")
+        w.checkpoint()
+        w.go("release", op.release)
+        record = w.record
+        directory = names.savepoint_dir(w.site.savepoints, DEPLOYMENT, record.writer.epoch, "e" * 32)
+        w.flink.stop(w.live()[0], "e" * 32, directory)
+        w.loop.run_until_complete(asyncio.sleep(1))
+        w.flink.tick()
+        again = w.op()
+        fact = w.go("again", lambda: again.ensure("v2"))
+        assert fact.start.snapshot.startswith(directory)
+        w.go("release", again.release)
+        w.assert_sound(artifact="v2")
+
+
 # ---------------------------------------------------------------- starting (X9, O6, X14)
 
 
@@ -321,6 +368,31 @@ def test_o6_a_burn_that_cannot_be_had_leaves_the_deny():
         w.assert_sound(artifact="v1")
 
 
+def test_x9_a_slow_attempt_does_not_start_a_second_time_what_its_twin_has_run():
+    """The first attempt freezes after its stop; its twin starts the job, which checkpoints and is forgotten."""
+    with world() as w:
+        w.start("v1")
+        op = w.op()
+        frozen = asyncio.Event()
+
+        async def main() -> None:
+            slow = asyncio.ensure_future(w.as_actor("slow", lambda: op.switch("v2")))
+            await _until(lambda: any("/savepoints/" in call.name for call in w.gate.of("slow")))
+            w.gate.pause = lambda call: 1_000.0 if call.actor == "slow" and not frozen.is_set() else None
+            await asyncio.ensure_future(w.as_actor("twin", lambda: op.switch("v2")))
+            w.checkpoint()
+            w.lose_jobmanager()
+            w.jobs.lingering = []
+            frozen.set()
+            await asyncio.wait({slow})
+            assert slow.exception() is None or isinstance(slow.exception(), JobLost | StartRejected)
+
+        w.loop.run_until_complete(main())
+        w.go("on", lambda: op.ensure("v2"))
+        w.go("release", op.release)
+        w.assert_sound(artifact="v2")
+
+
 def test_d_a_taker_adopts_a_start_and_knows_what_it_began_from():
     """The taker finds the start of an undo, adopts it, and that job fails before its first checkpoint."""
     with world() as w:
@@ -342,6 +414,43 @@ def test_d_a_taker_adopts_a_start_and_knows_what_it_began_from():
         again = w.op()
         w.go("again", lambda: again.ensure("v1"))
         w.go("release", again.release)
+        w.assert_sound(artifact="v1")
+
+
+def test_a_start_that_did_not_come_to_run_is_ended():
+    with world() as w:
+        w.start("v1")
+        op = w.op()
+        w.jobs.behaviours["v2"].program.start_takes_s = 1e6
+        w.site.driver.poll_ms = 1_000
+        with pytest.raises((NoProgress, StartRejected)):
+            w.go("switch", lambda: op.switch("v2"))
+        with pytest.raises((NoProgress, StartRejected)):
+            w.go("ensure", lambda: op.ensure("v2"))
+        assert w.live() == []
+        assert not w.record.open_intents()
+        w.go("undo", lambda: op.ensure("v1", n=2))
+        w.go("release", op.release)
+        w.assert_sound(artifact="v1")
+
+
+def test_x26_what_a_failed_start_has_committed_is_known_to_the_next_operation():
+    """The operation gives up and releases; the epoch that ran stands in no writer."""
+    with world() as w:
+        op = _upgraded(w, "v2")
+        w.checkpoint()
+        w.go("release", op.release)
+        # an undo whose job commits, and is then found to keep no checkpoints as X11 wants them
+        w.jobs.behaviours["v1"].program.mode = "at_least_once"
+        again = w.op()
+        w.checkpoint_every = 2
+        with pytest.raises(StartRejected, match="exactly once"):
+            w.go("undo", lambda: again.ensure("v1"))
+        w.go("release", again.release)
+        w.jobs.behaviours["v1"].program.mode = "exactly_once"
+        third = w.op()
+        w.go("third", lambda: third.ensure("v1"))
+        w.go("release", third.release)
         w.assert_sound(artifact="v1")
 
 
@@ -447,6 +556,23 @@ def test_a_settling_never_touches_a_newer_epoch():
             assert _listed(w) == mine
 
         w.loop.run_until_complete(main())
+        w.go("release", op.release)
+        w.assert_sound(artifact="v1")
+
+
+def test_h_a_checkpoint_that_lands_after_the_settling_is_not_chosen():
+    with world() as w:
+        op = _dead_with_open_transactions(w)
+        job_id = w.record.writer.job_id
+        newest = max(
+            (uri for uri in w.store.objects if f"/{job_id}/chk-" in uri.key), key=lambda u: int(u.parent.name[4:])
+        )
+        late = w.store.objects.pop(newest)
+        w.gate.fault = _on("create s3://tidegate/manifests", Fault.DIE_BEFORE, actor="victim")
+        with pytest.raises(Died):
+            w.go("victim", lambda: op.ensure("v1"))
+        w.store.objects[S3Uri.parse(newest)] = late
+        w.go("again", lambda: op.ensure("v1"))
         w.go("release", op.release)
         w.assert_sound(artifact="v1")
 
