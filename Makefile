@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down check fix lock clean
+.PHONY: help setup demo up down bench check fix lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,11 @@ up: $(VENV)/.done ## the sandbox with the ledger's v1 running under traffic, to 
 
 down: $(VENV)/.done ## end the sandbox; its data stays
 	$(BIN)/python -m sandbox.demo down
+
+TRIPLES ?= 15
+
+bench: $(VENV)/.done ## the gap of an upgrade against a script's and flink-cli's: make bench TRIPLES=3
+	$(BIN)/python -m benchmarks.gap --triples $(TRIPLES)
 
 check: $(VENV)/.done ## lint, types and import rules
 	$(BIN)/ruff format --check .

@@ -52,6 +52,13 @@ _LOG_LEVELS = {
 }
 
 
+def module_options() -> list[str]:
+    """What Flink reaches of the JDK's inside; ``env.java.opts.all`` of its distribution's config.yaml has the same."""
+    opens = [part for package in _OPEN_PACKAGES for part in ("--add-opens", f"java.base/{package}=ALL-UNNAMED")]
+    exports = [part for package in _EXPORTS for part in ("--add-exports", f"{package}=ALL-UNNAMED")]
+    return [*opens, *exports]
+
+
 def cluster_config(ports: RegionPorts) -> dict[str, object]:
     """What JobManager and TaskManagers agree on.
 
@@ -191,14 +198,11 @@ def _argv(
     (home / "conf" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=True), encoding="utf-8")
     log4j = home / "conf" / "log4j2.properties"
     write_log4j(log4j, root="INFO", levels=_LOG_LEVELS)
-    opens = [part for package in _OPEN_PACKAGES for part in ("--add-opens", f"java.base/{package}=ALL-UNNAMED")]
-    exports = [part for package in _EXPORTS for part in ("--add-exports", f"{package}=ALL-UNNAMED")]
     return [
         *java_argv(
             java,
             *memory,
-            *opens,
-            *exports,
+            *module_options(),
             # Where Flink's REST finds the log that it serves.
             f"-Dlog.file={folder.log_path(name)}",
             log4j=log4j,
