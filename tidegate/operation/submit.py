@@ -13,6 +13,12 @@ from tidegate.model.record import ArtifactRef, StartIntent, utc_now
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.snapshot.checkpoints import completed_checkpoints
 
+RESTARTS_EVERY_S = 3.0
+"""Between two counts of restarts while a job comes up. A count is a dozen requests, and each takes from the CPU that
+the job needs to come up; a good start is over before the first."""
+RUNNING_POLL_MS = 100
+"""Between two looks whether all tasks run. Nothing waits for the answer but the proof: the gap does not."""
+
 
 @dataclass(frozen=True)
 class Submitted:
@@ -127,11 +133,16 @@ async def _all_tasks_run(run: Run, intent: StartIntent, deadline: Deadline) -> b
     """
     driver, limit = run.site.driver, run.site.spec.prove.max_restarts
     waiting = asyncio.ensure_future(
-        driver.wait_running(intent.job_id, deadline_s=max(deadline.left_s, 0.1), heartbeat=lambda seen: run.say(**seen))
+        driver.wait_running(
+            intent.job_id,
+            deadline_s=max(deadline.left_s, 0.1),
+            heartbeat=lambda seen: run.say(**seen),
+            poll_ms=RUNNING_POLL_MS,
+        )
     )
     try:
         while True:
-            done, _ = await asyncio.wait({waiting}, timeout=1.0)
+            done, _ = await asyncio.wait({waiting}, timeout=RESTARTS_EVERY_S)
             if done:
                 waiting.result()
                 return True
