@@ -26,9 +26,12 @@ from tidegate.model.steps import StartFact, StopFact, SwitchFact, SwitchInput, T
 from tidegate.operation.resolve import close, pin, replace_intent, resolve, resolve_stop, started
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import settle_after_stop
-from tidegate.operation.stop import Stopped, finish_stop
+from tidegate.operation.stop import Stopped, finish_stop, savepoint_in
 from tidegate.operation.submit import prepare_patiently, submit
 from tidegate.snapshot.files import Verified, verify
+
+REACH_S = 30.0
+"""How long a part that is away is waited for before the stop; after that the step fails with nothing begun."""
 
 
 async def switch(run: Run, request: SwitchInput) -> SwitchFact:
@@ -56,6 +59,7 @@ async def switch(run: Run, request: SwitchInput) -> SwitchFact:
                 hint=f"start it:  tidegate start {record.deployment} ARTIFACT",
             )
         prepared = await _prepare(run, request.artifact, record.epoch + 1, request.parallelism, record.writer.job_id)
+        await _reach(run, record.writer.epoch, names.derive_id(stop_id, "trigger"))
         record = await _open(run, record.writer, request, stop_id, start_id)
     stop, start = record.intent(stop_id), _start_of(record, start_id)
     if not isinstance(stop, StopIntent):
@@ -141,6 +145,19 @@ def _start_of(record: DeploymentRecord, start_id: str) -> StartIntent:
 async def _prepare(run: Run, artifact: ArtifactRef, epoch: int, parallelism: int, replaces: str) -> Prepared:
     deadline = Deadline("preparing the artifact", run.site.spec.prove.start_timeout_s)
     return await prepare_patiently(run, artifact, epoch, parallelism, deadline, replaces=replaces)
+
+
+async def _reach(run: Run, epoch: int, trigger: str) -> None:
+    """Ask once what will be asked in the gap: what is away is found out before the stop, and the connections are open.
+
+    A worker that has idled has none left; opening them anew, with a login to Kafka, would be seen in the gap.
+    """
+    deadline = Deadline("Kafka and S3, before the stop", REACH_S)
+    directory = names.savepoint_dir(run.site.savepoints, run.site.deployment, epoch, trigger)
+    await asyncio.gather(
+        patiently(deadline, run, lambda: run.site.kafka.end_offsets(run.site.output_topics)),
+        patiently(deadline, run, lambda: savepoint_in(run, directory)),
+    )
 
 
 async def _open(run: Run, writer: Writer, request: SwitchInput, stop_id: str, start_id: str) -> DeploymentRecord:
