@@ -23,10 +23,11 @@ from tidegate.model.record import (
     utc_now,
 )
 from tidegate.model.steps import StartFact, StopFact, SwitchFact, SwitchInput, Timeline
+from tidegate.operation.left import savepoints_below
 from tidegate.operation.resolve import close, pin, replace_intent, resolve, resolve_stop, started
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import settle_after_stop
-from tidegate.operation.stop import Stopped, finish_stop, savepoint_in
+from tidegate.operation.stop import Stopped, finish_stop
 from tidegate.operation.submit import prepare_patiently, submit
 from tidegate.snapshot.files import Verified, verify
 
@@ -152,11 +153,11 @@ async def _reach(run: Run, epoch: int, trigger: str) -> None:
 
     A worker that has idled has none left; opening them anew, with a login to Kafka, would be seen in the gap.
     """
-    deadline = Deadline("Kafka and S3, before the stop", REACH_S)
+    deadline = Deadline("Kafka, before the stop", REACH_S)
     directory = names.savepoint_dir(run.site.savepoints, run.site.deployment, epoch, trigger)
     await asyncio.gather(
         patiently(deadline, run, lambda: run.site.kafka.end_offsets(run.site.output_topics)),
-        patiently(deadline, run, lambda: savepoint_in(run, directory)),
+        savepoints_below(run, directory),
     )
 
 
