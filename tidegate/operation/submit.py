@@ -16,8 +16,9 @@ from tidegate.snapshot.checkpoints import completed_checkpoints
 RESTARTS_EVERY_S = 3.0
 """Between two counts of restarts while a job comes up. A count is a dozen requests, and each takes from the CPU that
 the job needs to come up; a good start is over before the first."""
-RUNNING_POLL_MS = 100
-"""Between two looks whether all tasks run. Nothing waits for the answer but the proof: the gap does not."""
+RUNNING_POLL_MS = 250
+"""Between two looks whether all tasks run. The gap does not wait for the answer, and each look takes CPU from the job.
+"""
 
 
 @dataclass(frozen=True)
