@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down bench check fix lock clean
+.PHONY: help setup demo up down test matrix bench check fix lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,14 @@ up: $(VENV)/.done ## the sandbox with the ledger's v1 running under traffic, to 
 
 down: $(VENV)/.done ## end the sandbox; its data stays
 	$(BIN)/python -m sandbox.demo down
+
+test: $(VENV)/.done ## unit, workflow and replay tests, then one case of each class on the real parts (TIDEGATE_SEED=N: those again)
+	$(BIN)/python -m pytest -q tests --ignore tests/integration
+	$(BIN)/python -m pytest -q tests/integration/upgrade
+
+matrix: $(VENV)/.done ## every case on the real parts
+	TIDEGATE_MATRIX=1 $(BIN)/python -m pytest -q tests/integration/upgrade
+	$(BIN)/python -m pytest -q tests/integration --ignore tests/integration/upgrade
 
 TRIPLES ?= 15
 
