@@ -37,6 +37,7 @@ from tidegate.model.record import (
 )
 from tidegate.model.steps import EnsureFact, EnsureInput, Held, SwitchFact, SwitchInput
 from tidegate.operation.ensure import ensure_running
+from tidegate.operation.ensure_stopped import ensure_stopped
 from tidegate.operation.run import Run
 from tidegate.operation.site import Site
 from tidegate.operation.switch import switch
@@ -103,17 +104,17 @@ class Op:
         request = SwitchInput(held=self.held, fleet_digest="", n=n, artifact=ref(to), parallelism=2)
         return await switch(self.run(n), request)
 
-    async def ensure(self, to: str, n: int = 1, **more: Any) -> EnsureFact:
-        request = EnsureInput(
-            held=self.held,
-            fleet_digest="",
-            n=n,
-            artifact=ref(to),
-            parallelism=2,
-            readable_from=readable_from(to),
-            **more,
+    def _ensure(self, to: str, n: int, **more: Any) -> EnsureInput:
+        held, reads = self.held, readable_from(to)
+        return EnsureInput(
+            held=held, fleet_digest="", n=n, artifact=ref(to), parallelism=2, readable_from=reads, **more
         )
-        return await ensure_running(self.run(n), request)
+
+    async def ensure(self, to: str, n: int = 1, **more: Any) -> EnsureFact:
+        return await ensure_running(self.run(n), self._ensure(to, n, **more))
+
+    async def ensure_stopped(self, to: str, n: int = 1) -> None:
+        await ensure_stopped(self.run(n), self._ensure(to, n))
 
     async def release(self) -> DeploymentRecord:
         return await Tenure(self.world.records, self.tenure.claim).release()

@@ -113,7 +113,11 @@ def _with_replay(request: EnsureInput, ran: _Ran, final: Pinned, unreadable: _Ra
 
 
 def _newest_first(record: DeploymentRecord) -> list[_Ran]:
-    """The epochs that may have run, newest first. Of an epoch that was stopped only its last snapshot counts."""
+    """The epochs whose output counts, newest first. Of an epoch that was stopped only its last snapshot counts.
+
+    What lies between the writer and the epoch that it began from is superseded: its output was announced as such when
+    the writer was started (X26), so nothing may go on from there.
+    """
     found: dict[int, _Ran] = {}
     if record.writer is not None:
         found[record.writer.epoch] = _Ran(record.writer.epoch, record.writer.job_id, record.writer.artifact)
@@ -123,7 +127,8 @@ def _newest_first(record: DeploymentRecord) -> list[_Ran]:
     for final in (record.base, record.pinned):
         if final is not None:
             found[final.epoch] = _Ran(final.epoch, final.job_id, final.artifact, final)
-    return [found[epoch] for epoch in sorted(found, reverse=True)]
+    began = (record.base.epoch if record.base else 0, record.writer.epoch if record.writer else 0)
+    return [found[epoch] for epoch in sorted(found, reverse=True) if not began[0] < epoch < began[1]]
 
 
 async def _newest_usable(run: Run, record: DeploymentRecord, ran: _Ran) -> str | None:

@@ -6,7 +6,14 @@ it left open and a later start goes on from there exactly (X15).
 
 from __future__ import annotations
 
-from tidegate.model.record import ArtifactRef, CancelIntent, DeploymentRecord, IntentState, SettleIntent
+from tidegate.model.record import (
+    ArtifactRef,
+    CancelIntent,
+    DeploymentRecord,
+    IntentState,
+    SettleIntent,
+    starts_of,
+)
 from tidegate.model.steps import EnsureInput
 from tidegate.operation.choose import choose
 from tidegate.operation.resolve import close, end_job, replace_intent, resolve
@@ -45,15 +52,18 @@ async def ensure_stopped(run: Run, request: EnsureInput) -> None:
 
 async def _left(run: Run, record: DeploymentRecord, request: EnsureInput) -> tuple[str | None, bool]:
     """The snapshot that a later start goes on from, and whether its transactions are known to be committed."""
+    ran = [start for start in starts_of(record.intents) if start.state is IntentState.DONE]
+    if record.writer is None and record.pinned is None and record.base is None and not ran:
+        return None, False
+    known = record.writer.epoch if record.writer else 0
+    newest = ran[-1] if ran and ran[-1].epoch > known else record.writer
     of_it = request.model_copy(
         update={
-            "artifact": record.writer.artifact if record.writer else request.artifact,
+            "artifact": newest.artifact if newest else request.artifact,
             "from_empty": False,
             "snapshot": None,
             "readable_from": (),
         }
     )
-    if record.writer is None and record.pinned is None and record.base is None:
-        return None, False
     choice = await choose(run, record, of_it)
     return choice.location, choice.known_committed

@@ -113,6 +113,38 @@ def test_x26_a_second_failure_before_the_first_checkpoint_after_a_replay():
         w.assert_sound(artifact="v1")
 
 
+def test_x26_what_was_announced_as_superseded_is_not_gone_on_from():
+    """Back to v1 with a replay; its job is lost before it commits; then forward to v2u again."""
+    with world() as w:
+        op = _upgraded(w, "v2u")
+        w.checkpoint()
+        w.checkpoint_every = 0
+        assert w.go("back", lambda: op.ensure("v1")).replay
+        w.lose_jobmanager()
+        w.jobs.lingering = []
+        fact = w.go("forward", lambda: op.ensure("v2u", n=2))
+        assert fact.start.snapshot == w.record.pinned.location
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v2u").announced > 0
+
+
+def test_x15_a_first_start_that_ran_is_stopped_with_nothing_lost():
+    """It committed, was then found to keep no checkpoints as X11 wants them, and is ended."""
+    with world(checkpoint_every=2) as w:
+        op = w.op()
+        w.jobs.behaviours["v1"].program.mode = "at_least_once"
+        with pytest.raises(StartRejected, match="exactly once"):
+            w.go("start", lambda: op.ensure("v1", from_empty=True))
+        w.go("stop", lambda: op.ensure_stopped("v1"))
+        w.go("release", op.release)
+        assert w.live() == []
+        w.jobs.behaviours["v1"].program.mode = "exactly_once"
+        again = w.op()
+        w.go("again", lambda: again.ensure("v1"))
+        w.go("release", again.release)
+        w.assert_sound(artifact="v1")
+
+
 def test_x26_lost_with_a_new_epoch_then_back_with_a_replay():
     with world() as w:
         op = _upgraded(w, "v2u")
