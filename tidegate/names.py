@@ -80,3 +80,13 @@ def savepoint_dir(base: str, deployment: str, epoch: int, trigger_id: str) -> st
 def manifest_key(deployment: str, start_id: str) -> str:
     """What is known before a start from an older snapshot: the replay manifest, the price, the settlement (X26)."""
     return f"manifests/{deployment}/{start_id}.json"
+
+
+def manifest_prefix(deployment: str) -> str:
+    """All that was written down before starts of a deployment, and the marks of those that took place."""
+    return f"manifests/{deployment}/"
+
+
+def manifest_mark(key: str) -> str:
+    """Stands beside what was written down before a start, once that start took place: only then it counts."""
+    return f"{key.removesuffix('.json')}.counts"

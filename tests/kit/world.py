@@ -333,7 +333,7 @@ class World:
 
     def judge(self) -> Judgement:
         """I2 on what stands in the logs now."""
-        return judge(self.kafka, superseded(self.control, self.record, self.started_jobs))
+        return judge(self.kafka, superseded(self.control, BUCKET, DEPLOYMENT))
 
     def assert_sound(self, *, artifact: str | None = None, released: bool = True) -> Judgement:
         """One job, of that artifact, in the record's name; nothing lost, twice or wrong; nothing left hanging."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from tests.kit.kafka_fake import FakeKafka
 from tests.kit.objects import MemoryStore
 from tests.kit.world_job import OUTPUT, PARTITIONS, Output
-from tidegate import names
+from tests.kit.world_loop import drive
 from tidegate.clients.kafka_types import ControlType, TopicPartition
 from tidegate.model.record import DeploymentRecord, IntentState
-from tidegate.operation.note import EnsureNote
+from tidegate.operation.note import notes_that_count
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,14 @@ def committed(kafka: FakeKafka) -> list[tuple[int, int, Output]]:
     return found
 
 
-def superseded(control: MemoryStore, record: DeploymentRecord, started_jobs: Collection[str]) -> set[tuple[int, int]]:
-    """(partition, offset) of what the manifests of the starts that took place say will come again."""
-    skip: set[tuple[int, int]] = set()
-    prefix = f"manifests/{record.deployment}/"
-    for uri, body in control.objects.items():
-        if uri.key.startswith(prefix):
-            start_id = uri.key.removeprefix(prefix).removesuffix(".json")
-            if any(names.derive_id(start_id, epoch) in started_jobs for epoch in range(1, record.epoch + 1)):
-                for told in EnsureNote.model_validate_json(body.body).superseded:
-                    skip |= {(told.partition, offset) for offset in range(told.first, told.last + 1)}
-    return skip
+def superseded(control: MemoryStore, bucket: str, deployment: str) -> set[tuple[int, int]]:
+    """(partition, offset) of what will come again, by the manifests that count."""
+    return {
+        (told.partition, offset)
+        for note in drive(notes_that_count(control, bucket, deployment))
+        for told in note.superseded
+        for offset in range(told.first, told.last + 1)
+    }
 
 
 def judge(kafka: FakeKafka, skip: set[tuple[int, int]]) -> Judgement:

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tidegate.clients.objects import S3Uri
 from tidegate.errors import InvalidInput, OperationFailed, Unavailable
 from tidegate.model.fleet import render_audit
 from tidegate.model.operation import Verdict
-from tidegate.operation.note import EnsureNote
+from tidegate.operation.note import notes_that_count
 from tidegate.operation.run import Run
 
 _TAIL_CHARS = 600
@@ -62,11 +61,9 @@ async def audit(run: Run, epoch: int, gap_from: datetime | None, gap_to: datetim
 
 
 async def _superseded(run: Run) -> dict[str, list[dict[str, int]]]:
-    """All replay manifests of the deployment, by topic, in the form that the auditor takes."""
+    """The replay manifests of the deployment that count, by topic, in the form that the auditor takes."""
     ranges: dict[str, list[dict[str, int]]] = {}
-    prefix = S3Uri(run.site.control_bucket, f"manifests/{run.site.deployment}/")
-    async for info in run.site.control.list(prefix):
-        note = EnsureNote.model_validate_json((await run.site.control.get(info.uri)).body)
+    for note in await notes_that_count(run.site.control, run.site.control_bucket, run.site.deployment):
         for part in note.superseded:
             found = {"partition": part.partition, "first": part.first, "last": part.last}
             ranges.setdefault(part.topic, []).append(found)

@@ -23,7 +23,7 @@ from tidegate.model.record import (
 )
 from tidegate.model.steps import EnsureFact, EnsureInput, StartFact
 from tidegate.operation.choose import Choice, choose
-from tidegate.operation.note import EnsureNote, read_note, write_note
+from tidegate.operation.note import EnsureNote, counts_now, read_note, write_note
 from tidegate.operation.resolve import cancel_job, close, replace_intent, resolve, shut_out, started
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import Settled, settle
@@ -147,6 +147,8 @@ async def _prepare_start(run: Run, record: DeploymentRecord, request: EnsureInpu
         replay_from=choice.output_ends if choice.replay else None,
     )
     record = await run.tenure.change("settle", run.n, lambda current: current.with_intents(intent))
+    if choice.epoch is not None:
+        await counts_now(run, record, choice.epoch)
     settled = await settle(run, record, intent, known_committed=choice.known_committed)
     replay = await _what_comes_again(run, choice, settled)
     location = await _startable(run, record, choice, settled, start_id)

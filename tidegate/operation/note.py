@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from tidegate.clients.objects import PreconditionFailed, S3Uri
+from contextlib import suppress
+
+from tidegate import names
+from tidegate.clients.objects import ObjectStore, PreconditionFailed, S3Uri
 from tidegate.errors import MustHalt
 from tidegate.model.operation import ReplayRange
-from tidegate.model.record import Frozen, Pinned
+from tidegate.model.record import DeploymentRecord, Frozen, Pinned, starts_of
 from tidegate.operation.run import Deadline, Run, patiently
 
 
@@ -45,3 +48,26 @@ async def read_note(run: Run, key: str) -> EnsureNote:
     uri = S3Uri(run.site.control_bucket, key)
     found = await patiently(deadline, run, lambda: run.site.control.get(uri))
     return EnsureNote.model_validate_json(found.body)
+
+
+async def counts_now(run: Run, record: DeploymentRecord, epoch: int) -> None:
+    """Say that the start of this epoch took place, so that what its manifest names is superseded (X21).
+
+    A manifest is written before the start, and the start may never come: then another goes on from what it would have
+    superseded. So readers take only those beside which this mark stands. Said again, it is one object.
+    """
+    start = next((start for start in starts_of(record.intents) if start.epoch == epoch), None)
+    if start is None or start.after_stop is not None:
+        return
+    deadline = Deadline("marking the replay manifest", 60.0)
+    uri = S3Uri(run.site.control_bucket, names.manifest_mark(names.manifest_key(record.deployment, start.id)))
+    with suppress(PreconditionFailed):
+        await patiently(deadline, run, lambda: run.site.control.create(uri, b"{}\n"))
+
+
+async def notes_that_count(store: ObjectStore, bucket: str, deployment: str) -> list[EnsureNote]:
+    """What was written down before each start that took place."""
+    prefix = S3Uri(bucket, names.manifest_prefix(deployment))
+    keys = {info.uri.key async for info in store.list(prefix)}
+    counting = sorted(key for key in keys if names.manifest_mark(key) in keys)
+    return [EnsureNote.model_validate_json((await store.get(S3Uri(bucket, key))).body) for key in counting]

@@ -24,7 +24,7 @@ from tidegate.model.record import (
     Writer,
     utc_now,
 )
-from tidegate.operation.note import read_note
+from tidegate.operation.note import counts_now, read_note
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import as_positions
 from tidegate.operation.stop import Stopped, finish_stop
@@ -46,6 +46,8 @@ async def resolve(
         Superseded: another operation has the deployment.
 
     """
+    if record.writer is not None:
+        await counts_now(run, record, record.writer.epoch)  # whoever closed its start may have died before saying so
     for intent in record.open_intents():
         if intent.id in keep:
             continue
@@ -306,4 +308,7 @@ async def started(run: Run, intent: StartIntent, snapshot: str | None, base: Pin
         closed = replace_intent(intent, IntentState.DONE, "runs")
         return record.closing(closed).model_copy(update={"writer": writer, "base": origin, "stale_state_of": stale})
 
-    return await run.tenure.change("started", run.n, change)
+    record = await run.tenure.change("started", run.n, change)
+    if record.writer == writer:
+        await counts_now(run, record, writer.epoch)
+    return record

@@ -128,6 +128,31 @@ def test_x26_what_was_announced_as_superseded_is_not_gone_on_from():
         assert w.assert_sound(artifact="v2u").announced > 0
 
 
+@pytest.mark.parametrize("at", ["POST /jars/", "replace s3://tidegate/own"])
+def test_x21_a_manifest_counts_only_if_its_start_took_place(at: str):
+    """Back to v1 is announced and begun; a taker goes forward from the checkpoint that it would have superseded."""
+    with world() as w:
+        op = _upgraded(w, "v2u")
+        w.checkpoint()
+        w.gate.fault = _on(at, Fault.DIE_BEFORE, actor="victim")
+        if at.startswith("replace"):
+            w.gate.fault = lambda call: (
+                Fault.DIE_BEFORE
+                if call.actor == "victim"
+                and at in call.name
+                and any("/manifests/" in c.name for c in w.gate.of("victim"))
+                else Fault.NONE
+            )
+        with pytest.raises(Died):
+            w.go("victim", lambda: op.ensure("v1"))
+        taker = w.op(take_over=True)
+        fact = w.go("taker", lambda: taker.ensure("v2u"))
+        assert "/chk-" in fact.start.snapshot or "/copy-" in fact.start.snapshot
+        w.go("release", taker.release)
+        assert any("/manifests/" in str(uri) for uri in w.control.objects)
+        assert w.assert_sound(artifact="v2u").announced == 0
+
+
 def test_x15_a_first_start_that_ran_is_stopped_with_nothing_lost():
     """It committed, was then found to keep no checkpoints as X11 wants them, and is ended."""
     with world(checkpoint_every=2) as w:
