@@ -23,6 +23,7 @@ PAGES = (
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "benchmarks/README.md",
     "ledger/README.md",
     "runbooks/start-deployment.md",
     "runbooks/upgrade-deployment.md",
@@ -30,7 +31,10 @@ PAGES = (
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]\n]+\]\(([^)\s]+)\)")
-_VARIABLE = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}…|\b[0-9a-f]*\d[0-9a-f]*\b|\d[\d.,]*|\b[KM]iB\b")
+_VARIABLE = re.compile(
+    r"[0-9a-f]{12,}|\b[0-9a-f]{8}…|-[0-9a-f]{8}\b|savepoint-[0-9a-f]{6}-"  # ids
+    r"|\d+(?:[.,]\d+)+|\b[0-9a-f]*\d[0-9a-f]*\b|\d+|\b[KM]iB\b"  # numbers, shortened hashes, sizes
+)
 
 
 @dataclass(frozen=True)
