@@ -89,6 +89,10 @@ def test_only_the_last_step_has_no_way_back() -> None:
     for step in plan.steps:
         if step.undo.startswith("restart"):
             assert undos[step.name].startswith(("restart", "as for start")), step
+    undos = {row[0]: row[3] for row in table_under(START, "## What it does")}
+    for step in _start_plan().steps:
+        if step.undo.startswith("the job is cancelled"):
+            assert undos[step.name].startswith(step.undo), step
 
 
 def input_rows(model: type[BaseModel]) -> list[list[str]]:
