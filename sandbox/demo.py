@@ -14,27 +14,44 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sandbox.api import Sandbox
+from sandbox.layout import S3_ACCESS_KEY, S3_SECRET_KEY
 from sandbox.stage import DEPLOYMENT, Stage
+from tidegate import names
+from tidegate.clients.flink import FlinkClient
+from tidegate.clients.objects import S3Uri
+from tidegate.clients.s3 import open_store
 from tidegate.errors import TidegateError
+from tidegate.model.record import DeploymentRecord
 
 ROOT = Path(__file__).resolve().parent.parent
 UPGRADES = ("v1", "v2")
 
 
 async def up(stage: Stage, artifacts: Sequence[str], rate: int) -> None:
-    """The fleet, and the ledger's v1 running on it."""
+    """The fleet, and the ledger running on it: from empty the first time, from its newest snapshot after a ``down``."""
     await stage.set_up(artifacts, rate)
-    await shown(stage, "start", DEPLOYMENT, "v1", "--from-empty", "--bake", "5s", "--yes")
+    uri = S3Uri(stage.sandbox.endpoints.control_bucket, names.record_key(DEPLOYMENT))
+    async with open_store(stage.sandbox.endpoints.control_s3, S3_ACCESS_KEY, S3_SECRET_KEY) as control:
+        found = await control.get_or_none(uri)
+    writer = DeploymentRecord.model_validate_json(found.body).writer if found else None
+    if writer is None:
+        await shown(stage, "start", DEPLOYMENT, "v1", "--from-empty", "--bake", "5s", "--yes")
+        return
+    async with FlinkClient(stage.sandbox.endpoints.regions[writer.region].flink) as flink:
+        state = await flink.job_state(writer.job_id)
+    if state is None or state.terminal:
+        await shown(stage, "start", DEPLOYMENT, writer.artifact.name, "--bake", "5s", "--yes")
 
 
 async def demo(stage: Stage, bake: str, rate: int) -> int:
-    """Up, the upgrade under traffic, down. The exit status is the upgrade's."""
+    """Up, the upgrade under traffic, down. The exit status is the upgrade's. What an earlier demo left is removed."""
+    await stage.sandbox.down(delete=True)
     try:
         await up(stage, UPGRADES, rate)
         return await shown(stage, "upgrade", DEPLOYMENT, "--to", "v2", "--bake", bake, "--yes", check=False)
     finally:
         say("tearing down")
-        await stage.sandbox.down()
+        await stage.sandbox.down(delete=True)
 
 
 async def shown(stage: Stage, *arguments: str, check: bool = True) -> int:
@@ -61,14 +78,15 @@ def main() -> None:
     """Run as ``python -m sandbox.demo [run|up|down]``."""
     parser = argparse.ArgumentParser(prog="python -m sandbox.demo", description=__doc__)
     parser.add_argument("what", nargs="?", choices=["run", "up", "down"], default="run")
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("TIDEGATE_SANDBOX", ".tidegate/sandbox")))
+    parser.add_argument("--data", type=Path, default=None, help="the sandbox's data folder")
     parser.add_argument("--base-port", type=int, default=None)
     parser.add_argument("--rate", type=int, default=1_000, help="events per second")
     parser.add_argument("--bake", default="20s", help="how long the new job must prove healthy")
     parser.add_argument("--artifacts", default="v1,v2", help="to upload, with commas; or all")
     asked = parser.parse_args()
     try:
-        stage = Stage(Sandbox(asked.data, asked.base_port), ROOT, say)
+        folder = ".tidegate/demo" if asked.what == "run" else os.environ.get("TIDEGATE_SANDBOX", ".tidegate/sandbox")
+        stage = Stage(Sandbox(asked.data or Path(folder), asked.base_port), ROOT, say)
         if asked.what == "down":
             asyncio.run(stage.sandbox.down())
             return

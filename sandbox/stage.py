@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sandbox.api import ProcessSpec, Sandbox
 from sandbox.layout import DEFAULT_BASE_PORT, S3_ACCESS_KEY, S3_SECRET_KEY, kafka_password
+from sandbox.spec import LogProbe
 from tidegate.clients.kafka import Kafka
 from tidegate.clients.kafka_types import KafkaSecurity
 from tidegate.errors import InvalidInput, OperationFailed
@@ -132,10 +133,11 @@ class Stage:
             await self.must("artifact", "put", DEPLOYMENT, artifact, str(self.jar(artifact)))
 
     async def add_workers(self) -> None:
-        """Two control workers and one beside the east, kept by the supervisor (O17)."""
+        """Two control workers and one beside the east, kept by the supervisor (O17); returns when all of them poll."""
         for name in CONTROL_WORKERS:
             self._add_worker(name, "--role", "control")
         self._add_worker(REGION_WORKER, "--role", "region", "--region", "east")
+        await asyncio.gather(*(self.sandbox.wait_ready(name) for name in (*CONTROL_WORKERS, REGION_WORKER)))
 
     def _add_worker(self, name: str, *arguments: str) -> None:
         self.sandbox.add_process(
@@ -145,6 +147,7 @@ class Stage:
                 env=self.environment,
                 cwd=self.root,
                 restart="always",
+                ready=LogProbe(pattern=r"pid \d+ polls "),
                 grace_s=15.0,
             )
         )

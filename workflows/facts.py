@@ -58,6 +58,8 @@ def ensured(fact: EnsureFact) -> str:
     parts = [started(fact.start)]
     if fact.settled_committed or fact.settled_ended:
         parts.append(f"transactions: {fact.settled_committed:,} committed, {fact.settled_ended:,} ended")
+    if fact.start.snapshot is None:
+        return ", ".join(parts)
     parts.append(f"replayed {replayed(fact):,}")
     return ", ".join((*parts, *fact.notes))
 
