@@ -1,4 +1,7 @@
-"""A stage on which the pages are followed: the sandbox with the ledger's fleet under traffic, no job started yet."""
+"""A stage on which the pages are followed: the sandbox with the ledger's fleet under traffic, no job started yet.
+
+It is taken down when they have been followed: the tests that come after want the machine for themselves.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ async def _set_up(stage: Stage) -> None:
     await stage.must("fleet", "apply", str(stage.fleet_file), "--yes")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder: Path = tmp_path_factory.mktemp("docs") / "data"
     with free_base_port() as base:
