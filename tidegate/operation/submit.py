@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tidegate.driver.base import Prepared, StartKind, StartRequest
-from tidegate.errors import JobLost, MustHalt, Refused, StartRejected, Unavailable
+from tidegate.errors import InvalidInput, JobLost, MustHalt, Refused, StartRejected, Unavailable
 from tidegate.model.record import ArtifactRef, StartIntent, utc_now
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.snapshot.checkpoints import completed_checkpoints
@@ -120,6 +120,10 @@ async def prepare_patiently(
                     replaces=replaces,
                 ),
             )
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"artifact {artifact.name} ({artifact.uri}): {error.message}", hint=error.hint, details=error.details
+            ) from error
         except Refused as error:
             if deadline.left_s <= 0:
                 raise StartRejected(error.message, hint=error.hint, details=error.details) from error
