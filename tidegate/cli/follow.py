@@ -193,7 +193,7 @@ def plan_line(status: OperationStatus) -> str:
 
 def step_line(row: StepStatus) -> str:
     """``  2 stop        ok      0.6 s  savepoint …``"""
-    return f"  {row.number or '·'} {row.name:<12}{_WORDS.get(row.state, '…'):<8}{took_s(row):>4.1f} s  {row.fact}"
+    return f"  {row.number or '·'} {row.name + ' ':<12}{_WORDS.get(row.state, '…'):<8}{took_s(row):>4.1f} s  {row.fact}"
 
 
 def took_s(row: StepStatus) -> float:
@@ -212,7 +212,7 @@ def running_line(status: OperationStatus, figures: Mapping[str, Any]) -> str:
     now = datetime.now(UTC)
     limit = f" of at most {(row.deadline - row.started).total_seconds():,.0f} s" if row.deadline else ""
     lasts_s = (now - row.started).total_seconds()
-    lines = [f"  {row.number or '·'} {name:<12}…       {lasts_s:,.0f} s{limit}  {live(figures)}"]
+    lines = [f"  {row.number or '·'} {name + ' ':<12}…       {lasts_s:,.0f} s{limit}  {live(figures)}"]
     lines.append(f"     Ctrl-C leaves it running:  tidegate ops watch {status.operation}")
     lines.append(f"     go back:                   tidegate ops abort {status.operation}")
     return "\n".join(lines)

@@ -15,7 +15,7 @@ def held(record: DeploymentRecord) -> Held:
     state = "halted, and held" if halted else "held"
     return Held(
         f"{record.deployment} is {state} by {holder.operation} ({holder.runbook}, claimed by {holder.who}) "
-        f"since {holder.since:%Y-%m-%d %H:%M:%S} UTC: {holder.why}",
+        f"since {holder.since:%Y-%m-%d %H:%M:%S} UTC{f': {holder.why}' if holder.why else ''}",
         hint=(
             f"watch it:  tidegate ops watch {holder.operation}\n"
             f"stop it:   tidegate ops abort {holder.operation}\n"
