@@ -17,7 +17,7 @@ STOP = HttpMatch("POST", r"/(v1/)?jobs/[0-9a-f]{32}/stop")
 UPLOAD = HttpMatch("POST", r"/(v1/)?jars/upload")
 RUN = HttpMatch("POST", r"/(v1/)?jars/.+/run")
 CANCEL = HttpMatch("PATCH", r"/(v1/)?jobs/[0-9a-f]{32}")
-ANY_ACT = HttpMatch("POST|PATCH|PUT|DELETE", "/")
+ANY_ACT = HttpMatch("POST|PATCH|PUT|DELETE", r"(?!.*/plan\b)")  # a plan is asked for by POST, and makes no job
 ENDS_TRANSACTION = KafkaMatch(END_TXN)
 DENIES = KafkaMatch(CREATE_ACLS)
 

@@ -29,7 +29,7 @@ from tests.kit.readers import BlockedReaders
 from tests.kit.sandbox import free_base_port
 from tidegate.cli import follow, operations
 from tidegate.clients.flink import FlinkClient
-from tidegate.clients.objects import ObjectStore, S3Uri
+from tidegate.clients.objects import ObjectStore
 from tidegate.clients.s3 import open_store
 from tidegate.driver.session import SessionClusterDriver
 from tidegate.errors import NoProgress, TidegateError, Unavailable
@@ -45,7 +45,7 @@ from tidegate.model.operation import (
 )
 from tidegate.model.record import DeploymentRecord, RecordState
 from tidegate.names import epoch_of_transactional_id
-from tidegate.operation.ensure import EnsureNote
+from tidegate.operation.note import EnsureNote, notes_that_count
 from tidegate.registry.fleet import publish as publish_fleet
 from tidegate.registry.records import RecordStore
 from tidegate.temporal.converter import data_converter
@@ -213,11 +213,8 @@ class Scene:
         return {job: state.value for job, state in (await self.driver.list_jobs()).items() if not state.terminal}
 
     async def manifests(self) -> list[EnsureNote]:
-        prefix = S3Uri(self.bucket, f"manifests/{DEPLOYMENT}/")
-        return [
-            EnsureNote.model_validate_json((await self.control.get(info.uri)).body)
-            async for info in self.control.list(prefix)
-        ]
+        """What the product says comes again: of each start that took place."""
+        return await notes_that_count(self.control, self.bucket, DEPLOYMENT)
 
     async def announced(self) -> int:
         """Records that manifests say come again, since the log began."""
