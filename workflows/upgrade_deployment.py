@@ -6,9 +6,10 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
+    from tidegate.errors import TidegateError
     from tidegate.model.operation import UPGRADE_DEPLOYMENT, OperationResult, Plan, UpgradeInput
     from tidegate.model.record import ArtifactRef
-    from tidegate.model.steps import StartFact, SwitchInput
+    from tidegate.model.steps import StartFact, StopFact, SwitchInput
     from workflows import facts
     from workflows.ending import Ending
     from workflows.kit import given
@@ -97,14 +98,23 @@ class UpgradeDeployment(RunningOperation):
             artifact=artifact,
             parallelism=parallelism,
         )
-        fact = await self.calls.region(
-            self.place.region, contracts.switch, wanted, deadline_s=deadline_s, interruptible=True
-        )
+        try:
+            fact = await self.calls.region(
+                self.place.region, contracts.switch, wanted, deadline_s=deadline_s, interruptible=True
+            )
+        except TidegateError as error:
+            if stopped := error.details.get("stop"):  # then it is the start that failed
+                self._stopped(StopFact.model_validate(stopped))
+                self.begin(f"start {artifact.name}", deadline_s)
+            raise
         self.switch_fact = fact
         stop, start = fact.stop, fact.start
-        self.ok("stop", facts.stopped(stop), started=stop.asked_at, ended=stop.completed_at)
+        self._stopped(stop)
         self.ok(f"start {artifact.name}", facts.started(start), started=start.submitted_at, ended=start.running_at)
         return start
+
+    def _stopped(self, stop: StopFact) -> None:
+        self.ok("stop", facts.stopped(stop), started=stop.asked_at, ended=stop.completed_at)
 
 
 def rows(plan: Plan) -> list[str]:

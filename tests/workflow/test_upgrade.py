@@ -222,6 +222,25 @@ async def test_failure_goes_back_to_the_old_artifact_proven(
     assert states["start v1"] is StepState.OK
 
 
+async def test_a_start_that_failed_is_not_shown_as_a_failed_stop(client: Client, world: World) -> None:
+    stop = {
+        "job_id": "a" * 32,
+        "epoch": 7,
+        "location": "s3://east/savepoints/ledger/savepoint-1",
+        "files": 3,
+        "size_bytes": 2048,
+        "asked_at": "2026-11-22T20:00:00Z",
+        "completed_at": "2026-11-22T20:00:01Z",
+    }
+    world.will("switch", errors.StartRejected("restarted 3 times before all of its tasks ran", details={"stop": stop}))
+    await (await upgrade(client)).failed("Undone")
+    rows = {row.name: row for row in world.reports[0].steps}
+    assert rows["stop"].state is StepState.OK
+    assert "savepoint-1 (3 files, 2 KiB)" in rows["stop"].fact
+    assert rows["start v2"].state is StepState.FAILED
+    assert rows["start v2"].fact == "restarted 3 times before all of its tasks ran"
+
+
 async def test_only_declared_readers_take_the_new_state_x27(client: Client, world: World) -> None:
     world.readable_by = {}
     world.will("prove", errors.ProofFailed("sick"))

@@ -12,7 +12,16 @@ from functools import partial
 
 from tidegate import names
 from tidegate.driver.base import Prepared
-from tidegate.errors import BasisChanged, InvalidInput, JobLost, MustHalt, SavepointFailed, SnapshotError, StartRejected
+from tidegate.errors import (
+    BasisChanged,
+    InvalidInput,
+    JobLost,
+    MustHalt,
+    SavepointFailed,
+    SnapshotError,
+    StartRejected,
+    TidegateError,
+)
 from tidegate.model.record import (
     ArtifactRef,
     DeploymentRecord,
@@ -43,6 +52,7 @@ async def switch(run: Run, request: SwitchInput) -> SwitchFact:
     Raises:
         SavepointFailed: the old job was not stopped and runs on; nothing was changed.
         StartRejected, NoProgress: the old job is stopped, the new one does not run; ``ensure_running`` brings one back.
+            ``details['stop']`` is the StopFact of the stop that was done.
         JobLost: Flink forgot the old job before its savepoint, or the new one after its first checkpoint.
         Superseded: another operation has the deployment; nothing more was done.
         Unavailable: a part did not answer within its bound; call again.
@@ -90,8 +100,23 @@ async def switch(run: Run, request: SwitchInput) -> SwitchFact:
         if record.pinned is not None and not record.pinned.committed:
             await settle_after_stop(run, record, stop.epoch, location)
     pinned = record.pinned
+    stop_fact = StopFact(
+        job_id=stop.job_id,
+        epoch=stop.epoch,
+        location=location,
+        files=verified.files,
+        size_bytes=verified.bytes,
+        asked_at=asked_at,
+        completed_at=completed_at,
+        output_ends=pinned.output_ends if pinned else {},
+    )
     if start.state is IntentState.OPEN:
-        submitted = await submit(run, start, location, fresh=fresh, prepared=prepared)
+        try:
+            submitted = await submit(run, start, location, fresh=fresh, prepared=prepared)
+        except TidegateError as error:
+            # The stop stands, whatever came of the start: a person is to see which of the two failed.
+            error.details["stop"] = stop_fact.model_dump(mode="json", exclude={"output_ends"})
+            raise
         await started(run, start, location, None)
         start_fact = StartFact(
             job_id=start.job_id,
@@ -121,16 +146,7 @@ async def switch(run: Run, request: SwitchInput) -> SwitchFact:
     else:
         raise StartRejected(f"job {start.job_id} of this switch has ended: {start.note}")
     return SwitchFact(
-        stop=StopFact(
-            job_id=stop.job_id,
-            epoch=stop.epoch,
-            location=location,
-            files=verified.files,
-            size_bytes=verified.bytes,
-            asked_at=asked_at,
-            completed_at=completed_at,
-            output_ends=pinned.output_ends if pinned else {},
-        ),
+        stop=stop_fact,
         start=start_fact,
         timeline=timeline,
     )

@@ -24,6 +24,7 @@ from tidegate.errors import (
     Superseded,
 )
 from tidegate.model.record import StartIntent
+from tidegate.model.steps import StopFact
 
 
 def _on(name: str, fault: Fault, *, actor: str = "", times: int = 1) -> Any:
@@ -203,8 +204,11 @@ def test_o8_a_new_artifact_that_is_broken_is_undone(broken: str):
             for _ in range(12):
                 w.checkpoint()
         else:
-            with pytest.raises(StartRejected):
+            with pytest.raises(StartRejected) as raised:
                 w.go("switch", lambda: op.switch(broken))
+            # The stop is not lost from sight because the start failed.
+            stop = StopFact.model_validate(raised.value.details["stop"])
+            assert stop.location == w.record.pinned.location
         w.go("undo", lambda: op.ensure("v1"))
         w.go("release", op.release)
         w.assert_sound(artifact="v1")

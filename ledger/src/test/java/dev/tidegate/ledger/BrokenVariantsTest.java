@@ -49,15 +49,10 @@ class BrokenVariantsTest {
     }
 
     @Test
-    void crashEarlyFailsAtTheHundredthPaymentAndCompletesNoCheckpoint() throws Exception {
+    void crashEarlyFailsAtItsFirstCheckpoint() throws Exception {
         try (BalanceHarness harness = BalanceHarness.fresh(Variant.V2_CRASH_EARLY)) {
-            assertThat(harness.take(payments(99))).hasSize(99);
-            assertThatThrownBy(() -> harness.take("a1:100,a1,100,10"))
-                    .isInstanceOf(IllegalStateException.class)
-                    .hasMessageContaining("payment 100 ");
-        }
-        try (BalanceHarness idle = BalanceHarness.fresh(Variant.V2_CRASH_EARLY)) {
-            assertThatThrownBy(idle::snapshot).hasStackTraceContaining("completes no checkpoint");
+            assertThat(harness.take(payments(200))).hasSize(200);
+            assertThatThrownBy(harness::snapshot).hasStackTraceContaining("completes no checkpoint");
         }
     }
 
