@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -181,7 +182,11 @@ class RestScript(Way):
 
 
 class CommandLine(Way):
-    """Flink's own client as its ``bin/flink`` starts it: ``stop`` and then ``run -d -s``, one JVM each."""
+    """Flink's own client as its ``bin/flink`` starts it: ``stop`` and then ``run -d -s``, two JVMs each.
+
+    The first of the two reads the configuration: ``bin/config.sh`` of Flink 2 asks BashJavaUtils for it
+    (UPDATE_AND_GET_FLINK_CONFIGURATION) before it starts CliFrontend.
+    """
 
     name = "flink-cli"
 
@@ -226,13 +231,21 @@ class CommandLine(Way):
         conf = self._home / "conf"
         log4j = conf / "log4j-cli.properties"
         options = (f"-Dlog4j.configurationFile={log4j}", f"-Dlog4j.configuration=file:{log4j}")
-        argv = [self._java, *module_options(), *options, "-cp", f"{part_folder('flink')}/*"]
-        environment = {"FLINK_CONF_DIR": str(conf)}
-        done = await execute(
-            [*argv, "org.apache.flink.client.cli.CliFrontend", *arguments], self._home, environment, _STOP_TIMEOUT_S
+        read = ("UPDATE_AND_GET_FLINK_CONFIGURATION", "--configDir", str(conf), "-flatten")
+        found = await self._java_program("flink config", (), "org.apache.flink.runtime.util.bash.BashJavaUtils", read)
+        if "BASH_JAVA_UTILS_EXEC_RESULT:" not in found:
+            raise OperationFailed(f"BashJavaUtils read no configuration: {found[-1_000:]}")
+        what = f"flink {arguments[0]}"
+        return await self._java_program(
+            what, (*module_options(), *options), "org.apache.flink.client.cli.CliFrontend", arguments
         )
+
+    async def _java_program(self, what: str, options: Sequence[str], main: str, arguments: Sequence[str]) -> str:
+        argv = [self._java, *options, "-cp", f"{part_folder('flink')}/*", main, *arguments]
+        environment = {"FLINK_CONF_DIR": str(self._home / "conf")}
+        done = await execute(argv, self._home, environment, _STOP_TIMEOUT_S)
         if done.status != 0:
-            raise OperationFailed(f"flink {arguments[0]} ended with {done.status}: {(done.out + done.err)[-1_000:]}")
+            raise OperationFailed(f"{what} ended with {done.status}: {(done.out + done.err)[-1_000:]}")
         return done.out
 
 
