@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
+from statistics import median
 from typing import Any, TypeVar
 
 from temporalio import activity
@@ -32,6 +33,7 @@ from tidegate.operation import switch as switch_step
 from tidegate.operation.run import Deadline, Run
 from tidegate.operation.submit import prepare_patiently
 from tidegate.registry.ownership import Claim, Tenure
+from tidegate.report.read import earlier_gaps_s
 
 Fact = TypeVar("Fact")
 
@@ -54,7 +56,12 @@ class FlinkActivities:
         """See ``tidegate.operation.observe``."""
         fleet, digest = await self._sites.fleet(request.fleet_digest)
         site = self._sites.site(fleet, request.deployment)
-        return await observe_step.observe(site, self._sites.records, digest, request.target)
+        seen, earlier = await asyncio.gather(
+            observe_step.observe(site, self._sites.records, digest, request.target),
+            earlier_gaps_s(self._sites.control, self._sites.bucket, request.deployment),
+        )
+        expected = median(earlier) if earlier else None
+        return seen.model_copy(update={"earlier_gaps_s": earlier, "expected_gap_s": expected})
 
     @activity.defn(name="prepare")
     async def prepare(self, request: PrepareInput) -> PrepareFact:

@@ -16,10 +16,13 @@ from temporalio.converter import DataConverter
 from tidegate.cli import operations, output
 from tidegate.cli.operations import Handle, NoWorker
 from tidegate.model.operation import (
+    NOTHING_TO_UNDO,
+    UPGRADE_DEPLOYMENT,
     OperationResult,
     OperationStatus,
     Outcome,
     Phase,
+    Plan,
     StepState,
     StepStatus,
     Verdict,
@@ -184,11 +187,22 @@ def plan_line(status: OperationStatus) -> str:
     plan = status.plan
     if plan is None:
         return ""
-    gap = f"{plan.expected_gap_s:.1f} s" if plan.expected_gap_s is not None else "not known yet (no earlier runs)"
-    undo = next((step.undo for step in plan.steps if step.undo.startswith("restart")), "see the plan")
-    lines = [f"plan       {len(plan.steps)} steps, expected gap {gap}, undo: {undo}"]
+    undo = next((step.undo for step in plan.steps if step.undo != NOTHING_TO_UNDO), "nothing")
+    gap = f"expected gap {expected_gap(plan)}, " if plan.runbook == UPGRADE_DEPLOYMENT else ""
+    lines = [f"plan       {len(plan.steps)} steps, {gap}undo: {undo}"]
     lines += [f"           note: {note}" for note in plan.notes]
     return "\n".join([*lines, ""])
+
+
+def expected_gap(plan: Plan) -> str:
+    """How long processing will stand still, judged by earlier runs: ``2.1 s (last 6 runs: 1.9 to 2.6 s)``."""
+    earlier = plan.earlier_gaps_s
+    if plan.expected_gap_s is None or not earlier:
+        return "not known yet (no earlier runs)"
+    told = (
+        "the last run" if len(earlier) == 1 else f"last {len(earlier)} runs: {min(earlier):.1f} to {max(earlier):.1f} s"
+    )
+    return f"{plan.expected_gap_s:.1f} s ({told})"
 
 
 def step_line(row: StepStatus) -> str:

@@ -111,8 +111,14 @@ class Observation(Frozen):
     """Those of the deployment that are there, by name."""
     stale_state: Literal["refuse", "keep"] = "refuse"
     expected_gap_s: float | None = None
-    """Median of earlier runs; None: there were none."""
+    """Median of ``earlier_gaps_s``; None: there were none."""
+    earlier_gaps_s: tuple[float, ...] = ()
+    """Gaps of the newest upgrades of this deployment that were done, the newest first."""
     warnings: tuple[str, ...] = ()
+
+
+NOTHING_TO_UNDO = "nothing to undo"
+"""The undo of a step that changes nothing."""
 
 
 class PlanStep(Frozen):
@@ -157,6 +163,8 @@ class Plan(Frozen):
     from_artifact: ArtifactRef | None
     to_artifact: ArtifactRef
     expected_gap_s: float | None
+    """Median of ``earlier_gaps_s``; None: there were none."""
+    earlier_gaps_s: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -89,6 +89,8 @@ class Pinned(Frozen):
     committed: bool = False
     """Flink said that its transactions are committed (X2), or they have been settled since."""
     at: datetime
+    stale_state_of: ArtifactRef | None = None
+    """As in the record, when this was taken (X27)."""
 
 
 class IntentState(StrEnum):

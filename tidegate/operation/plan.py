@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tidegate.errors import InvalidInput, Refused
 from tidegate.model.operation import (
+    NOTHING_TO_UNDO,
     START_DEPLOYMENT,
     UPGRADE_DEPLOYMENT,
     ArtifactFacts,
@@ -32,7 +33,7 @@ def make_plan(asked: UpgradeInput | StartInput, observed: Observation) -> Plan:
     if record.holder is not None and asked.take_over is None and not observed.holder_run_closed:
         raise held(record)
     if isinstance(asked, UpgradeInput):
-        _refuse_stale(observed, target.ref)
+        _refuse_stale(observed, target)
         return _upgrade(asked, observed, target)
     return _start(asked, observed, target)
 
@@ -49,15 +50,25 @@ def _target(asked: UpgradeInput | StartInput, observed: Observation) -> Artifact
     return observed.target
 
 
-def _refuse_stale(observed: Observation, target: ArtifactRef) -> None:
-    stale = observed.record.stale_state_of
-    if stale is not None and stale.sha256 == target.sha256 and observed.stale_state == "refuse":
+def _refuse_stale(observed: Observation, target: ArtifactFacts) -> None:
+    """X27. Any artifact may know of that state, a mended one above all; only one further back certainly does not."""
+    stale, writer = observed.record.stale_state_of, observed.record.writer
+    if stale is None or observed.stale_state == "keep" or (writer and _goes_back(observed, writer.artifact, target)):
+        return
+    if writer is None or writer.artifact.sha256 != target.ref.sha256:
+        would = "would take it up" if stale.sha256 == target.ref.sha256 else "would, if it knows it, take it up"
         raise Refused(
             f"to: the running job carries state that only {stale.name} has, and that has stood still since the last "
-            f"operation went back from it; {stale.name} would take it up as if it were current (X27)",
+            f"operation went back from it; {target.ref.name} {would} as if it were current (X27)",
             hint=f"if that is right for this state, say so in the fleet file:  "
             f"deployments.{observed.deployment}.stale_state: keep",
         )
+
+
+def _goes_back(observed: Observation, old: ArtifactRef, target: ArtifactFacts) -> bool:
+    """Whether the target is declared to read what ``old`` writes, and not the other way round (as ``went_back``)."""
+    source = next((facts for facts in observed.artifacts if facts.ref.sha256 == old.sha256), None)
+    return source is not None and target.ref.name in source.readable_by and old.name not in target.readable_by
 
 
 def _upgrade(asked: UpgradeInput, observed: Observation, target: ArtifactFacts) -> Plan:
@@ -78,7 +89,7 @@ def _upgrade(asked: UpgradeInput, observed: Observation, target: ArtifactFacts) 
         )
     back = f"restart {old.name}" if old else "none: nothing ran before"
     steps: list[tuple[str, str, str, bool]] = [
-        ("observe", "read record, Flink, Kafka, S3", "nothing to undo", False),
+        ("observe", "read record, Flink, Kafka, S3", NOTHING_TO_UNDO, False),
     ]
     if begun:
         steps.append(
@@ -127,6 +138,12 @@ def _upgrade(asked: UpgradeInput, observed: Observation, target: ArtifactFacts) 
             f"{old.name} is not declared to read the state of {target.ref.name}: once it has committed output, going "
             f"back repeats that output, with a manifest (X26, X27)"
         )
+    if old is not None and _goes_back(observed, old, target):
+        notes.append(
+            f"this goes back: state that only {old.name} has stays in the snapshots and stands still, and a later "
+            f"upgrade would take it up: that is refused unless the fleet file says "
+            f"deployments.{observed.deployment}.stale_state: keep (X27)"
+        )
     return _plan(asked.deployment, UPGRADE_DEPLOYMENT, observed, target.ref, old, steps, notes)
 
 
@@ -146,7 +163,7 @@ def _start(asked: StartInput, observed: Observation, target: ArtifactFacts) -> P
         )
     source = "empty state" if asked.from_empty else asked.snapshot or "the newest exact snapshot"
     steps: list[tuple[str, str, str, bool]] = [
-        ("observe", "read record, Flink, Kafka, S3", "nothing to undo", False),
+        ("observe", "read record, Flink, Kafka, S3", NOTHING_TO_UNDO, False),
         ("start", f"start {target.ref.name} as epoch {record.epoch + 1} from {source}", "the job is cancelled", False),
         ("prove", f"watch {asked.bake_s:g} s: checkpoints, restarts, lag, output", "the job is cancelled", False),
         ("conclude", "verdict, report, release", "none", True),
@@ -177,6 +194,7 @@ def _plan(
         fleet_digest=observed.fleet_digest,
         steps=tuple(name for name, *_ in steps),
     )
+    upgrade = runbook == UPGRADE_DEPLOYMENT  # how long one stood still says nothing of a start
     return Plan(
         runbook=runbook,
         deployment=deployment,
@@ -188,6 +206,7 @@ def _plan(
         ),
         from_artifact=old,
         to_artifact=target,
-        expected_gap_s=observed.expected_gap_s,
+        expected_gap_s=observed.expected_gap_s if upgrade else None,
+        earlier_gaps_s=observed.earlier_gaps_s if upgrade else (),
         notes=tuple(notes),
     )

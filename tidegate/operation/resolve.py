@@ -105,14 +105,16 @@ async def pin(run: Run, intent: StopIntent, stopped: Stopped) -> tuple[Deploymen
     pinned = pinned_by(intent, stopped, as_positions(ends))
     closed = intent.model_copy(update={"state": IntentState.DONE, "location": stopped.location})
     record = await run.tenure.change("close-stop", run.n, partial(_pin, closed=closed, pinned=pinned))
-    return record, record.pinned == pinned
+    ours = record.pinned is not None and record.pinned.model_copy(update={"stale_state_of": None}) == pinned
+    return record, ours
 
 
 def _pin(record: DeploymentRecord, *, closed: StopIntent, pinned: Pinned) -> DeploymentRecord:
     known = record.intent(closed.id)
     if known is None or known.state is not IntentState.OPEN:
         return record
-    return record.closing(closed).model_copy(update={"pinned": pinned})
+    kept = pinned.model_copy(update={"stale_state_of": record.stale_state_of})
+    return record.closing(closed).model_copy(update={"pinned": kept})
 
 
 def pinned_by(intent: StopIntent, stopped: Stopped, output_ends: dict[str, int]) -> Pinned:
@@ -280,6 +282,16 @@ async def deny(run: Run, intent: DenyIntent) -> DeploymentRecord:
     return await run.tenure.change("deny-done", run.n, denied)
 
 
+def went_back(run: Run, old: ArtifactRef, new: ArtifactRef) -> bool:
+    """Whether ``new`` is the one to go back to from ``old``: declared to read its state, and not the other way round.
+
+    Then ``new`` carries state along that only ``old`` knows, and that stands still from now on (X27).
+    """
+    artifacts = run.site.spec.artifacts
+    reads_old = old.name in artifacts and new.name in artifacts[old.name].readable_by
+    return reads_old and not (new.name in artifacts and old.name in artifacts[new.name].readable_by)
+
+
 async def started(run: Run, intent: StartIntent, snapshot: str | None, base: Pinned | None) -> DeploymentRecord:
     """Close a start whose job runs: it is the writer now."""
     writer = Writer(
@@ -301,10 +313,12 @@ async def started(run: Run, intent: StartIntent, snapshot: str | None, base: Pin
         from_other = origin is not None and origin.artifact.sha256 != intent.artifact.sha256
         newer = record.pinned is not None and origin is not None and origin.epoch > record.pinned.epoch
         stale = record.stale_state_of
-        if from_other and newer and origin is not None:
+        if from_other and origin is not None and (newer or went_back(run, origin.artifact, intent.artifact)):
             stale = origin.artifact
-        elif stale is not None and stale.sha256 == intent.artifact.sha256:
-            stale = None
+        elif from_other:
+            stale = None  # what stood still, if anything did, has been taken up: the plan asked for a word on that
+        elif origin is not None and record.pinned is not None and origin.epoch == record.pinned.epoch:
+            stale = record.pinned.stale_state_of  # as it was before the upgrade that did not hold
         closed = replace_intent(intent, IntentState.DONE, "runs")
         return record.closing(closed).model_copy(update={"writer": writer, "base": origin, "stale_state_of": stale})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 
@@ -10,9 +11,12 @@ from pydantic import ValidationError
 from tidegate.clients.objects import ObjectInfo, ObjectStore, S3Uri
 from tidegate.errors import InvalidInput
 from tidegate.model.nearest import did_you_mean
+from tidegate.model.operation import Outcome
 from tidegate.model.steps import ReportInput
 
 PREFIX = "reports/"
+EARLIER = 6
+"""How many earlier upgrades tell what to expect."""
 _SUFFIXES = (".json", ".html", ".md")
 
 
@@ -65,6 +69,29 @@ async def find_report(store: ObjectStore, bucket: str, name: str) -> str:
     raise InvalidInput(
         f"no report of an operation {asked}{did_you_mean(asked, known)}", hint="see:  tidegate report list"
     )
+
+
+async def earlier_gaps_s(store: ObjectStore, bucket: str, deployment: str, newest: int = EARLIER) -> tuple[float, ...]:
+    """How long processing stood still, in seconds, in the newest upgrades that were done; the newest first.
+
+    Reports that this version cannot read are passed over: what is expected decides nothing.
+
+    Raises:
+        Unavailable: the control bucket did not answer.
+    """
+    infos = (await list_reports(store, bucket, deployment))[: 2 * newest]  # starts and undone ones are among them
+    gaps_s = await asyncio.gather(*(_gap_s(store, bucket, info.uri.key) for info in infos))
+    return tuple(gap_s for gap_s in gaps_s if gap_s is not None)[:newest]
+
+
+async def _gap_s(store: ObjectStore, bucket: str, key: str) -> float | None:
+    try:
+        report = (await load_report(store, bucket, key)).report
+    except InvalidInput:
+        return None
+    done = report.outcome is Outcome.DONE and report.switch is not None
+    gap_ms = report.verdict.gap_ms if report.verdict and done else None
+    return gap_ms / 1000 if gap_ms is not None else None
 
 
 def deployment_of(key: str) -> str:

@@ -86,6 +86,25 @@ def test_x26_after_it_the_newest_checkpoint_is_exact_if_the_old_artifact_reads_i
         assert w.record.stale_state_of.name == "v2"  # X27
 
 
+def test_x27_state_stands_still_after_an_upgrade_to_the_artifact_before_too():
+    with world() as w:
+        op = _upgraded(w, "v2")
+        w.checkpoint()
+        assert w.record.stale_state_of is None
+        w.go("back", lambda: op.switch("v1", n=2))
+        assert w.record.stale_state_of.name == "v2"
+        # Forward again: the plan has asked for a word on that. If it does not hold, v1 carries it still.
+        with pytest.raises(StartRejected):
+            w.go("forward", lambda: op.switch("crash-early", n=3))
+        w.go("undo", lambda: op.ensure("v1", n=4))
+        assert w.record.stale_state_of.name == "v2"
+        w.go("forward", lambda: op.switch("v2", n=5))
+        assert w.record.stale_state_of is None
+        w.checkpoint()
+        w.go("release", op.release)
+        w.assert_sound(artifact="v2")
+
+
 def test_x26_if_it_cannot_the_savepoint_with_a_manifest_of_what_comes_twice():
     with world() as w:
         op = _upgraded(w, "v2u")

@@ -8,7 +8,7 @@ from tests.kit.objects import MemoryStore
 from tests.unit.report import samples
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import InvalidInput
-from tidegate.report.read import find_report, list_reports, load_report
+from tidegate.report.read import earlier_gaps_s, find_report, list_reports, load_report
 from tidegate.report.write import write_report
 
 KEY = "reports/ledger/upgrade-ledger-7c1f/0199-run.json"
@@ -51,6 +51,17 @@ async def test_what_is_read_is_what_was_asked_to_be_written(store):
     assert stored.key_of("html") == "reports/ledger/upgrade-ledger-7c1f/0199-run.html"
     fact = await write_report(MemoryStore(), "tidegate", samples.done())
     assert stored.sha256 == fact.sha256
+
+
+async def test_only_upgrades_that_were_done_tell_what_to_expect(store):
+    (gap_s,) = await earlier_gaps_s(store, "tidegate", "ledger")
+    done = samples.done()
+    assert done.verdict is not None
+    assert gap_s == done.verdict.gap_ms / 1000
+    for number in range(8):
+        await write_report(store, "tidegate", samples.done(operation=f"upgrade-ledger-{number}"))
+    assert len(await earlier_gaps_s(store, "tidegate", "ledger")) == 6
+    assert await earlier_gaps_s(store, "tidegate", "orders") == ()
 
 
 async def test_what_is_not_there_is_named_with_what_is_near(store):
