@@ -1,0 +1,1 @@
+"""The mirror between two regions' Kafka: its connector, its headers, how far it is, and positions across it."""
