@@ -27,6 +27,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("start", "tidegate.cli.start:app"),
     ("ops", "tidegate.cli.ops:app"),
     ("registry", "tidegate.cli.registry:app"),
+    ("snapshot", "tidegate.cli.snapshot:app"),
     ("report", "tidegate.cli.report:app"),
 )
 """Commands of our own in the order of ``--help``: name and where its ``typer.Typer`` is. One line each."""
