@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tidegate.errors import JobLost, NoProgress, ProofFailed, Unavailable
 from tidegate.model.steps import ProveFact, ProveInput
+from tidegate.operation.last_words import last_words
 from tidegate.operation.run import Deadline, Run, patiently
 
 AWAY_LIMIT_S = 90.0
@@ -50,12 +51,21 @@ async def prove(run: Run, request: ProveInput) -> ProveFact:
     """Watch the job for ``bake_s``, and beyond until ``prove.checkpoints`` after the first are complete.
 
     Raises:
-        ProofFailed: it restarted too often, ended, fell behind, or stood still.
+        ProofFailed: it restarted too often, ended, fell behind, or stood still; ``details["log"]`` holds the last lines
+            of its TaskManagers that tell why.
         JobLost: Flink no longer knows it.
         Superseded: another operation has the deployment.
         Unavailable: Flink or Kafka were away for longer than ``AWAY_LIMIT_S``.
 
     """
+    try:
+        return await _watch(run, request)
+    except ProofFailed as error:
+        error.details["log"] = await last_words(run, request.job_id)
+        raise
+
+
+async def _watch(run: Run, request: ProveInput) -> ProveFact:
     rules = run.site.spec.prove
     begun = time.monotonic()
     first = await _sample(run, request.job_id)

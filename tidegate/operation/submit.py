@@ -10,6 +10,7 @@ from datetime import datetime
 from tidegate.driver.base import Prepared, StartKind, StartRequest
 from tidegate.errors import InvalidInput, JobLost, MustHalt, Refused, StartRejected, Unavailable
 from tidegate.model.record import ArtifactRef, StartIntent, utc_now
+from tidegate.operation.last_words import last_words
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.snapshot.checkpoints import completed_checkpoints
 
@@ -156,7 +157,12 @@ async def _all_tasks_run(run: Run, intent: StartIntent, deadline: Deadline) -> b
                 raise StartRejected(
                     f"job {intent.job_id} ({intent.artifact.name}, epoch {intent.epoch}) restarted {view.restarts} "
                     f"times before all of its tasks ran (limit {limit}). First error: {view.first_error}",
-                    details={"job_id": intent.job_id, "burned": True, "first_error": view.first_error or ""},
+                    details={
+                        "job_id": intent.job_id,
+                        "burned": True,
+                        "first_error": view.first_error or "",
+                        "log": await last_words(run, intent.job_id),
+                    },
                 )
     except StartRejected:
         if await driver.state(intent.job_id) is None:

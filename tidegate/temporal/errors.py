@@ -33,10 +33,18 @@ def bounded(text: str, limit: int = MAX_CHARS) -> str:
 
 
 def _bounded_details(details: dict[str, object], limit: int) -> dict[str, object]:
+    """The details as plain JSON of ``limit`` characters at most.
+
+    Long texts (a stack trace) give way first, so that what stands beside them can still be read by its name.
+    """
     as_json = json.dumps(details, default=str)
+    loaded: dict[str, object] = json.loads(as_json)
     if len(as_json) <= limit:
-        loaded: dict[str, object] = json.loads(as_json)
         return loaded
+    share = limit // (len(loaded) + 1)
+    kept = {name: bounded(value, share) if isinstance(value, str) else value for name, value in loaded.items()}
+    if len(json.dumps(kept)) <= limit:
+        return kept
     return {"truncated": bounded(as_json, limit)}
 
 

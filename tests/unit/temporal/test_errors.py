@@ -37,7 +37,16 @@ def test_text_is_bounded_and_keeps_both_ends() -> None:
     back = from_application_error(crossed)
     assert back.message.startswith("aaa")
     assert back.message.endswith("z")
-    assert set(back.details) == {"truncated"}
+    assert set(back.details) == {"log"}
+
+
+def test_what_stands_beside_a_long_text_can_still_be_read() -> None:
+    details: dict[str, object] = {"first_error": "at x" * 9_000, "log": ["one", "two"], "restarts": 3}
+    back = from_application_error(to_application_error(errors.ProofFailed("sick", details=details)))
+    assert back.details["log"] == ["one", "two"]
+    assert back.details["restarts"] == 3
+    many = from_application_error(to_application_error(errors.ProofFailed("sick", details={"log": ["x" * 90] * 99})))
+    assert set(many.details) == {"truncated"}
 
 
 async def test_a_failure_that_is_retried_fits_what_the_server_keeps_of_it() -> None:
