@@ -190,13 +190,12 @@ async def set_up(stage: Stage, rate: int) -> None:
 
 
 def _fit_fleet_file(path: Path) -> None:
-    """No audit at each upgrade (one is made at the end, over all); back from v2 to v1 is allowed; patience.
+    """No audit at each upgrade (one is made at the end, over all); patience.
 
     What is measured is the gap, not whether a loaded machine is quick enough for the proof's defaults.
     """
     fleet = yaml.safe_load(path.read_text())
     deployment = fleet["deployments"][DEPLOYMENT]
     del deployment["audit"]
-    deployment["stale_state"] = "keep"
     deployment["prove"]["no_progress_s"] = 60
     path.write_text(yaml.safe_dump(fleet, sort_keys=False, width=1000))

@@ -344,10 +344,9 @@ def stage_sandbox(folder: Path) -> Iterator[Sandbox]:
 
 
 async def publish(stage: Stage) -> None:
-    """The sandbox's fleet file with rules for a busy machine; stale state is kept, since upgrades come in turns."""
+    """The sandbox's fleet file with rules for a busy machine."""
     text = stage.fleet_file.read_text()
     text = re.sub(r"prove: \{checkpoints: 3,.*?start_timeout_s: \d+", PROVE, text)
-    text = text.replace("stale_state: refuse", "stale_state: keep")
     text = text.replace('- "60"', '- "300"').replace("timeout_s: 120\n", "timeout_s: 400\n")
     assert PROVE in text
     stage.fleet_file.write_text(text)
