@@ -6,8 +6,6 @@ import hashlib
 import struct
 from collections.abc import Sequence
 
-TAIL = b"\xac\xed\x00\x05sr\x00:org.apache.flink.runtime.checkpoint.CheckpointProperties\x00"
-
 
 def i32(value: int) -> bytes:
     return struct.pack(">i", value)
@@ -23,6 +21,56 @@ def utf(text: str) -> bytes:
     return struct.pack(">H", len(encoded)) + encoded
 
 
+def java_class(name: str, uid: int, fields: Sequence[bytes] = (), flags: int = 2, parent: bytes = b"p") -> bytes:
+    """The description of a class in a Java object stream."""
+    head = b"r" + utf(name) + i64(uid) + bytes([flags]) + struct.pack(">H", len(fields))
+    return head + b"".join(fields) + b"x" + parent
+
+
+def java_enum(name: str, constant: str) -> bytes:
+    return (
+        b"~"
+        + java_class(name, 0, flags=0x12, parent=java_class("java.lang.Enum", 0, flags=0x12))
+        + b"t"
+        + utf(constant)
+    )
+
+
+def _object_field(name: str, class_name: str) -> bytes:
+    return b"L" + utf(name) + b"t" + utf(f"L{class_name.replace('.', '/')};")
+
+
+_RUNTIME = "org.apache.flink.runtime.checkpoint."
+_SHARING = _RUNTIME + "SnapshotType$SharingFilesStrategy"
+_FLAGS = (
+    "discardCancelled",
+    "discardFailed",
+    "discardFinished",
+    "discardSubsumed",
+    "discardSuspended",
+    "forced",
+    "unclaimed",
+)
+
+
+def properties(discarded: Sequence[str] = ("discardSubsumed",)) -> bytes:
+    """CheckpointProperties of a checkpoint, as ObjectOutputStream writes them."""
+    own = java_class(
+        _RUNTIME + "CheckpointProperties",
+        2,
+        [*(b"Z" + utf(flag) for flag in _FLAGS), _object_field("checkpointType", _RUNTIME + "SnapshotType")],
+    )
+    kind = java_class(
+        _RUNTIME + "CheckpointType",
+        1,
+        [_object_field("name", "java.lang.String"), _object_field("sharingFilesStrategy", _SHARING)],
+    )
+    flags = bytes(flag in discarded for flag in _FLAGS)
+    named = b"t" + utf("Checkpoint") + java_enum(_SHARING, "FORWARD_BACKWARD")
+    return b"\xac\xed\x00\x05" + b"s" + own + flags + b"s" + kind + named
+
+
+TAIL = properties()
 NULL = b"\x00"
 
 

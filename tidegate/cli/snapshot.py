@@ -146,7 +146,7 @@ def verify(
              "files": verified.files, "bytes": verified.bytes, "checkpoint_id": verified.metadata.checkpoint_id}
         )  # fmt: skip
         return
-    what = "savepoint" if verified.metadata.is_savepoint else "checkpoint"
+    what = {True: "savepoint", False: "checkpoint", None: "snapshot"}[verified.metadata.is_savepoint]
     files = f"{output.count(verified.files)} files, {output.size(verified.bytes)}"
     output.say(f"verified   {found.location} ({found.region}): {what} {verified.metadata.checkpoint_id}, {files}")
 

@@ -17,7 +17,7 @@ from tidegate.clients.objects import ObjectStore
 from tidegate.errors import SnapshotIncomplete, SnapshotUnsupported
 from tidegate.snapshot.cursor import Cursor
 from tidegate.snapshot.files import Snapshot, file_uri
-from tidegate.snapshot.handles import InlineHandle, StreamHandle
+from tidegate.snapshot.handles import InlineHandle, SegmentHandle, StreamHandle, stored
 from tidegate.snapshot.metadata import Operator
 
 _PROXY_VERSION: Final = 6
@@ -63,17 +63,27 @@ async def read_stream_bytes(store: ObjectStore, snapshot: Snapshot, handle: Stre
 
     Raises SnapshotIncomplete if the file is missing or of another size, and what the store raises.
     """
-    if isinstance(handle, InlineHandle):
-        return handle.data
-    uri = file_uri(handle, snapshot.directory)
+    lies_in = next(stored(handle), None)
+    if lies_in is None:
+        return b""
+    if isinstance(lies_in, InlineHandle):
+        return lies_in.data
+    uri = file_uri(lies_in, snapshot.directory)
     found = await store.get_or_none(uri)
-    if found is None or handle.size not in (None, len(found.body)):
-        size = None if found is None else len(found.body)
-        said = "is missing" if size is None else f"has {size:,} bytes instead of {handle.size:,}"
+    size = None if found is None else len(found.body)
+    if isinstance(lies_in, SegmentHandle):
+        expected: int | None = lies_in.start + lies_in.size
+        fits = size is not None and size >= lies_in.start + lies_in.size
+    else:
+        expected, fits = lies_in.size, size is not None and lies_in.size in (None, size)
+    if found is None or not fits:
+        said = "is missing" if size is None else f"has {size:,} bytes instead of {expected:,}"
         raise SnapshotIncomplete(
             f"{what}: {uri} {said}",
-            details={"files": [{"uri": str(uri), "expected": handle.size, "found": size}]},
+            details={"files": [{"uri": str(uri), "expected": expected, "found": size}]},
         )
+    if isinstance(lies_in, SegmentHandle):
+        return found.body[lies_in.start : lies_in.start + lies_in.size]
     return found.body
 
 

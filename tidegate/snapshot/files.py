@@ -7,7 +7,7 @@ from typing import Final
 
 from tidegate.clients.objects import ObjectStore, S3Uri, Uri
 from tidegate.errors import InvalidInput, SnapshotIncomplete, SnapshotUnsupported
-from tidegate.snapshot.handles import FileHandle, InlineHandle, RelativeHandle
+from tidegate.snapshot.handles import FileHandle, InlineHandle, RelativeHandle, SegmentHandle
 from tidegate.snapshot.metadata import Metadata, parse
 
 METADATA_NAME: Final = "_metadata"
@@ -16,10 +16,18 @@ _NAMED_FILES: Final = 3
 
 @dataclass(frozen=True, order=True)
 class FileRef:
-    """A file that a snapshot needs. ``size`` in bytes; None if only its being there can be checked."""
+    """A file that a snapshot needs. ``size`` in bytes; None if only its being there can be checked.
+
+    ``least_size``: bytes that it has at least, of a file whose segments are all that is known (file merging).
+    """
 
     uri: S3Uri
     size: int | None
+    least_size: int = 0
+
+    def fits(self, found: int | None) -> bool:
+        """Whether a file of that many bytes (None: there is none) is it."""
+        return found is not None and self.size in (None, found) and found >= self.least_size
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ def metadata_uri(location: Uri) -> S3Uri:
     return uri if uri.name.startswith(METADATA_NAME) else uri.join(METADATA_NAME)
 
 
-def file_uri(handle: FileHandle | RelativeHandle, base_uri: Uri) -> S3Uri:
+def file_uri(handle: FileHandle | RelativeHandle | SegmentHandle, base_uri: Uri) -> S3Uri:
     """Where a handle's file lies, for a ``_metadata`` in the directory ``base_uri``.
 
     Raises SnapshotUnsupported for a file that is not on S3.
@@ -74,14 +82,22 @@ def referenced_files(metadata: Metadata, base_uri: Uri) -> list[FileRef]:
     Raises SnapshotUnsupported for a file that is not on S3.
     """
     sizes: dict[S3Uri, set[int | None]] = {}
+    least: dict[S3Uri, int] = {}
     for handle in metadata.streams():
-        if not isinstance(handle, InlineHandle):
-            sizes.setdefault(file_uri(handle, base_uri), set()).add(handle.size)
+        if isinstance(handle, InlineHandle):
+            continue
+        uri = file_uri(handle, base_uri)
+        if isinstance(handle, SegmentHandle):
+            sizes.setdefault(uri, set())
+            least[uri] = max(least.get(uri, 0), handle.start + handle.size)
+        else:
+            sizes.setdefault(uri, set()).add(handle.size)
     refs: list[FileRef] = []
     for uri in sorted(sizes):
         known = sorted(size for size in sizes[uri] if size is not None)
         # Two sizes for one file cannot both be right: both are kept, so that one of them is reported as wrong.
-        refs += [FileRef(uri, size) for size in known] or [FileRef(uri, None)]
+        at_least = least.get(uri, 0)
+        refs += [FileRef(uri, size, at_least) for size in known] or [FileRef(uri, None, at_least)]
     return refs
 
 
@@ -115,7 +131,7 @@ async def verify(store: ObjectStore, location: Uri) -> Verified:
         prefix = S3Uri(directory.bucket, f"{directory.key}/" if directory.key else "", directory.scheme)
         async for item in store.list(prefix):
             found[item.uri] = item.size
-    wrong = [ref for ref in refs if ref.uri not in found or ref.size not in (None, found[ref.uri])]
+    wrong = [ref for ref in refs if not ref.fits(found.get(ref.uri))]
     if wrong:
         raise _incomplete(snapshot, refs, wrong, found)
     needed = {ref.uri for ref in refs}
@@ -129,7 +145,8 @@ def _incomplete(
     def say(ref: FileRef) -> str:
         if ref.uri not in found:
             return f"{ref.uri} is missing"
-        return f"{ref.uri} has {found[ref.uri]:,} bytes instead of {ref.size:,}"
+        wanted = f"at least {ref.least_size:,}" if ref.size is None else f"{ref.size:,}"
+        return f"{ref.uri} has {found[ref.uri]:,} bytes instead of {wanted}"
 
     more = f" and {len(wrong) - _NAMED_FILES} more" if len(wrong) > _NAMED_FILES else ""
     named = "; ".join(map(say, wrong[:_NAMED_FILES]))

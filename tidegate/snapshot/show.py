@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tidegate.clients.objects import ObjectStore
 from tidegate.errors import SnapshotError
 from tidegate.snapshot.files import Snapshot
-from tidegate.snapshot.handles import InlineHandle, StreamHandle
+from tidegate.snapshot.handles import InlineHandle, StoredHandle
 from tidegate.snapshot.metadata import Operator
 from tidegate.snapshot.positions import TopicPartition, kafka_positions
 from tidegate.snapshot.sinks import Committable, committables
@@ -41,11 +41,14 @@ class OperatorView:
 
 @dataclass(frozen=True)
 class SnapshotView:
-    """A snapshot for a person. What could not be read is None, and ``notes`` says why."""
+    """A snapshot for a person. What could not be read is None, and ``notes`` says why.
+
+    ``savepoint`` is None where the file does not say (before Flink 1.16).
+    """
 
     version: int
     checkpoint_id: int
-    savepoint: bool
+    savepoint: bool | None
     operators: tuple[OperatorView, ...]
     positions: dict[str, dict[TopicPartition, int]] | None
     committables: tuple[Committable, ...] | None
@@ -89,7 +92,7 @@ def operator_view(operator: Operator) -> OperatorView:
                 keyed += sum(map(_size, handle.streams()))
         for state_handle in (subtask.managed_operator, subtask.raw_operator):
             if state_handle is not None:
-                of_operator += _size(state_handle.stream)
+                of_operator += sum(map(_size, state_handle.streams()))
                 for state in state_handle.states:
                     list_states[state.name] = list_states.get(state.name, 0) + len(state.offsets)
     return OperatorView(
@@ -106,5 +109,5 @@ def operator_view(operator: Operator) -> OperatorView:
     )
 
 
-def _size(handle: StreamHandle) -> int:
-    return len(handle.data) if isinstance(handle, InlineHandle) else handle.size or 0
+def _size(handle: StoredHandle) -> int:
+    return len(handle.content) if isinstance(handle, InlineHandle) else handle.size or 0

@@ -35,7 +35,7 @@ VECTORS: dict[str, tuple[str, dict[str, str]]] = {
     "checkpoint-incremental-files": ("", IN_FILES),
     "checkpoint-full": ("", {**IN_FILES, "execution.checkpointing.incremental": "false"}),
     "checkpoint-hashmap": ("", {**IN_FILES, "state.backend.type": "hashmap"}),
-    "refused-file-merging": ("", {"execution.checkpointing.file-merging.enabled": "true", **IN_FILES}),
+    "checkpoint-file-merging": ("", {"execution.checkpointing.file-merging.enabled": "true", **IN_FILES}),
     "refused-compressed": ("", {"execution.checkpointing.snapshot-compression": "true"}),
 }
 
