@@ -1,4 +1,4 @@
-"""Shipping: whole or no snapshot at all, wherever it is cut off; nothing sent twice; what vanishes is not passed over."""
+"""Shipping: whole or no snapshot at all, wherever it is cut off; nothing sent twice; what vanishes is told."""
 
 from __future__ import annotations
 
@@ -345,7 +345,7 @@ async def test_x6_the_next_newest_is_taken_and_after_two_misses_a_savepoint_is_a
     assert outcome.record.id == "e7-chk-11"
     assert [name for name, _ in outcome.missed] == ["e7-chk-12"]
     east, west = await scene({"own-12", "own-11"})
-    with pytest.raises(SnapshotIncomplete, match="e7-chk-12: .*e7-chk-11: ") as raised:
+    with pytest.raises(SnapshotIncomplete, match=r"e7-chk-12: .*e7-chk-11: ") as raised:
         await ship_newest(east, west, lambda: _entries(east), WEST, PACE)  # type: ignore[arg-type,return-value]
     assert "native savepoint" in (raised.value.hint or "")
     assert not [uri for uri in west.objects if uri.name == "_metadata"]
