@@ -11,8 +11,10 @@ from typing import Any, NoReturn
 
 from temporalio import activity
 
+from tidegate.model.appraisal import Appraisal
 from tidegate.model.operation import Observation, Verdict
 from tidegate.model.steps import (
+    AppraiseInput,
     AuditInput,
     EnsureFact,
     EnsureInput,
@@ -47,6 +49,12 @@ async def locate(request: ObserveInput) -> Located:
 async def observe(request: ObserveInput) -> Observation:
     """Read record, Flink, Kafka and S3. Changes nothing."""
     _contract(f"observe({request.deployment})")
+
+
+@activity.defn(name="appraise")
+async def appraise(request: AppraiseInput) -> Appraisal:
+    """What going on from each snapshot would cost (X3). Changes nothing."""
+    _contract(f"appraise({request.deployment})")
 
 
 @activity.defn(name="take")
@@ -120,6 +128,7 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
     for contract in (
         locate,
         observe,
+        appraise,
         take,
         prepare,
         switch,

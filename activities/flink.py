@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 from temporalio import activity
 
 from activities.sites import Sites
+from tidegate.model.appraisal import Appraisal
 from tidegate.model.operation import Observation
 from tidegate.model.steps import (
+    AppraiseInput,
     EnsureFact,
     EnsureInput,
     ObserveInput,
@@ -25,6 +27,7 @@ from tidegate.model.steps import (
     SwitchFact,
     SwitchInput,
 )
+from tidegate.operation import appraise as appraise_step
 from tidegate.operation import ensure as ensure_step
 from tidegate.operation import ensure_stopped as stopped_step
 from tidegate.operation import observe as observe_step
@@ -49,7 +52,15 @@ class FlinkActivities:
 
     def all(self) -> list[Callable[..., Any]]:
         """What a worker registers."""
-        return [self.observe, self.prepare, self.switch, self.ensure_running, self.ensure_stopped, self.prove]
+        return [
+            self.observe,
+            self.appraise,
+            self.prepare,
+            self.switch,
+            self.ensure_running,
+            self.ensure_stopped,
+            self.prove,
+        ]
 
     @activity.defn(name="observe")
     async def observe(self, request: ObserveInput) -> Observation:
@@ -62,6 +73,12 @@ class FlinkActivities:
         )
         expected = median(earlier) if earlier else None
         return seen.model_copy(update={"earlier_gaps_s": earlier, "expected_gap_s": expected})
+
+    @activity.defn(name="appraise")
+    async def appraise(self, request: AppraiseInput) -> Appraisal:
+        """See ``tidegate.operation.appraise``."""
+        site = await self._sites.site_of(request.deployment, request.fleet_digest)
+        return await _beating(appraise_step.appraise(site, self._sites.records, request.source))
 
     @activity.defn(name="prepare")
     async def prepare(self, request: PrepareInput) -> PrepareFact:
@@ -110,6 +127,18 @@ class FlinkActivities:
 
 def _beat(details: dict[str, object]) -> None:
     activity.heartbeat(details)
+
+
+async def _beating(step: Awaitable[Fact]) -> Fact:
+    """Tell the server that a step which reads for long, and says nothing meanwhile, is alive."""
+    task = asyncio.ensure_future(step)
+    try:
+        while not task.done():
+            _beat({"phase": "reading"})
+            await asyncio.wait({task}, timeout=1.0)
+        return task.result()
+    finally:
+        task.cancel()
 
 
 async def _deferring_cancel(step: Awaitable[Fact]) -> Fact:

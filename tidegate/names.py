@@ -45,6 +45,19 @@ def epoch_of_transactional_id(transactional_id: str) -> int | None:
     return int(match.group(1)) if match else None
 
 
+_INCREMENTING_TAIL = re.compile(r"-(\d+)-(\d+)$")
+
+
+def place_of_transactional_id(transactional_id: str) -> tuple[int, int] | None:
+    """(epoch, checkpoint) of an id with an incrementing name: its records are part of that checkpoint and later ones.
+
+    Flink's ``TransactionalIdFactory``: ``<prefix>-<subtask>-<checkpoint>``. None for a foreign id.
+    """
+    epoch = epoch_of_transactional_id(transactional_id)
+    match = _INCREMENTING_TAIL.search(transactional_id)
+    return (epoch, int(match.group(2))) if epoch is not None and match else None
+
+
 # Keys in the control bucket.
 def record_key(deployment: str) -> str:
     """The one compare-and-swap object of a deployment (O1)."""
@@ -75,6 +88,11 @@ FLEET_POINTER_KEY = "fleet/current.json"
 def savepoint_dir(base: str, deployment: str, epoch: int, trigger_id: str) -> str:
     """Where a stop of an epoch writes: one directory per trigger, so that what is found there is that stop's (O6)."""
     return f"{base.rstrip('/')}/{deployment}/e{epoch:08d}-{trigger_id}"
+
+
+def taken_dir(base: str, deployment: str, epoch: int, trigger_id: str) -> str:
+    """Where a snapshot of a running job is written: beside the stops' directories, never one of theirs (X2)."""
+    return f"{base.rstrip('/')}/{deployment}/t{epoch:08d}-{trigger_id}"
 
 
 def manifest_key(deployment: str, start_id: str) -> str:

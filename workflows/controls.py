@@ -20,8 +20,7 @@ with workflow.unsafe.imports_passed_through():
         Phase,
         Plan,
         RejectInput,
-        StartInput,
-        UpgradeInput,
+        RunbookInput,
     )
     from tidegate.temporal.errors import to_application_error
 
@@ -29,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
 class Controls:
     """What people have asked of this operation. Base of every runbook."""
 
-    def __init__(self, request: UpgradeInput | StartInput) -> None:
+    def __init__(self, request: RunbookInput) -> None:
         self.base = request
         self.phase = Phase.OBSERVING
         self.plan: Plan | None = None

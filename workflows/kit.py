@@ -19,9 +19,8 @@ with workflow.unsafe.imports_passed_through():
         OperationStatus,
         Phase,
         Plan,
-        StartInput,
+        RunbookInput,
         StepState,
-        UpgradeInput,
         Verdict,
     )
     from tidegate.model.steps import (
@@ -43,7 +42,7 @@ with workflow.unsafe.imports_passed_through():
 HALT_S = 60.0
 
 T = TypeVar("T")
-Given = TypeVar("Given", UpgradeInput, StartInput)
+Given = TypeVar("Given", bound=RunbookInput)
 
 
 class Standing(Controls):
@@ -52,8 +51,8 @@ class Standing(Controls):
     runbook: str
     """Name of the workflow type."""
 
-    def __init__(self, request: UpgradeInput | StartInput, target: str) -> None:
-        """``target`` is the name of the artifact that shall run."""
+    def __init__(self, request: RunbookInput, target: str | None) -> None:
+        """``target`` is the name of the artifact that shall run; None: the record knows which."""
         super().__init__(request)
         self.target = target
         self.calls = Calls(changed=self.show, aborting=lambda: self.abort_requested is not None)

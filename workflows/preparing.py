@@ -15,7 +15,9 @@ with workflow.unsafe.imports_passed_through():
         Outcome,
         Phase,
         Plan,
+        StartInput,
         StepState,
+        UpgradeInput,
     )
     from tidegate.model.record import ArtifactRef
     from tidegate.model.steps import (
@@ -60,10 +62,11 @@ class Operation(Concluding):
                 search_attributes.CELL.value_set(self.located.cell),
             ]
         )
-        self.observation = await self._observe_in(self.located)
+        self.observation = await self.observe_in(self.located)
         self.ok("observe", facts.observed(self.observation))
 
-    async def _observe_in(self, located: Located) -> Observation:
+    async def observe_in(self, located: Located) -> Observation:
+        """What is, as the region's worker sees it."""
         asked = ObserveInput(
             deployment=self.base.deployment, target=self.target, fleet_digest=located.fleet_digest, held=self.held
         )
@@ -73,6 +76,12 @@ class Operation(Concluding):
         # Held by this operation itself, the record stands in nobody's way.
         return seen.model_copy(update={"holder_run_closed": True}) if self.held else seen
 
+    def draw_plan(self) -> Plan:
+        """The plan for what was asked, from what was observed. A runbook with an input of its own draws its own."""
+        if not isinstance(self.base, UpgradeInput | StartInput):
+            raise TypeError(f"{type(self).__name__} draws no plan of its own")
+        return make_plan(self.base, self.seen)
+
     def make_plan(self, rows: Callable[[Plan], list[str]]) -> Plan:
         """Plan from the observation; ``rows`` names the steps to be shown.
 
@@ -80,7 +89,7 @@ class Operation(Concluding):
             Refused, InvalidInput: it makes no sense to go on; the message says why.
 
         """
-        self.plan = make_plan(self.base, self.seen)
+        self.plan = self.draw_plan()
         names = (["approve"] if self._approval_asked() else []) + rows(self.plan)
         self.board.replan([name for name in names if not self.board.has_begun(name)])
         self.show()
@@ -165,10 +174,10 @@ class Operation(Concluding):
                 # Somebody held it in between. Nobody has approved anything: look again, and plan for what is now.
                 if self.approval is not None or attempt == TAKE_ATTEMPTS:
                     raise
-                self.observation = await self._observe_in(self.place)
+                self.observation = await self.observe_in(self.place)
                 self.make_plan(rows)
         before = self.fixed_plan
-        self.observation = await self._observe_in(self.place)
+        self.observation = await self.observe_in(self.place)
         plan = self.make_plan(rows)
         if plan.hash != before.hash and self.approval is not None:
             raise errors.BasisChanged(

@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.errors import TidegateError
     from tidegate.model.operation import Outcome, Phase, StepState, Verdict
     from tidegate.model.record import ArtifactRef
-    from tidegate.model.steps import EnsureInput, ProveInput, StartFact
+    from tidegate.model.steps import EnsureInput, ProveInput, RestoreFrom, StartFact
     from workflows import facts
     from workflows.calls import Aborted
     from workflows.ending import Ending
@@ -49,6 +49,7 @@ class Goal:
     """How it is started the first time, if not by ensure_running."""
     from_empty: bool = False
     snapshot: str | None = None
+    restore: RestoreFrom | None = None
 
     def starting_by(self, start: Start) -> Goal:
         """The same goal, started this way the first time."""
@@ -130,6 +131,7 @@ class RunningOperation(Operation):
                 n=self.next_n(),
                 artifact=goal.artifact,
                 parallelism=goal.parallelism,
+                restore=goal.restore,
             )
             try:
                 await self.calls.region(self.place.region, contracts.ensure_stopped, wanted, deadline_s=ENSURE_S)
@@ -170,6 +172,7 @@ class RunningOperation(Operation):
             on_unreadable_state=self.on_unreadable_state,
             from_empty=goal.from_empty,
             snapshot=goal.snapshot,
+            restore=goal.restore,
         )
         fact = await self.calls.region(
             self.place.region, contracts.ensure_running, wanted, deadline_s=ENSURE_S, interruptible=interruptible

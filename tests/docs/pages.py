@@ -25,6 +25,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "benchmarks/README.md",
     "ledger/README.md",
+    "runbooks/restore-deployment.md",
     "runbooks/start-deployment.md",
     "runbooks/upgrade-deployment.md",
 )

@@ -63,3 +63,8 @@ def test_the_readme(stage: Stage) -> None:
 def test_the_page_of_an_upgrade(stage: Stage) -> None:
     _runs(stage, "v2")
     _follow(stage, "runbooks/upgrade-deployment.md")
+
+
+def test_the_page_of_a_restore(stage: Stage) -> None:
+    _runs(stage, "v1")
+    _follow(stage, "runbooks/restore-deployment.md")

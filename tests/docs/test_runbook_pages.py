@@ -10,8 +10,10 @@ import pytest
 from pydantic import BaseModel
 
 from tests.docs.pages import front_matter, table_under, text_of
-from tests.kit.temporal_world import writer
+from tests.kit.temporal_world import choice, writer
+from tidegate.model.appraisal import Appraisal
 from tidegate.model.operation import (
+    RESTORE_DEPLOYMENT,
     START_DEPLOYMENT,
     UPGRADE_DEPLOYMENT,
     ApproveInput,
@@ -23,17 +25,21 @@ from tidegate.model.operation import (
     Phase,
     Plan,
     RejectInput,
+    RestoreInput,
     StartInput,
     UpgradeInput,
 )
 from tidegate.model.record import ArtifactRef, DeploymentRecord
 from tidegate.names import CONTROL_QUEUE
 from tidegate.operation.plan import make_plan
-from workflows import start_deployment, upgrade_deployment
+from tidegate.operation.restore import plan_restore
+from workflows import restore_deployment, start_deployment, upgrade_deployment
 from workflows.board import MINOR
 from workflows.ending import Ending
 
 UPGRADE, START = "runbooks/upgrade-deployment.md", "runbooks/start-deployment.md"
+RESTORE = "runbooks/restore-deployment.md"
+WORKFLOWS = {UPGRADE: upgrade_deployment, START: start_deployment, RESTORE: restore_deployment}
 
 
 def _seen(*, runs: bool) -> Observation:
@@ -63,7 +69,12 @@ def _start_plan() -> Plan:
     return make_plan(StartInput(deployment="ledger", artifact="v2", from_empty=True), _seen(runs=False))
 
 
-PLANS = {UPGRADE: _upgrade_plan, START: _start_plan}
+def _restore_plan() -> Plan:
+    seen = _seen(runs=True).model_copy(update={"appraisal": Appraisal(choices=(choice(12, newest=True),))})
+    return plan_restore(RestoreInput(deployment="ledger"), seen)
+
+
+PLANS = {UPGRADE: _upgrade_plan, START: _start_plan, RESTORE: _restore_plan}
 
 
 @pytest.mark.parametrize("page", PLANS)
@@ -75,7 +86,7 @@ def test_the_steps_are_those_of_the_plan(page: str) -> None:
 @pytest.mark.parametrize("page", PLANS)
 def test_the_steps_stand_in_the_order_of_the_workflow(page: str) -> None:
     """As a person sees them: with approve, take and prepare."""
-    rows = (upgrade_deployment if page == UPGRADE else start_deployment).rows(PLANS[page]())
+    rows = WORKFLOWS[page].rows(PLANS[page]())
     shown = ["observe", "approve", *(name.split()[0] for name in rows)]
     assert [row[0] for row in table_under(page, "## What it does")] == shown
 
@@ -107,7 +118,7 @@ def input_rows(model: type[BaseModel]) -> list[list[str]]:
     ]
 
 
-@pytest.mark.parametrize(("page", "model"), [(UPGRADE, UpgradeInput), (START, StartInput)])
+@pytest.mark.parametrize(("page", "model"), [(UPGRADE, UpgradeInput), (START, StartInput), (RESTORE, RestoreInput)])
 def test_the_input_is_that_of_the_model(page: str, model: type[BaseModel]) -> None:
     """To write the table anew:  python -m tests.docs.test_runbook_pages"""
     assert table_under(page, "### Input") == input_rows(model)
@@ -133,7 +144,9 @@ def test_the_outcomes_and_their_exit_statuses_are_those_of_the_code() -> None:
         assert rows[outcome.value][3].startswith(ended), outcome
 
 
-@pytest.mark.parametrize(("page", "type_"), [(UPGRADE, UPGRADE_DEPLOYMENT), (START, START_DEPLOYMENT)])
+@pytest.mark.parametrize(
+    ("page", "type_"), [(UPGRADE, UPGRADE_DEPLOYMENT), (START, START_DEPLOYMENT), (RESTORE, RESTORE_DEPLOYMENT)]
+)
 def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
     head = front_matter(page)
     assert (head["workflow type"], head["task queue"]) == (type_, CONTROL_QUEUE)
@@ -149,7 +162,7 @@ def test_a_page_opens_with_what_to_do_now(page: str) -> None:
 
 
 if __name__ == "__main__":
-    for one in (UpgradeInput, StartInput):
+    for one in (UpgradeInput, StartInput, RestoreInput):
         print(one.__name__)
         for row in input_rows(one):
             print(f"| `{row[0]}` | {row[1] if row[1] == 'required' else f'`{row[1]}`'} | {row[2]} |")

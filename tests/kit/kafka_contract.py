@@ -53,6 +53,15 @@ class KafkaContract:
             state.transactional_id, state.producer_id + pid, state.producer_epoch + epoch, commit=commit
         )
 
+    async def test_offsets_by_time(self, kafka: KafkaClient, topic: str, writers: Writers, name: str):
+        writer, _ = await self._open(kafka, writers, topic, name)
+        await writer.commit()
+        tp, other = TopicPartition(topic, 0), TopicPartition(topic, 1)
+        (batch, *_) = await kafka.batch_headers(tp, 0, 3)
+        end = (await kafka.end_offsets([topic]))[tp]
+        assert await kafka.offsets_at([topic], batch.max_timestamp_ms) == {tp: 0, other: 0}
+        assert await kafka.offsets_at([topic], batch.max_timestamp_ms + 3_600_000) == {tp: end, other: 0}
+
     async def test_a_topic_is_created_once(self, kafka: KafkaClient, topic: str):
         await kafka.create_topic(topic, 2)
         assert topic in await kafka.topics()

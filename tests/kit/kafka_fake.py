@@ -194,6 +194,13 @@ class FakeKafka(KafkaClient):
         self._call("end_offsets")
         return {log.tp: log.end for log in self._of(topics)}
 
+    async def offsets_at(self, topics: Collection[str], at_ms: int) -> dict[TopicPartition, int]:
+        self._call("offsets_at")
+        return {
+            log.tp: next((max(b.base_offset, log.start) for b in log.batches if b.max_timestamp_ms >= at_ms), log.end)
+            for log in self._of(topics)
+        }
+
     async def last_stable_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
         self._call("last_stable_offsets")
         return {log.tp: log.stable for log in self._of(topics)}

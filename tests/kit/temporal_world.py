@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from collections import defaultdict, deque
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,9 +19,11 @@ from temporalio import activity
 from activities.contracts import CONTRACTS
 from tidegate.errors import Held as HeldError
 from tidegate.errors import InvalidInput, Superseded
+from tidegate.model.appraisal import Appraisal, SnapshotPrice
 from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Verdict
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, RecordState, Writer
 from tidegate.model.steps import (
+    AppraiseInput,
     AuditInput,
     EnsureFact,
     EnsureInput,
@@ -67,6 +69,21 @@ def writer(name: str, epoch: int) -> Writer:
     )
 
 
+def choice(number: int, **fields: Any) -> SnapshotPrice:
+    """A checkpoint of epoch 7, complete so many seconds after ``AT``."""
+    told = {
+        "location": f"s3://east/checkpoints/{7:032x}/chk-{number}",
+        "name": f"e7-chk-{number}",
+        "checkpoint_id": number,
+        "kind": "checkpoint",
+        "epoch": 7,
+        "artifact": artifact("v1"),
+        "completed_at": AT + timedelta(seconds=number),
+        "transactions": {"committed": 2},
+    }
+    return SnapshotPrice.model_validate({**told, **fields})
+
+
 class Block:
     """A call that waits until the test releases it."""
 
@@ -94,6 +111,11 @@ class World:
         self.reports: list[ReportInput] = []
         self.halts: list[HaltInput] = []
         self.verdict = Verdict(audited=True, input=100, output=100)
+        self.choices = (
+            choice(12, newest=True),
+            choice(11, replayed=40),
+            choice(10, replayed=90),
+        )
 
     # -- for tests
 
@@ -179,6 +201,9 @@ class World:
             slots_total=8,
         )
 
+    def _appraise(self, request: AppraiseInput) -> Appraisal:
+        return Appraisal(choices=self.choices)
+
     def _take(self, request: TakeInput) -> Held:
         holder = Holder(
             operation=request.operation,
@@ -225,7 +250,8 @@ class World:
     def _ensure_running(self, request: EnsureInput) -> EnsureFact:
         self._check(request.held)
         runs = self.record.writer
-        if runs and runs.artifact.sha256 == request.artifact.sha256 and self.job_state == "RUNNING":
+        old = request.restore is not None and runs is not None and runs.epoch <= request.restore.until_epoch
+        if runs and runs.artifact.sha256 == request.artifact.sha256 and self.job_state == "RUNNING" and not old:
             start = StartFact(
                 job_id=runs.job_id,
                 epoch=runs.epoch,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -135,7 +136,7 @@ class World:
     ops: int = 0
 
     def __post_init__(self) -> None:
-        self.kafka = FakeKafka()
+        self.kafka = FakeKafka(now_ms=int(time.time() * 1000))  # by the same clock as the store
         self.store = MemoryStore()
         self.control = MemoryStore()
         self.jobs = LedgerJobs(self.kafka, self.store, behaviours())

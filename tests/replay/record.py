@@ -20,7 +20,7 @@ from temporalio.client import Client, WorkflowFailureError
 from tests.kit.temporal_env import Run, start_server, upgrade, workers
 from tests.kit.temporal_world import World
 from tidegate import errors
-from tidegate.model.operation import Phase, StartInput, Verdict
+from tidegate.model.operation import Phase, RestoreInput, StartInput, Verdict
 from tidegate.names import CONTROL_QUEUE
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -139,6 +139,28 @@ async def _start_halted_resumed(client: Client, world: World) -> Run:
     return run
 
 
+async def _restore(client: Client, world: World, **fields: Any) -> Run:
+    request = RestoreInput.model_validate({"deployment": "ledger", "bake_s": 5, **fields})
+    handle = await client.start_workflow(
+        "RestoreDeployment", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
+    )
+    return Run(handle)
+
+
+async def _restore_newest(client: Client, world: World) -> Run:
+    world.job_state = "FAILED"
+    return await _restore(client, world)
+
+
+async def _restore_refused(client: Client, world: World) -> Run:
+    return await _restore(client, world, source="e7-chk-11")
+
+
+async def _restore_undone(client: Client, world: World) -> Run:
+    world.will("prove", errors.ProofFailed("3 restarts"))
+    return await _restore(client, world, source="e7-chk-11", accept_replay="e7-chk-11")
+
+
 SCENARIOS: dict[str, Scenario] = {
     "upgrade-done": _done,
     "upgrade-dry-run": _dry_run,
@@ -157,6 +179,9 @@ SCENARIOS: dict[str, Scenario] = {
     "start-done": _start,
     "start-stopped-again": _start_stopped_again,
     "start-halted-resumed": _start_halted_resumed,
+    "restore-newest": _restore_newest,
+    "restore-refused": _restore_refused,
+    "restore-undone": _restore_undone,
 }
 NO_REGION_WORKER = "upgrade-without-region-worker"
 

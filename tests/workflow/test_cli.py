@@ -33,6 +33,9 @@ EPOCHS = itertools.count(1_000)
 
 
 class _Fleet:
+    def deployment(self, _name: str) -> None:
+        return None
+
     def artifact(self, deployment: str, name: str) -> None:
         if name not in {"v1", "v2"}:
             raise InvalidInput(f"deployments.{deployment}.artifacts: no artifact {name}; known: v1, v2")

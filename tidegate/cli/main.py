@@ -25,6 +25,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("artifact", "tidegate.cli.artifact:app"),
     ("upgrade", "tidegate.cli.upgrade:app"),
     ("start", "tidegate.cli.start:app"),
+    ("restore", "tidegate.cli.restore:app"),
     ("ops", "tidegate.cli.ops:app"),
     ("registry", "tidegate.cli.registry:app"),
     ("snapshot", "tidegate.cli.snapshot:app"),

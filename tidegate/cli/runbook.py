@@ -70,7 +70,7 @@ def launch(
     runbook: str,
     verb: str,
     request: RunbookInput,
-    artifact: str,
+    artifact: str | None,
     *,
     fleet: Path | None,
     yes: bool,
@@ -78,6 +78,8 @@ def launch(
     no_follow: bool,
 ) -> int:
     """Start the runbook, or attach to the very same operation if it is there; follow it. The exit code.
+
+    ``artifact`` None: the one that the record names.
 
     Raises:
         InvalidInput: the published fleet file knows no such deployment or artifact.
@@ -91,11 +93,13 @@ def launch(
         return 0
     if not request.dry_run:
         runs = record.writer.artifact.name if record and record.writer else "nothing"
-        confirm(f"{verb} {request.deployment}: {runs} runs now, {artifact} shall run. Go on?", yes=yes)
+        shall = artifact or runs
+        confirm(f"{verb} {request.deployment}: {runs} runs now, {shall} shall run. Go on?", yes=yes)
 
     async def begin() -> Handle:
         client = await connect()
-        summary = f"{verb} {request.deployment} to {artifact}, asked by {request.requested_by}"
+        to = f" to {artifact}" if artifact else ""
+        summary = f"{verb} {request.deployment}{to}, asked by {request.requested_by}"
         started = await operations.start(client, runbook, request, operation, summary)
         if started.attached:
             output.note(f"the same request is there already: attached to {operation}")
@@ -122,7 +126,10 @@ async def _begun(begin: operations.Begin) -> int:
     return 0 if answered else operations.NoWorker.exit_code
 
 
-async def _look_up(request: RunbookInput, artifact: str, fleet: Path | None) -> DeploymentRecord | None:
+async def _look_up(request: RunbookInput, artifact: str | None, fleet: Path | None) -> DeploymentRecord | None:
     async with open_control(fleet) as control:
-        (await control.fleet()).fleet.artifact(request.deployment, artifact)
+        published = (await control.fleet()).fleet
+        published.deployment(request.deployment)
+        if artifact is not None:
+            published.artifact(request.deployment, artifact)
         return await control.record(request.deployment)

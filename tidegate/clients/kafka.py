@@ -124,6 +124,12 @@ class Kafka(KafkaClient):
         """See KafkaClient (``ListOffsets`` latest, read_uncommitted)."""
         return await self._offsets(topics, LATEST, READ_UNCOMMITTED, "end")
 
+    async def offsets_at(self, topics: Collection[str], at_ms: int) -> dict[TopicPartition, int]:
+        """See KafkaClient (``ListOffsets`` by timestamp, which says -1 where no record is as late)."""
+        ends = await self.end_offsets(topics)
+        found = await self._offsets(topics, at_ms, READ_UNCOMMITTED, "time's")
+        return {tp: offset if offset >= 0 else ends[tp] for tp, offset in found.items()}
+
     async def last_stable_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
         """See KafkaClient (``ListOffsets`` latest, read_committed)."""
         return await self._offsets(topics, LATEST, READ_COMMITTED, "last stable")

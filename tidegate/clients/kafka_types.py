@@ -174,6 +174,9 @@ class KafkaClient(Protocol):
     async def end_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
         """End of each log (high watermark), open transactions and markers included."""
 
+    async def offsets_at(self, topics: Collection[str], at_ms: int) -> dict[TopicPartition, int]:
+        """Of each log the first offset of a record of this time or later, by the records' timestamps; else the end."""
+
     async def last_stable_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
         """Where a read_committed reader of each log has to stop: the first open transaction, else the end."""
 

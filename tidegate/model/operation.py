@@ -8,12 +8,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from tidegate.model.appraisal import Appraisal
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Frozen
 
 UPGRADE_DEPLOYMENT = "UpgradeDeployment"
 START_DEPLOYMENT = "StartDeployment"
+RESTORE_DEPLOYMENT = "RestoreDeployment"
 
 
 class Input(BaseModel):
@@ -68,6 +70,31 @@ class StartInput(RunbookInput):
     )
 
 
+class RestoreInput(RunbookInput):
+    """RestoreDeployment: make a deployment go on from a snapshot: the newest, a named one, or one as of a time."""
+
+    source: str = Field(
+        default="newest",
+        min_length=1,
+        description="the snapshot: newest, its name (e7-chk-212), its checkpoint number or its whole location",
+    )
+    as_of: AwareDatetime | None = Field(
+        default=None,
+        description="instead of source: the newest snapshot that was complete at this time (with its zone)",
+    )
+    artifact: str | None = Field(
+        default=None,
+        description="name of the artifact to run; default: the one that wrote the deployment's output last",
+    )
+    accept_loss: str | None = Field(
+        default=None, description="name of the snapshot from which a start is wanted though it loses output"
+    )
+    accept_replay: str | None = Field(
+        default=None,
+        description="name of the snapshot from which a start is wanted though committed output comes again",
+    )
+
+
 class JobFacts(Frozen):
     """Flink's word on the running job, at the time of the observation."""
 
@@ -110,6 +137,8 @@ class Observation(Frozen):
     artifacts: tuple[ArtifactFacts, ...] = ()
     """Those of the deployment that are there, by name."""
     stale_state: Literal["refuse", "keep"] = "refuse"
+    appraisal: Appraisal | None = None
+    """The snapshots to choose from, with their prices; only a restore asks for them."""
     expected_gap_s: float | None = None
     """Median of ``earlier_gaps_s``; None: there were none."""
     earlier_gaps_s: tuple[float, ...] = ()
@@ -145,10 +174,13 @@ class PlanBasis(Frozen):
     parallelism: int
     fleet_digest: str
     steps: tuple[str, ...]
+    snapshot: str | None = None
+    """Location of the snapshot, where one was asked for."""
 
     def digest(self) -> str:
         """sha256 over the canonical JSON of the basis, in hex."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        content = self.model_dump(mode="json", exclude={"snapshot"} if self.snapshot is None else None)
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -166,6 +166,8 @@ class SettleIntent(_Intent):
     snapshot: str | None
     replay_from: dict[str, int] | None = None
     """Where committed output begins that will come again (``topic/partition`` to offset); None: nothing will."""
+    by_name: bool = False
+    """Settled for a snapshot that a restore named: what it accepted is not accepted by whoever comes next."""
 
 
 Intent = Annotated[

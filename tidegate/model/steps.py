@@ -141,6 +141,30 @@ class SwitchFact(Frozen):
     timeline: Timeline
 
 
+class AppraiseInput(Frozen):
+    """appraise: what each snapshot would cost (X3). Changes nothing."""
+
+    deployment: str
+    fleet_digest: str
+    source: str = "newest"
+    """As in RestoreInput; a whole location is looked at, wherever it is."""
+
+
+EVERY_EPOCH = 2**31 - 1
+"""As ``RestoreFrom.until_epoch``: whatever runs is ended, and the newest exact snapshot is gone on from."""
+
+
+class RestoreFrom(Frozen):
+    """ensure_running shall go on from a snapshot that was chosen, and a job of the time before shall not run on."""
+
+    until_epoch: int
+    """Epochs up to this one are what is restored; a job of a later one was started by this very restore."""
+    snapshot: str | None = None
+    """Location; None: the newest that is exact."""
+    loss_accepted: bool = False
+    replay_accepted: bool = False
+
+
 class EnsureInput(StepInput):
     """ensure_running: make this artifact run, from wherever things stand (O8). The only undo there is."""
 
@@ -152,6 +176,7 @@ class EnsureInput(StepInput):
     from_empty: bool = False
     snapshot: str | None = None
     """Start from this one instead of the newest that is exact."""
+    restore: RestoreFrom | None = None
 
 
 class EnsureFact(Frozen):
@@ -165,6 +190,8 @@ class EnsureFact(Frozen):
     """Key of the replay manifest in the control bucket, written before the start."""
     settled_committed: int = 0
     settled_ended: int = 0
+    lost: int = 0
+    """Output records that were given up with the snapshot, as was accepted by name (X3)."""
     notes: tuple[str, ...] = ()
 
 

@@ -21,7 +21,9 @@ from tidegate.model.record import (
     starts_of,
 )
 from tidegate.model.steps import EnsureInput
+from tidegate.operation.appraise import artifact_of
 from tidegate.operation.left import savepoints_of, snapshots_of
+from tidegate.operation.price import epoch_of, name_of
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.snapshot.files import verify
 
@@ -35,6 +37,10 @@ class Choice:
     written_by: ArtifactRef | None
     known_committed: bool = False
     replay: bool = False
+    restored: bool = False
+    """It was chosen by a restore: what comes again is told by the output logs, and accepted by name or not."""
+    by_name: bool = False
+    """A person named it: nobody else goes on from it in silence."""
     output_ends: dict[str, int] | None = None
     why: str = ""
 
@@ -60,7 +66,10 @@ async def choose(run: Run, record: DeploymentRecord, request: EnsureInput) -> Ch
     """
     readable = {request.artifact.sha256, *request.readable_from}
     unreadable: _Ran | None = None
+    restore = request.restore
     for ran in _newest_first(record):
+        if restore is not None and restore.snapshot is not None and ran.epoch <= restore.until_epoch:
+            return await _restored(run, record, request, restore.snapshot)
         location = ran.final.location if ran.final else await _newest_usable(run, record, ran)
         if location is None:
             await _refuse_if_committed(run, ran)
@@ -77,6 +86,7 @@ async def choose(run: Run, record: DeploymentRecord, request: EnsureInput) -> Ch
                 known_committed=bool(ran.final and ran.final.committed),
                 output_ends=ran.final.output_ends if ran.final else None,
                 why=_describe(ran),
+                restored=restore is not None and ran.epoch <= restore.until_epoch,
             )
         elif ran.final is not None:
             return _with_replay(request, ran, ran.final, unreadable)
@@ -87,6 +97,27 @@ async def choose(run: Run, record: DeploymentRecord, request: EnsureInput) -> Ch
             hint="declare it if it can: artifacts.<name>.readable_by in the fleet file",
         )
     return await _from_outside(run, record, request)
+
+
+async def _restored(run: Run, record: DeploymentRecord, request: EnsureInput, location: str) -> Choice:
+    """The snapshot that a restore has chosen, older than the newest or not; its price is weighed after this."""
+    verified = await verify(run.site.snapshots, location)
+    known = next((k for k in (record.base, record.pinned) if k is not None and k.location == location), None)
+    epoch = known.epoch if known else await epoch_of(run.site, verified.snapshot)
+    if epoch is None:
+        raise MustHalt(f"nothing in {location} says which job of {record.deployment} wrote it")
+    wrote = artifact_of(record, epoch) or request.artifact
+    if wrote.sha256 not in {request.artifact.sha256, *request.readable_from}:
+        raise MustHalt(f"{request.artifact.name} is not declared to read the state of {wrote.name} (epoch {epoch})")
+    return Choice(
+        location,
+        epoch,
+        wrote,
+        known_committed=bool(known and known.committed),
+        why=f"{name_of(location, epoch)} ({wrote.name}), as was asked",
+        restored=True,
+        by_name=True,
+    )
 
 
 def _describe(ran: _Ran) -> str:
@@ -141,7 +172,7 @@ async def _newest_usable(run: Run, record: DeploymentRecord, ran: _Ran) -> str |
     completed = await snapshots_of(run, ran.job_id, ran.epoch)
     if not completed:
         return None
-    settled = {intent.snapshot for intent in record.intents if isinstance(intent, SettleIntent)}
+    settled = {intent.snapshot for intent in record.intents if isinstance(intent, SettleIntent) and not intent.by_name}
     newest = next((found for found in completed if str(found.location) in settled), completed[0])
     try:
         await verify(run.site.snapshots, newest.location)

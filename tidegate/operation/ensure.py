@@ -28,6 +28,7 @@ from tidegate.operation.resolve import cancel_job, close, replace_intent, resolv
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import Settled, settle
 from tidegate.operation.submit import submit
+from tidegate.operation.weigh import weigh
 from tidegate.snapshot.edit import drop_sink_state, place_copy
 from tidegate.snapshot.files import verify
 
@@ -50,7 +51,8 @@ async def ensure_running(run: Run, request: EnsureInput) -> EnsureFact:
     if mine is None:
         record = await resolve(run, record, want=request.artifact)
         running = await _running_writer(run, record)
-        if running is not None and running.artifact.sha256 == request.artifact.sha256:
+        wanted = request.restore is None or (running is not None and running.epoch > request.restore.until_epoch)
+        if running is not None and wanted and running.artifact.sha256 == request.artifact.sha256:
             return EnsureFact(start=_fact_of(running), was_running=True, notes=("it ran already",))
         if running is not None:
             await cancel_job(run, record, running.job_id, running.epoch)
@@ -91,6 +93,7 @@ async def ensure_running(run: Run, request: EnsureInput) -> EnsureFact:
         manifest=manifest if note.superseded else None,
         settled_committed=note.committed,
         settled_ended=note.ended,
+        lost=note.lost,
         notes=(note.why,) if note.why else (),
     )
 
@@ -145,12 +148,16 @@ async def _prepare_start(run: Run, record: DeploymentRecord, request: EnsureInpu
         epoch=record.epoch,
         snapshot=choice.location,
         replay_from=choice.output_ends if choice.replay else None,
+        by_name=choice.by_name,
     )
     record = await run.tenure.change("settle", run.n, lambda current: current.with_intents(intent))
     if choice.epoch is not None:
         await counts_now(run, record, choice.epoch)
-    settled = await settle(run, record, intent, known_committed=choice.known_committed)
-    replay = await _what_comes_again(run, choice, settled)
+    weighed = await weigh(run, choice, request.restore)
+    settled = await settle(
+        run, record, intent, known_committed=choice.known_committed, dropped=frozenset(weighed.dropped)
+    )
+    replay = weighed.again or await _what_comes_again(run, choice, settled)
     location = await _startable(run, record, choice, settled, start_id)
     base = _base(record, choice, location, settled)
     await write_note(
@@ -160,6 +167,7 @@ async def _prepare_start(run: Run, record: DeploymentRecord, request: EnsureInpu
             superseded=replay,
             committed=len(settled.committed),
             ended=len(settled.ended),
+            lost=weighed.lost,
             why=choice.why,
             base=base,
         ),

@@ -14,11 +14,12 @@ from tidegate.model.record import (
     SettleIntent,
     starts_of,
 )
-from tidegate.model.steps import EnsureInput
-from tidegate.operation.choose import choose
+from tidegate.model.steps import EnsureInput, RestoreFrom
+from tidegate.operation.choose import Choice, choose
 from tidegate.operation.resolve import close, end_job, replace_intent, resolve
 from tidegate.operation.run import Run
 from tidegate.operation.settle import settle
+from tidegate.operation.weigh import weigh
 
 _NOTHING = ArtifactRef(name="", sha256="", uri="")
 
@@ -43,18 +44,28 @@ async def ensure_stopped(run: Run, request: EnsureInput) -> None:
         )
         record = await run.tenure.change("cancel", run.n, lambda current: current.with_intents(cancel))
         record = await end_job(run, cancel)
-    location, committed = await _left(run, record, request)
-    intent = SettleIntent(id=run.id(record, "settle"), step="settle", n=run.n, epoch=record.epoch, snapshot=location)
+    choice = await _left(run, record, request)
+    intent = SettleIntent(
+        id=run.id(record, "settle"), step="settle", n=run.n, epoch=record.epoch, snapshot=choice.location
+    )
     record = await run.tenure.change("settle", run.n, lambda current: current.with_intents(intent))
-    await settle(run, record, intent, known_committed=committed)
+    weighed = await weigh(run, choice, request.restore and _nothing_starts(request.restore))
+    await settle(run, record, intent, known_committed=choice.known_committed, dropped=frozenset(weighed.dropped))
     await close(run, replace_intent(intent, IntentState.DONE, "settled; nothing runs"))
 
 
-async def _left(run: Run, record: DeploymentRecord, request: EnsureInput) -> tuple[str | None, bool]:
-    """The snapshot that a later start goes on from, and whether its transactions are known to be committed."""
+def _nothing_starts(restore: RestoreFrom) -> RestoreFrom:
+    """A restore that did not hold leaves its deployment as it was: settled for its own newest snapshot, not for the one
+    that was named. What of that is lost is lost already; whoever starts from it next is told the price.
+    """
+    return restore.model_copy(update={"snapshot": None, "loss_accepted": True, "replay_accepted": True})
+
+
+async def _left(run: Run, record: DeploymentRecord, request: EnsureInput) -> Choice:
+    """The snapshot that a later start goes on from."""
     ran = [start for start in starts_of(record.intents) if start.state is IntentState.DONE]
     if record.writer is None and record.pinned is None and record.base is None and not ran:
-        return None, False
+        return Choice(None, None, None)
     known = record.writer.epoch if record.writer else 0
     newest = ran[-1] if ran and ran[-1].epoch > known else record.writer
     of_it = request.model_copy(
@@ -63,7 +74,7 @@ async def _left(run: Run, record: DeploymentRecord, request: EnsureInput) -> tup
             "from_empty": False,
             "snapshot": None,
             "readable_from": (),
+            "restore": request.restore and _nothing_starts(request.restore),
         }
     )
-    choice = await choose(run, record, of_it)
-    return choice.location, choice.known_committed
+    return await choose(run, record, of_it)

@@ -21,6 +21,7 @@ class EnsureNote(Frozen):
     superseded: tuple[ReplayRange, ...] = ()
     committed: int = 0
     ended: int = 0
+    lost: int = 0
     why: str = ""
     base: Pinned | None = None
 

@@ -12,6 +12,7 @@ from tidegate.model.operation import (
     Plan,
     PlanBasis,
     PlanStep,
+    RunbookInput,
     StartInput,
     UpgradeInput,
 )
@@ -29,13 +30,17 @@ def make_plan(asked: UpgradeInput | StartInput, observed: Observation) -> Plan:
 
     """
     target = _target(asked, observed)
-    record = observed.record
-    if record.holder is not None and asked.take_over is None and not observed.holder_run_closed:
-        raise held(record)
+    refuse_if_held(asked, observed)
     if isinstance(asked, UpgradeInput):
         _refuse_stale(observed, target)
         return _upgrade(asked, observed, target)
     return _start(asked, observed, target)
+
+
+def refuse_if_held(asked: RunbookInput, observed: Observation) -> None:
+    """Raises Held if another operation holds the deployment, its run is not closed, and nobody asked to take over."""
+    if observed.record.holder is not None and asked.take_over is None and not observed.holder_run_closed:
+        raise held(observed.record)
 
 
 def _target(asked: UpgradeInput | StartInput, observed: Observation) -> ArtifactFacts:
@@ -144,7 +149,7 @@ def _upgrade(asked: UpgradeInput, observed: Observation, target: ArtifactFacts) 
             f"upgrade would take it up: that is refused unless the fleet file says "
             f"deployments.{observed.deployment}.stale_state: keep (X27)"
         )
-    return _plan(asked.deployment, UPGRADE_DEPLOYMENT, observed, target.ref, old, steps, notes)
+    return assemble(asked.deployment, UPGRADE_DEPLOYMENT, observed, target.ref, old, steps, notes)
 
 
 def _start(asked: StartInput, observed: Observation, target: ArtifactFacts) -> Plan:
@@ -169,10 +174,10 @@ def _start(asked: StartInput, observed: Observation, target: ArtifactFacts) -> P
         ("conclude", "verdict, report, release", "none", True),
     ]
     old = record.writer.artifact if record.writer else None
-    return _plan(asked.deployment, START_DEPLOYMENT, observed, target.ref, old, steps, list(observed.warnings))
+    return assemble(asked.deployment, START_DEPLOYMENT, observed, target.ref, old, steps, list(observed.warnings))
 
 
-def _plan(
+def assemble(
     deployment: str,
     runbook: str,
     observed: Observation,
@@ -181,6 +186,7 @@ def _plan(
     steps: list[tuple[str, str, str, bool]],
     notes: list[str],
 ) -> Plan:
+    """A plan of these steps: (name, what, undo, whether there is no return from it)."""
     basis = PlanBasis(
         runbook=runbook,
         deployment=deployment,

@@ -35,7 +35,14 @@ class Settled:
     """``topic/partition`` to the end of committed output, after settling."""
 
 
-async def settle(run: Run, record: DeploymentRecord, intent: SettleIntent, *, known_committed: bool) -> Settled:
+async def settle(
+    run: Run,
+    record: DeploymentRecord,
+    intent: SettleIntent,
+    *,
+    known_committed: bool,
+    dropped: frozenset[str] = frozenset(),
+) -> Settled:
     """Settle for ``intent.snapshot``; done twice, or by two attempts at once, it ends in the same place.
 
     Every transaction of an epoch up to ``intent.epoch`` is dead when this is called; later ones are never touched, so a
@@ -43,6 +50,9 @@ async def settle(run: Run, record: DeploymentRecord, intent: SettleIntent, *, kn
 
     ``known_committed``: Flink itself said that the snapshot's transactions are committed (X2). The broker, which
     forgets, has then no vote; what it has forgotten is listed.
+
+    ``dropped``: transactional ids of the snapshot that are not to be committed: the output log says that they were, or
+    their loss was accepted by name. They are listed as forgotten: the start uses a copy without them (X3).
 
     Raises:
         MustHalt: an output of the snapshot's last interval was aborted: starting from it would lose records (X3).
@@ -65,7 +75,8 @@ async def settle(run: Run, record: DeploymentRecord, intent: SettleIntent, *, kn
             mine - {name for name, state in states.items() if state.state is not TxnState.UNKNOWN}
         )
     elif own:
-        await _commit(run, deadline, own, result)
+        result.forgotten = sorted(mine & dropped)
+        await _commit(run, deadline, [one for one in own if one.transactional_id not in dropped], result)
     await _end_the_rest(run, deadline, intent.epoch, mine, result)
     run.say(phase="settle", waiting_for="last stable offset = end")
     ends = await run.site.kafka.wait_stable(
@@ -82,6 +93,7 @@ async def settle(run: Run, record: DeploymentRecord, intent: SettleIntent, *, kn
                 "epoch": intent.epoch,
                 "committed": result.committed,
                 "ended": result.ended,
+                "forgotten": result.forgotten,
                 "seen": result.seen,
                 "ends": result.ends,
             },

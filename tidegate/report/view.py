@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Literal
 
-from tidegate.model.operation import START_DEPLOYMENT, UPGRADE_DEPLOYMENT, Outcome
+from tidegate.model.operation import RESTORE_DEPLOYMENT, START_DEPLOYMENT, UPGRADE_DEPLOYMENT, Outcome
 from tidegate.model.steps import ReportInput
 from tidegate.report import facts, words
 from tidegate.report.page import Cell, Command, Page
@@ -124,6 +124,8 @@ def _commands(request: ReportInput) -> tuple[Command, ...]:
             add("undo it", f"tidegate upgrade {deployment} --to {shlex.quote(plan.from_artifact.name)}")
     elif plan is not None and request.runbook == START_DEPLOYMENT:
         add(_repeat_word(request.outcome), f"tidegate start {deployment} {shlex.quote(plan.to_artifact.name)}")
+    elif plan is not None and request.runbook == RESTORE_DEPLOYMENT:
+        add("see what there is to restore from, and its price", f"tidegate restore {deployment} --dry-run")
     add("what is now", f"tidegate registry show {deployment}")
     operation = shlex.quote(request.operation)
     add("this page", f"tidegate report open {operation}")

@@ -16,6 +16,7 @@ import pytest
 
 from tests.kit.world import Died, Op, World, world
 from tests.kit.world_gate import Call, Fault
+from tidegate.model.steps import RestoreFrom
 
 MATRIX = bool(os.environ.get("TIDEGATE_MATRIX"))
 HOWS = [Fault.DIE_BEFORE, Fault.DIE_AFTER, Fault.DIE_HELD]
@@ -44,10 +45,17 @@ def _scenario(name: str, w: World) -> tuple[Op, Step, str]:
         w.checkpoint()
         w.lose_jobmanager()
         return op, lambda o: o.ensure("v1"), "v1"
+    if name == "restore":
+        w.checkpoint_every = 0
+        for _ in range(3):
+            w.checkpoint()
+        older = sorted(str(uri.parent) for uri in w.store.objects if "/chk-" in str(uri))[-2]
+        wish = RestoreFrom(until_epoch=w.record.epoch, snapshot=older, replay_accepted=True)
+        return op, lambda o: o.ensure("v1", restore=wish), "v1"
     raise AssertionError(name)
 
 
-SCENARIOS = ["switch", "undo-readable", "undo-replay", "after-loss"]
+SCENARIOS = ["switch", "undo-readable", "undo-replay", "after-loss", "restore"]
 
 
 @cache

@@ -1,0 +1,421 @@
+"""Restores, each rule by its number, in the simulated region: what is priced, what is refused, what then runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.kit.world import DEPLOYMENT, Op, World, ref, world
+from tests.kit.world_job import OUTPUT, PARTITIONS
+from tidegate.clients.kafka_types import TxnState
+from tidegate.clients.s3 import S3Uri
+from tidegate.errors import InvalidInput, MustHalt, Refused
+from tidegate.model.appraisal import Appraisal, SnapshotPrice
+from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Plan, RestoreInput
+from tidegate.model.steps import EVERY_EPOCH, EnsureFact, RestoreFrom
+from tidegate.operation.appraise import appraise
+from tidegate.operation.ensure_stopped import ensure_stopped
+from tidegate.operation.restore import accepted, choose_price, plan_restore
+
+
+def _look(w: World, source: str = "newest") -> Appraisal:
+    return w.go("look", lambda: appraise(w.site, w.records, source))
+
+
+def _seen(w: World, appraisal: Appraisal) -> Observation:
+    record = w.record
+    assert record.writer is not None
+    job = w.flink.jobs.get(record.writer.job_id)
+    return Observation(
+        at=datetime.now(UTC),
+        fleet_digest="f" * 64,
+        deployment=DEPLOYMENT,
+        region="east",
+        cell="cell-1",
+        tier=1,
+        parallelism=2,
+        approval_required=False,
+        record=record.model_copy(update={"holder": None}),
+        job=JobFacts(job_id=job.id, state=job.state.value) if job else None,
+        artifacts=tuple(ArtifactFacts(ref=ref(name), size_bytes=1) for name in ("v1", "v2", "v2u")),
+        appraisal=appraisal,
+    )
+
+
+def _asked(**fields: Any) -> RestoreInput:
+    return RestoreInput.model_validate({"deployment": DEPLOYMENT, **fields})
+
+
+def _plan(w: World, **fields: Any) -> Plan:
+    asked = _asked(**fields)
+    return plan_restore(asked, _seen(w, _look(w, asked.source)))
+
+
+def _restore(w: World, op: Op, *, n: int = 1, **fields: Any) -> EnsureFact:
+    """As the workflow: price, plan, refuse or go on; the deployment is held already."""
+    asked = _asked(**fields)
+    seen = _seen(w, _look(w, asked.source))
+    plan = plan_restore(asked, seen)
+    chosen = choose_price(asked, seen)
+    wish = RestoreFrom(
+        until_epoch=seen.record.epoch,
+        snapshot=plan.basis.snapshot,
+        loss_accepted=accepted(asked.accept_loss, chosen),
+        replay_accepted=accepted(asked.accept_replay, chosen),
+    )
+    return w.go("restore", lambda: op.ensure(plan.to_artifact.name, n, restore=wish))
+
+
+def _kill(w: World) -> None:
+    """The job has failed for good, with whatever it was about to commit."""
+    w.checkpoint_every = 0
+    for job_id in w.live():
+        w.flink.jobs[job_id].restarts = w.flink.restart_attempts
+        w.flink.crash(job_id, "killed")
+
+
+def _lose(w: World) -> None:
+    """JobManager and TaskManagers are gone: Flink does not know the job any more."""
+    w.checkpoint_every = 0
+    w.lose_jobmanager()
+    w.jobs.lingering = []
+
+
+def _ran(w: World, checkpoints: int = 4) -> None:
+    w.start("v1")
+    w.checkpoint_every = 0
+    for _ in range(checkpoints):
+        w.checkpoint()
+
+
+def _newest(appraisal: Appraisal) -> SnapshotPrice:
+    (found,) = [choice for choice in appraisal.choices if choice.newest]
+    return found
+
+
+def _uncommitted(w: World) -> None:
+    """A newest checkpoint that is complete, whose commit was not told to the sinks; then all is killed."""
+    _ran(w)
+    w.jobs.withheld = 1
+    w.checkpoint()
+    _kill(w)
+
+
+def _abort(w: World, subtasks: int = PARTITIONS) -> list[str]:
+    """The transactions of so many subtasks of the newest checkpoint time out."""
+    newest = _newest(_look(w)).checkpoint_id
+    ids = [name for name in w.kafka._txns if name.endswith(f"-{newest}")][:subtasks]
+    for name in ids:
+        w.kafka._end(w.kafka._txns[name], commit=False)
+    return ids
+
+
+# ---------------------------------------------------------------- the newest
+
+
+def test_x3_what_is_ongoing_is_committed_and_nothing_is_lost():
+    with world() as w:
+        _uncommitted(w)
+        newest = _newest(_look(w))
+        assert (newest.transactions, newest.price) == ({"ongoing": 2}, "lost 0, replayed 0")
+        op = w.op()
+        fact = _restore(w, op)
+        assert (fact.start.snapshot, fact.settled_committed, fact.replay) == (newest.location, 2, ())
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced == 0
+
+
+def test_x15_a_job_that_flink_forgot_is_shut_out_and_restored_from_a_copy():
+    with world() as w:
+        _ran(w)
+        _lose(w)
+        op = w.op()
+        fact = _restore(w, op)
+        assert w.record.denied_epochs == (1,)
+        assert "/copy-" in fact.start.snapshot
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced == 0
+
+
+def test_x3_what_is_committed_is_fine():
+    with world() as w:
+        _ran(w)
+        _kill(w)
+        assert _newest(_look(w)).transactions == {"committed": 2}
+        op = w.op()
+        assert _restore(w, op).settled_committed == 0
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced == 0
+
+
+def test_a_job_that_fails_over_and_over_is_ended_and_restored():
+    with world() as w:
+        _ran(w)
+        before = w.record.writer.job_id
+        op = w.op()
+        fact = _restore(w, op)
+        assert not fact.was_running
+        assert before not in w.live()
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced == 0
+
+
+def test_i3_a_newest_checkpoint_with_a_file_missing_is_refused_and_the_next_one_offered():
+    with world() as w:
+        _ran(w)
+        _kill(w)
+        newest = _newest(_look(w))
+        w.store.objects[S3Uri.parse(newest.location).join("_metadata")] = w.store.objects[
+            S3Uri.parse(newest.location).join("_metadata")
+        ].__class__(b"\x49\x60", "e", {}, datetime.now(UTC))
+        with pytest.raises(Refused, match="cannot be used") as refused:
+            _plan(w)
+        assert f"--from e1-chk-{newest.checkpoint_id - 1} --accept-replay" in str(refused.value.hint)
+
+
+# ---------------------------------------------------------------- outputs that would be lost
+
+
+@pytest.mark.parametrize("subtasks", [PARTITIONS, 1], ids=["all", "mixed"])
+def test_x3_aborted_outputs_are_foreseen_counted_and_refused(subtasks: int):
+    with world() as w:
+        _uncommitted(w)
+        aborted = _abort(w, subtasks)
+        counted = sum(
+            batch.records
+            for name in aborted
+            for partition in range(PARTITIONS)
+            for batch in w.kafka._logs[OUTPUT][partition].batches
+            if batch.producer_id == w.kafka._txns[name].producer_id and not batch.is_control
+        )
+        newest = _newest(_look(w))
+        assert newest.lost == counted > 0
+        assert newest.transactions.get("aborted") == subtasks
+        assert newest.transactions.get("ongoing", 0) == PARTITIONS - subtasks
+        with pytest.raises(Refused, match=f"would lose output: lost {counted}, replayed 0") as refused:
+            _plan(w)
+        older = next(choice for choice in _look(w).choices if choice.checkpoint_id == newest.checkpoint_id - 1)
+        assert f"tidegate restore ledger --from {older.name}   ({older.price})" in str(refused.value.hint) or (
+            f"--from {older.name} --accept-replay {older.name}   ({older.price})" in str(refused.value.hint)
+        )
+
+
+@pytest.mark.parametrize("subtasks", [PARTITIONS, 1], ids=["all", "mixed"])
+def test_x3_the_loss_that_was_accepted_is_exactly_what_is_lost(subtasks: int):
+    with world() as w:
+        _uncommitted(w)
+        _abort(w, subtasks)
+        newest = _newest(_look(w))
+        op = w.op()
+        fact = _restore(w, op, accept_loss=newest.name)
+        assert fact.lost == newest.lost
+        assert "copy-" in fact.start.snapshot  # Flink's committer must not try what is gone
+        w.go("release", op.release)
+        w.settle_down()
+        assert not w.violations
+        judged = w.judge()
+        assert (judged.lost, judged.duplicated, judged.wrong) == (newest.lost, 0, 0)
+
+
+@pytest.mark.parametrize("subtasks", [PARTITIONS, 1], ids=["all", "mixed"])
+def test_x3_the_older_point_costs_what_was_told(subtasks: int):
+    """All aborted: the one before is exact. One of two: what the other committed comes again, as announced."""
+    with world() as w:
+        _uncommitted(w)
+        _abort(w, subtasks)
+        if subtasks == 1:  # the other subtask's was committed, as a job that lived on would have done
+            newest = _newest(_look(w)).checkpoint_id
+            for name, txn in list(w.kafka._txns.items()):
+                if name.endswith(f"-{newest}") and txn.state is TxnState.ONGOING:
+                    w.kafka._end(txn, commit=True)
+        newest = _newest(_look(w))
+        older = next(choice for choice in _look(w).choices if choice.checkpoint_id == newest.checkpoint_id - 1)
+        assert older.lost == 0
+        assert (older.replayed > 0) == (subtasks == 1)
+        op = w.op()
+        fact = _restore(w, op, source=older.name, accept_replay=older.name)
+        assert sum(told.records for told in fact.replay) == older.replayed
+        w.go("release", op.release)
+        judged = w.assert_sound(artifact="v1")
+        assert judged.announced == older.replayed
+
+
+def test_x3_a_loss_accepted_for_another_snapshot_is_not_accepted():
+    with world() as w:
+        _uncommitted(w)
+        _abort(w)
+        with pytest.raises(Refused, match="would lose"):
+            _plan(w, accept_loss="chk-1")
+
+
+def test_x3_another_producer_is_judged_by_the_log():
+    """InitProducerId has taken the ids over: committed ones are known by their markers, aborted ones are lost."""
+    with world() as w:
+        _ran(w)
+        newest = _newest(_look(w)).checkpoint_id
+        for name in [name for name in w.kafka._txns if name.endswith(f"-{newest}")]:
+            w.kafka._init(name, 60_000)
+        _kill(w)
+        told = _newest(_look(w))
+        assert (told.transactions, told.lost) == ({"another producer": 2}, 0)
+        op = w.op()
+        fact = _restore(w, op)
+        assert "copy-" in fact.start.snapshot
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced == 0
+
+
+def test_x3_an_id_that_the_broker_has_forgotten_is_judged_by_the_log_and_not_tried():
+    with world() as w:
+        _ran(w)
+        newest = _newest(_look(w)).checkpoint_id
+        for name in [name for name in w.kafka._txns if name.endswith(f"-{newest}")]:
+            w.kafka.forget(name)
+        _kill(w)
+        told = _newest(_look(w))
+        assert (told.transactions, told.lost, told.lost_uncounted) == ({"unknown": 2}, 0, 0)
+        op = w.op()
+        assert "copy-" in _restore(w, op).start.snapshot
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced == 0
+
+
+def test_x3_what_times_out_between_plan_and_act_halts():
+    with world() as w:
+        _uncommitted(w)
+        op = w.op()
+        until = w.record.epoch
+        _plan(w)
+        _abort(w)
+        with pytest.raises(MustHalt, match=r"would lose .* records of 2 transactions"):
+            w.go("restore", lambda: op.ensure("v1", restore=RestoreFrom(until_epoch=until)))
+
+
+# ---------------------------------------------------------------- older ones, by name
+
+
+def test_x26_an_older_one_is_refused_unless_asked_for_by_name_and_replays_what_was_announced():
+    with world() as w:
+        _ran(w, 5)
+        _kill(w)
+        older = _look(w).choices[2]
+        with pytest.raises(
+            Refused, match=f"would repeat committed output: lost 0, replayed {older.replayed}"
+        ) as refused:
+            _plan(w, source=str(older.checkpoint_id))
+        assert f"--from {older.name} --accept-replay {older.name}" in str(refused.value.hint)
+        op = w.op()
+        fact = _restore(w, op, source=older.location, accept_replay=older.name)
+        assert fact.start.snapshot == older.location
+        assert sum(told.records for told in fact.replay) == older.replayed > 0
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced == older.replayed
+
+
+def test_x26_restored_twice_to_ever_older_ones():
+    with world() as w:
+        _ran(w, 5)
+        op = w.op()
+        beyond, one = _look(w).choices[:2]
+        _restore(w, op, source=one.location, accept_replay=one.name)
+        w.checkpoint()
+        # What is beyond the point that it went on from is superseded, and can no longer be chosen.
+        with pytest.raises(Refused, match="superseded"):
+            _plan(w, source=beyond.location)
+        bare = beyond.name.partition("-")[2]  # numbers begin anew: what is superseded is hardly meant
+        assert _plan(w, source=bare).basis.snapshot != beyond.location
+        two = next(c for c in _look(w).choices if c.epoch == one.epoch and c.checkpoint_id < one.checkpoint_id)
+        _restore(w, op, n=2, source=two.location, accept_replay=two.name)
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced >= one.replayed
+
+
+def test_as_of_takes_the_newest_that_was_complete_then():
+    with world() as w:
+        _ran(w, 5)
+        _kill(w)
+        choices = _look(w).choices
+        wanted = choices[2]
+        plan = _plan(w, as_of=wanted.completed_at.isoformat(), accept_replay=wanted.name)
+        assert plan.basis.snapshot == wanted.location
+        assert f"replayed {wanted.replayed}" in plan.steps[1].what
+        before = choices[-1].completed_at - timedelta(seconds=1)
+        with pytest.raises(InvalidInput, match="no snapshot was complete at"):
+            _plan(w, as_of=before.isoformat())
+
+
+def test_a_snapshot_that_is_not_there_is_named_with_those_that_are():
+    with world() as w:
+        _ran(w)
+        with pytest.raises(InvalidInput, match="no snapshot chk-99; known: e1-chk-"):
+            _plan(w, source="chk-99")
+        with pytest.raises(InvalidInput, match="no snapshot at s3://east/nowhere"):
+            _plan(w, source="s3://east/nowhere/chk-1")
+
+
+def test_o8_once_the_restored_job_has_run_it_goes_on_from_its_own():
+    """Lost after its first checkpoint: the same restore goes on, and does not go back a second time."""
+    with world() as w:
+        _ran(w, 5)
+        op = w.op()
+        until = w.record.epoch
+        older = _look(w).choices[2]
+        wish = RestoreFrom(until_epoch=until, snapshot=older.location, replay_accepted=True)
+        w.go("restore", lambda: op.ensure("v1", restore=wish))
+        w.checkpoint()
+        w.checkpoint()
+        _kill(w)
+        fact = w.go("again", lambda: op.ensure("v1", 2, restore=wish))
+        assert f"{until + 1:08d}" not in fact.start.snapshot
+        assert w.record.base.epoch == until + 1
+        w.go("release", op.release)
+        w.assert_sound(artifact="v1")
+
+
+def test_x27_another_artifact_must_be_declared_to_read_it():
+    with world() as w:
+        w.start("v2u")
+        w.checkpoint_every = 0
+        w.checkpoint()
+        _kill(w)
+        seen = _seen(w, _look(w)).model_copy(update={"target": ArtifactFacts(ref=ref("v1"), size_bytes=1)})
+        with pytest.raises(Refused, match="v1 is not declared to read its state"):
+            plan_restore(_asked(artifact="v1"), seen)
+
+
+def test_a_restore_that_is_undone_leaves_the_newest_to_go_on_from():
+    """Nothing ran before, so nothing runs after; what the newest checkpoint lists is committed, not what was named."""
+    with world() as w:
+        _uncommitted(w)
+        newest = _newest(_look(w))
+        older = _look(w).choices[2]
+        op = w.op()
+        wish = RestoreFrom(until_epoch=w.record.epoch, snapshot=older.location, replay_accepted=True)
+        request = op._ensure("v1", 1, restore=wish)
+        w.go("undo", lambda: ensure_stopped(op.run(1), request))
+        w.go("release", op.release)
+        assert not w.live()
+        next_op = w.op()
+        fact = w.go("start", lambda: next_op.ensure("v1"))
+        assert fact.start.snapshot == newest.location
+        w.go("release", next_op.release)
+        assert w.assert_sound(artifact="v1").announced == 0
+
+
+def test_i7_the_way_back_ends_the_job_that_did_not_hold():
+    """Of the same artifact, and running: it is not taken for the one that ran before."""
+    with world() as w:
+        _ran(w, 5)
+        older = _look(w).choices[2]
+        op = w.op()
+        restored = _restore(w, op, source=older.location, accept_replay=older.name)
+        w.checkpoint()
+        back = RestoreFrom(until_epoch=EVERY_EPOCH)
+        fact = w.go("back", lambda: op.ensure("v1", 2, restore=back))
+        assert not fact.was_running
+        assert restored.start.job_id not in w.live()
+        assert fact.replay == ()
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced == older.replayed
