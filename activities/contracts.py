@@ -13,6 +13,7 @@ from temporalio import activity
 
 from tidegate.model.appraisal import Appraisal
 from tidegate.model.operation import Observation, Verdict
+from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
 from tidegate.model.steps import (
     AppraiseInput,
     AuditInput,
@@ -123,6 +124,18 @@ async def unhalt(request: StepInput) -> None:
     _contract(f"unhalt({request.held.deployment})")
 
 
+@activity.defn(name="look_at_snapshot")
+async def look_at_snapshot(request: ShipStep) -> ShipPlan:
+    """What would be sent to ship a snapshot. Changes nothing. Raises InvalidInput, SnapshotIncomplete."""
+    _contract(f"look_at_snapshot({request.deployment})")
+
+
+@activity.defn(name="ship_snapshot")
+async def ship_snapshot(request: ShipStep) -> ShipFact:
+    """Copy a snapshot to another region, _metadata last. Raises SnapshotIncomplete, Refused."""
+    _contract(f"ship_snapshot({request.deployment})")
+
+
 CONTRACTS: dict[str, Callable[..., Any]] = {
     contract.__name__: contract
     for contract in (
@@ -140,6 +153,8 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         release,
         halt,
         unhalt,
+        look_at_snapshot,
+        ship_snapshot,
     )
 }
 """Every activity by its name."""

@@ -11,6 +11,7 @@ from activities.flink import FlinkActivities
 from activities.registry import RegistryActivities
 from activities.reports import ReportActivities
 from activities.sites import Sites
+from activities.snapshots import SnapshotActivities
 
 
 def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
@@ -19,4 +20,5 @@ def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
         *FlinkActivities(sites).all(),
         *RegistryActivities(sites, client).all(),
         *ReportActivities(sites).all(),
+        *SnapshotActivities(sites).all(),
     ]

@@ -47,6 +47,7 @@ class RegistryActivities:
             tier=spec.tier,
             approval_required=spec.approval == "required",
             switch_timeout_s=min(timeout_s, SWITCH_TIMEOUT_MAX_S),
+            standby=spec.standby,
         )
 
     @activity.defn(name="take")

@@ -10,6 +10,7 @@ from tidegate.clients.flink import FlinkClient
 from tidegate.clients.kafka import Kafka
 from tidegate.clients.kafka_types import KafkaClient, KafkaSecurity
 from tidegate.clients.objects import ObjectStore
+from tidegate.clients.transfer import TransferStore
 from tidegate.driver.base import DeploymentDriver
 from tidegate.driver.session import SessionClusterDriver
 from tidegate.model.fleet import CellRef, Fleet, KafkaAccess, S3Access
@@ -29,7 +30,7 @@ class Sites:
     cache: Path
     """Folder for artifacts; each is kept under its sha256."""
     _fleets: dict[str, Fleet] = field(default_factory=dict)
-    _stores: dict[str, ObjectStore] = field(default_factory=dict)
+    _stores: dict[str, TransferStore] = field(default_factory=dict)
     _kafkas: dict[str, KafkaClient] = field(default_factory=dict)
     _drivers: dict[str, DeploymentDriver] = field(default_factory=dict)
 
@@ -79,7 +80,11 @@ class Sites:
     async def _fetch(self, store: ObjectStore, artifact: ArtifactRef) -> Path:
         return await fetch(store, artifact.uri, artifact.sha256, self.cache)
 
-    def _store(self, access: S3Access) -> ObjectStore:
+    def region_store(self, fleet: Fleet, region: str) -> TransferStore:
+        """The S3 of a region. Raises InvalidInput for an unknown region or a missing secret."""
+        return self._store(fleet.region(region).s3)
+
+    def _store(self, access: S3Access) -> TransferStore:
         key = f"{access.endpoint} {access.access_key}"
         if key not in self._stores:
             self._stores[key] = open_access(access)

@@ -14,10 +14,11 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 from tidegate.names import CONTROL_QUEUE, region_queue
 from tidegate.temporal.interceptor import TidegateInterceptor
 from workflows.restore_deployment import RestoreDeployment
+from workflows.ship_snapshots import ShipSnapshots
 from workflows.start_deployment import StartDeployment
 from workflows.upgrade_deployment import UpgradeDeployment
 
-WORKFLOWS: tuple[type, ...] = (UpgradeDeployment, StartDeployment, RestoreDeployment)
+WORKFLOWS: tuple[type, ...] = (UpgradeDeployment, StartDeployment, RestoreDeployment, ShipSnapshots)
 
 Activity = Callable[..., Any]
 

@@ -30,15 +30,17 @@ from tidegate.model.operation import (
     UpgradeInput,
 )
 from tidegate.model.record import ArtifactRef, DeploymentRecord
+from tidegate.model.ship import SHIP_SNAPSHOTS, ShipInput
 from tidegate.names import CONTROL_QUEUE
 from tidegate.operation.plan import make_plan
 from tidegate.operation.restore import plan_restore
-from workflows import restore_deployment, start_deployment, upgrade_deployment
+from workflows import restore_deployment, ship_snapshots, start_deployment, upgrade_deployment
 from workflows.board import MINOR
 from workflows.ending import Ending
 
 UPGRADE, START = "runbooks/upgrade-deployment.md", "runbooks/start-deployment.md"
 RESTORE = "runbooks/restore-deployment.md"
+SHIP = "runbooks/ship-snapshots.md"
 WORKFLOWS = {UPGRADE: upgrade_deployment, START: start_deployment, RESTORE: restore_deployment}
 
 
@@ -91,6 +93,10 @@ def test_the_steps_stand_in_the_order_of_the_workflow(page: str) -> None:
     assert [row[0] for row in table_under(page, "## What it does")] == shown
 
 
+def test_the_steps_of_shipping_are_those_of_the_workflow() -> None:
+    assert tuple(row[0] for row in table_under(SHIP, "## What it does")) == ship_snapshots.STEPS
+
+
 def test_only_the_last_step_has_no_way_back() -> None:
     """As the plan says; a page that promises an undo which is not there would be found here."""
     plan = _upgrade_plan()
@@ -118,7 +124,9 @@ def input_rows(model: type[BaseModel]) -> list[list[str]]:
     ]
 
 
-@pytest.mark.parametrize(("page", "model"), [(UPGRADE, UpgradeInput), (START, StartInput), (RESTORE, RestoreInput)])
+@pytest.mark.parametrize(
+    ("page", "model"), [(UPGRADE, UpgradeInput), (START, StartInput), (RESTORE, RestoreInput), (SHIP, ShipInput)]
+)
 def test_the_input_is_that_of_the_model(page: str, model: type[BaseModel]) -> None:
     """To write the table anew:  python -m tests.docs.test_runbook_pages"""
     assert table_under(page, "### Input") == input_rows(model)
@@ -145,7 +153,8 @@ def test_the_outcomes_and_their_exit_statuses_are_those_of_the_code() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "type_"), [(UPGRADE, UPGRADE_DEPLOYMENT), (START, START_DEPLOYMENT), (RESTORE, RESTORE_DEPLOYMENT)]
+    ("page", "type_"),
+    [(UPGRADE, UPGRADE_DEPLOYMENT), (START, START_DEPLOYMENT), (RESTORE, RESTORE_DEPLOYMENT), (SHIP, SHIP_SNAPSHOTS)],
 )
 def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
     head = front_matter(page)
@@ -154,7 +163,7 @@ def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
     assert {"touches", "does not touch"} <= set(head)
 
 
-@pytest.mark.parametrize("page", PLANS)
+@pytest.mark.parametrize("page", [*PLANS, SHIP])
 def test_a_page_opens_with_what_to_do_now(page: str) -> None:
     opening = text_of(page).split("---\n", 2)[2].strip().splitlines()
     assert opening[2] == "**Do this now**"
@@ -162,7 +171,7 @@ def test_a_page_opens_with_what_to_do_now(page: str) -> None:
 
 
 if __name__ == "__main__":
-    for one in (UpgradeInput, StartInput, RestoreInput):
+    for one in (UpgradeInput, StartInput, RestoreInput, ShipInput):
         print(one.__name__)
         for row in input_rows(one):
             print(f"| `{row[0]}` | {row[1] if row[1] == 'required' else f'`{row[1]}`'} | {row[2]} |")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.clients.s3 import ObjectStore, PreconditionFailed, S3Uri
+from tidegate.clients.transfer import TransferStore
 from tidegate.errors import InvalidInput
 
 
@@ -117,3 +118,47 @@ class ObjectStoreContract:
     async def test_a_bucket_that_is_not_there_is_named(self, store: ObjectStore, base: S3Uri):
         with pytest.raises(InvalidInput, match="no bucket 'no-such-bucket'"):
             [item async for item in store.list("s3://no-such-bucket/k")]
+
+    async def test_a_range_is_read_of_the_very_object_that_was_meant(self, store: TransferStore, base: S3Uri):
+        uri = base.join("ranged")
+        etag = await store.put(uri, b"0123456789")
+        assert await store.get_range(uri, 2, 3) == b"234"
+        assert await store.get_range(uri, 8, 2, etag) == b"89"
+        assert await store.get_range(uri, 0, 0) == b""
+        assert await store.get_range(base.join("absent"), 0, 4) is None
+        await store.put(uri, b"9876543210")
+        with pytest.raises(PreconditionFailed):
+            await store.get_range(uri, 2, 3, etag)
+
+    async def test_an_upload_in_parts_is_gone_on_with_and_appears_at_once(self, store: TransferStore, base: S3Uri):
+        uri, parts = base.join("big"), [b"a" * (5 << 20), b"b" * (5 << 20), b"c" * 17]
+        upload_id = await store.start_upload(uri, {"who": "me"})
+        first = await store.upload_part(uri, upload_id, 1, parts[0])
+        last = await store.upload_part(uri, upload_id, 3, parts[2])
+        assert first is not None
+        assert last is not None
+        assert await store.head(uri) is None
+        # As one that comes after a crash: it finds the upload, and what is there of it.
+        assert await store.uploads(uri) == [upload_id]
+        assert await store.uploads(base.join("bi")) == []
+        there = await store.uploaded_parts(uri, upload_id)
+        assert [(one.number, one.size) for one in there] == [(1, 5 << 20), (3, 17)]
+        assert list(there) == [first, last]
+        for _ in range(2):  # sent again it replaces the first
+            second = await store.upload_part(uri, upload_id, 2, parts[1])
+        assert second is not None
+        assert await store.complete_upload(uri, upload_id, [*there, second])
+        assert (await store.get(uri)).body == b"".join(parts)
+        assert await store.uploads(uri) == []
+        assert not await store.complete_upload(uri, upload_id, [*there, second]) or (await store.head(uri)) is not None
+        assert await store.uploaded_parts(uri, upload_id) == []
+
+    async def test_an_upload_that_is_given_up_is_over(self, store: TransferStore, base: S3Uri):
+        uri = base.join("given-up")
+        upload_id = await store.start_upload(uri)
+        await store.upload_part(uri, upload_id, 1, b"x")
+        await store.abort_upload(uri, upload_id)
+        await store.abort_upload(uri, upload_id)
+        assert await store.uploads(uri) == []
+        assert await store.head(uri) is None
+        assert await store.upload_part(uri, upload_id, 2, b"y") is None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tidegate.clients.s3 import Object, ObjectInfo, PreconditionFailed, S3Uri, Transferred, Uri
+from tidegate.clients.transfer import UploadedPart
 from tidegate.errors import InvalidInput
 
 Hook = Callable[[str, S3Uri], Awaitable[None]]
@@ -32,6 +34,8 @@ class MemoryStore:
         self.buckets = set(buckets)  # none given: every bucket is there
         self.objects: dict[S3Uri, Object] = {}
         self.calls: list[tuple[str, S3Uri]] = []
+        self.open_uploads: dict[str, tuple[S3Uri, dict[int, bytes], Mapping[str, str]]] = {}
+        self._upload_ids = itertools.count(1)
 
     async def _enter(self, op: str, uri: Uri) -> S3Uri:
         at = S3Uri.parse(uri)
@@ -138,3 +142,61 @@ class MemoryStore:
         etag = self._store(at, body, metadata)
         await self.after("upload_file", at)
         return Transferred(hashlib.sha256(body).hexdigest(), len(body), etag)
+
+    # TransferStore
+
+    async def get_range(self, uri: Uri, first: int, length: int, if_match: str | None = None) -> bytes | None:
+        at = await self._enter("get_range", uri)
+        found = self.objects.get(at)
+        if found is not None and if_match is not None and found.etag != if_match:
+            raise PreconditionFailed(at)
+        await self.after("get_range", at)
+        return None if found is None else found.body[first : first + length]
+
+    async def start_upload(self, uri: Uri, metadata: Mapping[str, str] | None = None) -> str:
+        at = await self._enter("start_upload", uri)
+        upload_id = f"upload-{next(self._upload_ids):04}"
+        self.open_uploads[upload_id] = (at, {}, dict(metadata or {}))
+        await self.after("start_upload", at)
+        return upload_id
+
+    async def uploads(self, uri: Uri) -> list[str]:
+        at = await self._enter("uploads", uri)
+        found = sorted(name for name, (to, _, _) in self.open_uploads.items() if to == at)
+        await self.after("uploads", at)
+        return found
+
+    async def uploaded_parts(self, uri: Uri, upload_id: str) -> list[UploadedPart]:
+        at = await self._enter("uploaded_parts", uri)
+        _, parts, _ = self.open_uploads.get(upload_id, (at, {}, {}))
+        await self.after("uploaded_parts", at)
+        return [UploadedPart(number, len(body), _md5(body)) for number, body in sorted(parts.items())]
+
+    async def upload_part(self, uri: Uri, upload_id: str, number: int, body: bytes) -> UploadedPart | None:
+        at = await self._enter("upload_part", uri)
+        if upload_id not in self.open_uploads:
+            return None
+        self.open_uploads[upload_id][1][number] = bytes(body)
+        await self.after("upload_part", at)
+        return UploadedPart(number, len(body), _md5(body))
+
+    async def complete_upload(self, uri: Uri, upload_id: str, parts: Sequence[UploadedPart]) -> bool:
+        at = await self._enter("complete_upload", uri)
+        if upload_id not in self.open_uploads:
+            return False
+        _, there, metadata = self.open_uploads[upload_id]
+        if any(_md5(there.get(one.number, b"")) != one.etag for one in parts):
+            raise InvalidInput(f"cannot complete the upload of {at}: 400 InvalidPart")
+        del self.open_uploads[upload_id]
+        self._store(at, b"".join(there[one.number] for one in sorted(parts)), metadata)
+        await self.after("complete_upload", at)
+        return True
+
+    async def abort_upload(self, uri: Uri, upload_id: str) -> None:
+        at = await self._enter("abort_upload", uri)
+        self.open_uploads.pop(upload_id, None)
+        await self.after("abort_upload", at)
+
+
+def _md5(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()

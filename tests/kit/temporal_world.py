@@ -22,6 +22,7 @@ from tidegate.errors import InvalidInput, Superseded
 from tidegate.model.appraisal import Appraisal, SnapshotPrice
 from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Verdict
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, RecordState, Writer
+from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
 from tidegate.model.steps import (
     AppraiseInput,
     AuditInput,
@@ -104,6 +105,8 @@ class World:
         self.job_state: str | None = "RUNNING"
         self.approval_required = False
         self.switch_timeout_s = 600.0
+        self.standby: str | None = "west"
+        self.shipped: list[str] = []
         self.readable_by = {"v2": ("v1",)}
         self.calls: list[tuple[str, str, Any]] = []
         self.plans: dict[str, deque[Any]] = defaultdict(deque)
@@ -174,6 +177,7 @@ class World:
             tier=1,
             approval_required=self.approval_required,
             switch_timeout_s=self.switch_timeout_s,
+            standby=self.standby,
         )
 
     def _observe(self, request: ObserveInput) -> Observation:
@@ -300,6 +304,32 @@ class World:
     def _unhalt(self, request: StepInput) -> None:
         self._check(request.held)
         self._change(state=RecordState.HELD)
+
+    def _look_at_snapshot(self, request: ShipStep) -> ShipPlan:
+        return ShipPlan(
+            id=request.snapshot or "e7-chk-12",
+            location="s3://east/checkpoints/5bfb/chk-12",
+            taken_at=AT,
+            files=10,
+            bytes=5_000_000,
+            new_files=3,
+            new_bytes=2_000_000,
+        )
+
+    def _ship_snapshot(self, request: ShipStep) -> ShipFact:
+        name = request.snapshot or "e7-chk-12"
+        self.shipped.append(name)
+        return ShipFact(
+            id=name,
+            source="s3://east/checkpoints/5bfb/chk-12",
+            target=f"s3://{request.to}/savepoints/ledger/from-east/{name}-1a2b3c4d",
+            taken_at=AT,
+            shipped_at=AT,
+            files=10,
+            bytes=5_000_000,
+            sent_files=3,
+            sent_bytes=2_000_000,
+        )
 
     def supersede(self) -> None:
         """Somebody else takes the deployment over."""

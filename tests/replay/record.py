@@ -1,7 +1,8 @@
 """Record the histories that the replay test replays:  .venv/bin/python -m tests.replay.record
 
-Run it when a runbook changes on purpose, behind `workflow.patched`: new files are added under a new name (the second
-argument is a suffix), and the old ones stay, because operations that began under the old code may still be waiting.
+Run it when a runbook changes on purpose, behind `workflow.patched`: new files are added under a new name (the first
+argument is a suffix; a second one names the scenarios to play, by how they begin), and the old ones stay, because
+operations that began under the old code may still be waiting.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tests.kit.temporal_env import Run, start_server, upgrade, workers
 from tests.kit.temporal_world import World
 from tidegate import errors
 from tidegate.model.operation import Phase, RestoreInput, StartInput, Verdict
+from tidegate.model.ship import ShipInput
 from tidegate.names import CONTROL_QUEUE
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -161,6 +163,31 @@ async def _restore_undone(client: Client, world: World) -> Run:
     return await _restore(client, world, source="e7-chk-11", accept_replay="e7-chk-11")
 
 
+async def _ship(client: Client, _: World, **fields: Any) -> Run:
+    request = ShipInput(deployment="ledger", requested_by="ana", **fields)
+    handle = await client.start_workflow(
+        "ShipSnapshots", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
+    )
+    return Run(handle)
+
+
+async def _ship_dry_run(client: Client, world: World) -> Run:
+    return await _ship(client, world, dry_run=True)
+
+
+async def _ship_vanished(client: Client, world: World) -> Run:
+    world.will("ship_snapshot", errors.SnapshotIncomplete("two checkpoints vanished"))
+    return await _ship(client, world)
+
+
+async def _ship_aborted(client: Client, world: World) -> Run:
+    block = world.block("ship_snapshot")
+    run = await _ship(client, world)
+    await block.entered.wait()
+    await run.update("abort", why="wrong hour")
+    return run
+
+
 SCENARIOS: dict[str, Scenario] = {
     "upgrade-done": _done,
     "upgrade-dry-run": _dry_run,
@@ -182,18 +209,26 @@ SCENARIOS: dict[str, Scenario] = {
     "restore-newest": _restore_newest,
     "restore-refused": _restore_refused,
     "restore-undone": _restore_undone,
+    "ship-done": _ship,
+    "ship-dry-run": _ship_dry_run,
+    "ship-vanished": _ship_vanished,
+    "ship-aborted": _ship_aborted,
 }
 NO_REGION_WORKER = "upgrade-without-region-worker"
 
 
-async def record(suffix: str) -> None:
-    """Play every scenario and write its history."""
+async def record(suffix: str = "", only: str = "") -> None:
+    """Play every scenario (those that begin with ``only``) and write its history."""
     HISTORIES.mkdir(exist_ok=True)
     async with await start_server(time_skipping=False) as env:
         for name, scenario in SCENARIOS.items():
+            if not name.startswith(only):
+                continue
             world = World()
             async with workers(env.client, world):
                 await _keep(await scenario(env.client, world), name + suffix)
+        if not NO_REGION_WORKER.startswith(only):
+            return
         world = World()
         async with workers(env.client, world, regions=()):
             await _keep(await upgrade(env.client), NO_REGION_WORKER + suffix)
@@ -222,4 +257,4 @@ def _without_traces(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    asyncio.run(record(sys.argv[1] if len(sys.argv) > 1 else ""))
+    asyncio.run(record(*sys.argv[1:3]))

@@ -26,6 +26,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from tidegate.errors import InvalidInput, OperationFailed, Refused, TidegateError
 from tidegate.model.operation import OperationResult, OperationStatus, Outcome, RunbookInput
+from tidegate.model.ship import ShipInput
 from tidegate.names import CONTROL_QUEUE, derive_id
 from tidegate.temporal.connect import TemporalUnreachable
 from tidegate.temporal.errors import from_application_error
@@ -36,6 +37,7 @@ ANSWER_S = 10.0
 
 Handle = WorkflowHandle[Any, Any]
 Begin = Callable[[], Awaitable[Handle]]
+Request = RunbookInput | ShipInput
 T = TypeVar("T")
 
 NO_WORKER_HINT = "start one:  tidegate worker run --role control"
@@ -45,7 +47,7 @@ class NoWorker(TemporalUnreachable):
     """Temporal answers, but no worker polls the queue: what was asked is not answered."""
 
 
-def operation_id(verb: str, request: RunbookInput, epoch: int) -> str:
+def operation_id(verb: str, request: Request, epoch: int) -> str:
     """``upgrade-ledger-7c1f09ab``: the same request on the same epoch is the same operation (O12).
 
     Who asks, why, and how long an approval may take do not make it another one.
@@ -54,7 +56,7 @@ def operation_id(verb: str, request: RunbookInput, epoch: int) -> str:
     return f"{verb}-{request.deployment}-{derive_id(verb, json.dumps(content, sort_keys=True), epoch)[:8]}"
 
 
-def plain_command(runbook: str, request: RunbookInput, operation: str) -> str:
+def plain_command(runbook: str, request: Request, operation: str) -> str:
     """The line that starts it with the plain ``temporal`` CLI."""
     body = request.model_dump_json(exclude_defaults=True)
     return (
@@ -71,15 +73,17 @@ class Started:
     attached: bool
 
 
-async def start(client: Client, runbook: str, request: RunbookInput, operation: str, summary: str) -> Started:
+async def start(client: Client, runbook: str, request: Request, operation: str, summary: str) -> Started:
     """Start the operation, or attach to the one that exists under its id (O12).
 
     Raises:
         TemporalUnreachable: it is not known whether it was started; the same command again attaches to it.
 
     """
-    # A dry run changes nothing and may be asked for again; what has ended well is not done twice.
-    again = WorkflowIDReusePolicy.ALLOW_DUPLICATE if request.dry_run else None
+    # A dry run changes nothing and may be asked for again, and what was shipped may have been lost since; all else that
+    # has ended well is not done twice.
+    repeatable = request.dry_run or isinstance(request, ShipInput)
+    again = WorkflowIDReusePolicy.ALLOW_DUPLICATE if repeatable else None
     before = await _status_of(client, operation)
     try:
         handle = await _in_time(

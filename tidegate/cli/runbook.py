@@ -107,10 +107,11 @@ def launch(
 
     if not no_follow:
         return follow.follow_to_end(begin)
-    return asyncio.run(_begun(begin))
+    return asyncio.run(begun(begin))
 
 
-async def _begun(begin: operations.Begin) -> int:
+async def begun(begin: operations.Begin) -> int:
+    """Start it and return: its id is printed, and whether a worker has answered. The exit code."""
     handle = await begin()
     answered = True
     try:

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli import output, regions
+from tidegate.cli import follow, operations, output, regions, runbook
 from tidegate.cli import snapshot_text as text
-from tidegate.cli.options import FleetOption, OutputOption, WhoOption, read_fleet, who_asks
+from tidegate.cli.options import DryRunOption, FleetOption, OutputOption, WhoOption, read_fleet, who_asks
 from tidegate.errors import InvalidInput, SnapshotIncomplete, Unavailable
 from tidegate.model.fleet import Fleet
+from tidegate.model.ship import SHIP_SNAPSHOTS, ShipInput
 from tidegate.registry import artifacts
 from tidegate.snapshot import pins
 from tidegate.snapshot.catalog import Catalog
@@ -21,6 +22,7 @@ from tidegate.snapshot.files import Snapshot, Verified, read_snapshot
 from tidegate.snapshot.files import verify as verify_files
 from tidegate.snapshot.show import SnapshotView, view
 from tidegate.snapshot.word import Judged, judge
+from tidegate.temporal.connect import connect
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -193,6 +195,62 @@ async def _both(fleet: Fleet, before: str, after: str, region: str | None) -> tu
         async with regions.open_store_of(fleet, found.region) as store:
             read.append(await read_snapshot(store, found.location))
     return read[0], read[1]
+
+
+@app.command("ship", short_help="copy a snapshot to another region, whole")
+def ship(
+    deployment: Annotated[str, typer.Argument(help="a deployment")],
+    *,
+    to: Annotated[str | None, typer.Option("--to", help="a region; default: the deployment's standby")] = None,
+    snapshot: Annotated[
+        str | None, typer.Option("--snapshot", metavar="ID", help="which one; default: the newest that is whole")
+    ] = None,
+    limit: Annotated[
+        float | None, typer.Option("--limit", metavar="MIB", min=0.001, help="send at most so many MiB a second")
+    ] = None,
+    reason: runbook.ReasonOption = "",
+    dry_run: DryRunOption = False,
+    no_follow: runbook.NoFollowOption = False,
+    print_command: runbook.PrintOption = False,
+    fleet: FleetOption = None,
+    who: WhoOption = None,
+    _form: OutputOption = output.Format.TEXT,
+) -> int:
+    """Example:  tidegate snapshot ship ledger --to west
+
+    Copy a snapshot from the home region to another one, so that it can be restored there. Each file is sent once;
+    _metadata comes last, so what is half-way is no snapshot. Killed or aborted, the same command goes on where it was.
+    """
+    loaded = read_fleet(fleet).fleet
+    if snapshot is None:
+        _, seen = asyncio.run(regions.read_catalog(loaded, deployment, None))
+        # By its id from here on, so that the same command means the same snapshot as long as it is the newest.
+        snapshot = next((entry.id for entry in seen.entries if entry.verified and not entry.shipped_from), None)
+    request = ShipInput(
+        deployment=deployment,
+        to=to,
+        snapshot=snapshot,
+        requested_by=who_asks(who),
+        reason=reason,
+        dry_run=dry_run,
+        bytes_per_s=limit * (1 << 20) if limit else None,
+    )
+    operation = operations.operation_id("ship", request, 0)
+    if print_command:
+        output.say(operations.plain_command(SHIP_SNAPSHOTS, request, operation))
+        return 0
+
+    async def begin() -> operations.Handle:
+        client = await connect()
+        what = f"ship {snapshot or 'the newest snapshot'} of {deployment}, asked by {request.requested_by}"
+        started = await operations.start(client, SHIP_SNAPSHOTS, request, operation, what)
+        if started.attached:
+            output.note(f"the same request runs already: attached to {operation}")
+        return started.handle
+
+    if not no_follow:
+        return follow.follow_to_end(begin)
+    return asyncio.run(runbook.begun(begin))
 
 
 @app.command("pin", short_help="keep a snapshot from being swept")

@@ -28,6 +28,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Inc
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from tidegate.clients.objects import Object, ObjectInfo, ObjectStore, PreconditionFailed, S3Uri, Transferred, Uri
+from tidegate.clients.transfer import NoSuchKey, S3Transfers
 from tidegate.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ _CHUNK_BYTES: Final = 1 << 20
 _THREADS: Final = 16
 
 
-class S3Store:
-    """``ObjectStore`` on any S3 server: path style, no retries, explicit time-outs. Close it to end its threads."""
+class S3Store(S3Transfers):
+    """``TransferStore`` on any S3 server: path style, no retries, explicit time-outs. Close it to end its threads."""
 
     def __init__(self, client: S3Client, endpoint: str, timeout_s: float) -> None:
         self._client = client
@@ -94,7 +95,7 @@ class S3Store:
 
         try:
             return await self._run("read", at, call)
-        except _NoSuchKeyError:
+        except NoSuchKey:
             return None
 
     async def head(self, uri: Uri) -> ObjectInfo | None:
@@ -107,7 +108,7 @@ class S3Store:
 
         try:
             return await self._run("look at", at, call)
-        except _NoSuchKeyError:
+        except NoSuchKey:
             return None
 
     async def put(self, uri: Uri, body: bytes, metadata: Mapping[str, str] | None = None) -> str:
@@ -128,7 +129,7 @@ class S3Store:
 
         try:
             return await self._run("write", at, call)
-        except _NoSuchKeyError:
+        except NoSuchKey:
             raise PreconditionFailed(at) from None
 
     async def list(self, uri_prefix: Uri) -> AsyncIterator[ObjectInfo]:
@@ -183,7 +184,7 @@ class S3Store:
 
         try:
             return await self._run("read", at, call, deadline=False)
-        except _NoSuchKeyError:
+        except NoSuchKey:
             raise _absent(at, self._endpoint) from None
 
     async def upload_file(
@@ -244,10 +245,6 @@ def open_store(
     return S3Store(client, endpoint, timeout_s)
 
 
-class _NoSuchKeyError(Exception):
-    """404 for a key, not for a bucket."""
-
-
 class _DigestingReader:
     """A file whose sha256 is taken as it is read. botocore may read it twice (checksum, then body): the last counts."""
 
@@ -297,7 +294,7 @@ def _of_answer(verb: str, at: S3Uri, endpoint: str, error: ClientError) -> Excep
     if status in (409, 412):
         return PreconditionFailed(at)
     if status == 404:
-        return _NoSuchKeyError()
+        return NoSuchKey()
     if status in (401, 403):
         return InvalidInput(
             f"cannot {verb} {at}: {endpoint} refused these credentials ({said})",

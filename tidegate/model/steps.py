@@ -51,6 +51,8 @@ class Located(Frozen):
     approval_required: bool
     switch_timeout_s: float = Field(default=600.0, gt=0)
     """Deadline of ``switch``: the fleet file's stop and start timeouts together, bounded."""
+    standby: str | None = None
+    """The region to fail over to."""
 
 
 class TakeInput(Frozen):

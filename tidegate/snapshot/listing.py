@@ -23,7 +23,8 @@ class Checked:
         if not self.wrong:
             return None
         ref, found = self.wrong[0]
-        first = f"{ref.uri} is missing" if found is None else f"{ref.uri} has {found:,} bytes instead of {ref.size:,}"
+        wanted = f"instead of {ref.size:,}" if ref.size is not None else f"of at least {ref.least_size:,}"
+        first = f"{ref.uri} is missing" if found is None else f"{ref.uri} has {found:,} bytes {wanted}"
         return first if len(self.wrong) == 1 else f"{first} and {len(self.wrong) - 1} more"
 
 
@@ -64,7 +65,7 @@ class Listing:
         total = len(snapshot.metadata.data)
         for ref in refs:
             item = self.found.get(ref.uri)
-            if item is None or ref.size not in (None, item.size):
+            if not ref.fits(None if item is None else item.size):
                 wrong.append((ref, None if item is None else item.size))
         there = {ref.uri for ref in refs} & self.found.keys()
         total += sum(self.found[uri].size for uri in there)
