@@ -29,10 +29,12 @@ from tidegate.model.steps import (
     ProveInput,
     ReportFact,
     ReportInput,
+    SnapshotFact,
     StepInput,
     SwitchFact,
     SwitchInput,
     TakeInput,
+    TakeSnapshotInput,
 )
 
 
@@ -86,6 +88,12 @@ async def ensure_running(request: EnsureInput) -> EnsureFact:
 async def ensure_stopped(request: EnsureInput) -> None:
     """Make sure that nothing runs: the way back of a first start. Raises MustHalt."""
     _contract(f"ensure_stopped({request.artifact.name})")
+
+
+@activity.defn(name="take_snapshot")
+async def take_snapshot(request: TakeSnapshotInput) -> SnapshotFact | None:
+    """A savepoint of the running job, until it is a recovery point (X2). Raises SavepointFailed, JobLost."""
+    _contract(f"take_snapshot({request.held.deployment})")
 
 
 @activity.defn(name="prove")
@@ -147,6 +155,7 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         switch,
         ensure_running,
         ensure_stopped,
+        take_snapshot,
         prove,
         audit,
         write_report,

@@ -23,9 +23,11 @@ from tidegate.model.steps import (
     PrepareInput,
     ProveFact,
     ProveInput,
+    SnapshotFact,
     StepInput,
     SwitchFact,
     SwitchInput,
+    TakeSnapshotInput,
 )
 from tidegate.operation import appraise as appraise_step
 from tidegate.operation import ensure as ensure_step
@@ -33,6 +35,7 @@ from tidegate.operation import ensure_stopped as stopped_step
 from tidegate.operation import observe as observe_step
 from tidegate.operation import prove as prove_step
 from tidegate.operation import switch as switch_step
+from tidegate.operation import take_snapshot as snapshot_step
 from tidegate.operation.run import Deadline, Run
 from tidegate.operation.submit import prepare_patiently
 from tidegate.registry.ownership import Claim, Tenure
@@ -59,6 +62,7 @@ class FlinkActivities:
             self.switch,
             self.ensure_running,
             self.ensure_stopped,
+            self.take_snapshot,
             self.prove,
         ]
 
@@ -112,6 +116,11 @@ class FlinkActivities:
         """See ``tidegate.operation.ensure_stopped``."""
         run = await self._run(request)
         await _deferring_cancel(stopped_step.ensure_stopped(run, request))
+
+    @activity.defn(name="take_snapshot")
+    async def take_snapshot(self, request: TakeSnapshotInput) -> SnapshotFact | None:
+        """See ``tidegate.operation.take_snapshot``."""
+        return await snapshot_step.take_snapshot(await self._run(request), request)
 
     @activity.defn(name="prove")
     async def prove(self, request: ProveInput) -> ProveFact:

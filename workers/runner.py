@@ -16,9 +16,16 @@ from tidegate.temporal.interceptor import TidegateInterceptor
 from workflows.restore_deployment import RestoreDeployment
 from workflows.ship_snapshots import ShipSnapshots
 from workflows.start_deployment import StartDeployment
+from workflows.take_snapshot import TakeSnapshot
 from workflows.upgrade_deployment import UpgradeDeployment
 
-WORKFLOWS: tuple[type, ...] = (UpgradeDeployment, StartDeployment, RestoreDeployment, ShipSnapshots)
+WORKFLOWS: tuple[type, ...] = (
+    UpgradeDeployment,
+    StartDeployment,
+    RestoreDeployment,
+    TakeSnapshot,
+    ShipSnapshots,
+)
 
 Activity = Callable[..., Any]
 

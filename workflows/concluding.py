@@ -110,8 +110,8 @@ class Concluding(Standing):
         if self.held is not None and ending.outcome is not Outcome.SUPERSEDED:
             self.begin("conclude", CONCLUDE_S)
             try:
-                await self._insist(lambda: self._report(ending, CONCLUDE_S))
-                await self._insist(self._release)
+                await self.insist(lambda: self._report(ending, CONCLUDE_S))
+                await self.insist(self._release)
             except errors.Superseded as error:
                 self.ending = ending = Ending.superseded(error)
         if self.held is None or ending.outcome is Outcome.SUPERSEDED:
@@ -188,7 +188,7 @@ class Concluding(Standing):
     async def _release(self) -> None:
         await self.calls.control(contracts.release, self.step_input(), deadline_s=CONCLUDE_S)
 
-    async def _insist(self, act: Callable[[], Awaitable[None]]) -> None:
+    async def insist(self, act: Callable[[], Awaitable[None]]) -> None:
         """Do it; while it cannot be done, stand halted: no end without report and release (I8)."""
         while True:
             try:

@@ -8,7 +8,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from tidegate.model.operation import Observation, Plan, Verdict
-    from tidegate.model.steps import EnsureFact, PrepareFact, ProveFact, StartFact, StopFact
+    from tidegate.model.steps import EnsureFact, PrepareFact, ProveFact, SnapshotFact, StartFact, StopFact
 
 
 def size(size_bytes: int) -> str:
@@ -43,6 +43,17 @@ def prepared(fact: PrepareFact) -> str:
 def stopped(fact: StopFact) -> str:
     """The savepoint that the stop left."""
     return f"savepoint {fact.location} ({fact.files:,} files, {size(fact.size_bytes)})"
+
+
+def taken(fact: SnapshotFact) -> str:
+    """The snapshot of a job that went on."""
+    kind = "canonical" if fact.canonical else "native"
+    positions = ", ".join(f"{at} {offset:,}" for at, offset in list(fact.positions.items())[:4])
+    more = f" and {fact.partitions - 4} more" if fact.partitions > 4 else ""
+    return (
+        f"{fact.name}, {kind}, {fact.files:,} files, {size(fact.size_bytes)}, "
+        f"{fact.transactions:,} transactions committed, positions: {positions or 'none'}{more}"
+    )
 
 
 def started(fact: StartFact) -> str:

@@ -28,6 +28,7 @@ PAGES = (
     "runbooks/restore-deployment.md",
     "runbooks/ship-snapshots.md",
     "runbooks/start-deployment.md",
+    "runbooks/take-snapshot.md",
     "runbooks/upgrade-deployment.md",
 )
 

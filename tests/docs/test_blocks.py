@@ -73,3 +73,8 @@ def test_the_page_of_an_upgrade(stage: Stage) -> None:
 def test_the_page_of_a_restore(stage: Stage) -> None:
     _runs(stage, "v1")
     _follow(stage, "runbooks/restore-deployment.md")
+
+
+def test_the_page_of_a_snapshot(stage: Stage) -> None:
+    _runs(stage, "v1")
+    _follow(stage, "runbooks/take-snapshot.md")

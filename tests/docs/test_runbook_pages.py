@@ -15,6 +15,7 @@ from tidegate.model.appraisal import Appraisal
 from tidegate.model.operation import (
     RESTORE_DEPLOYMENT,
     START_DEPLOYMENT,
+    TAKE_SNAPSHOT,
     UPGRADE_DEPLOYMENT,
     ApproveInput,
     ArtifactFacts,
@@ -26,6 +27,7 @@ from tidegate.model.operation import (
     Plan,
     RejectInput,
     RestoreInput,
+    SnapshotInput,
     StartInput,
     UpgradeInput,
 )
@@ -34,14 +36,15 @@ from tidegate.model.ship import SHIP_SNAPSHOTS, ShipInput
 from tidegate.names import CONTROL_QUEUE
 from tidegate.operation.plan import make_plan
 from tidegate.operation.restore import plan_restore
-from workflows import restore_deployment, ship_snapshots, start_deployment, upgrade_deployment
+from tidegate.operation.take_snapshot import plan_snapshot
+from workflows import restore_deployment, ship_snapshots, start_deployment, take_snapshot, upgrade_deployment
 from workflows.board import MINOR
 from workflows.ending import Ending
 
 UPGRADE, START = "runbooks/upgrade-deployment.md", "runbooks/start-deployment.md"
-RESTORE = "runbooks/restore-deployment.md"
+RESTORE, TAKE = "runbooks/restore-deployment.md", "runbooks/take-snapshot.md"
 SHIP = "runbooks/ship-snapshots.md"
-WORKFLOWS = {UPGRADE: upgrade_deployment, START: start_deployment, RESTORE: restore_deployment}
+WORKFLOWS = {UPGRADE: upgrade_deployment, START: start_deployment, RESTORE: restore_deployment, TAKE: take_snapshot}
 
 
 def _seen(*, runs: bool) -> Observation:
@@ -76,7 +79,11 @@ def _restore_plan() -> Plan:
     return plan_restore(RestoreInput(deployment="ledger"), seen)
 
 
-PLANS = {UPGRADE: _upgrade_plan, START: _start_plan, RESTORE: _restore_plan}
+def _snapshot_plan() -> Plan:
+    return plan_snapshot(SnapshotInput(deployment="ledger"), _seen(runs=True))
+
+
+PLANS = {UPGRADE: _upgrade_plan, START: _start_plan, RESTORE: _restore_plan, TAKE: _snapshot_plan}
 
 
 @pytest.mark.parametrize("page", PLANS)
@@ -125,7 +132,8 @@ def input_rows(model: type[BaseModel]) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("page", "model"), [(UPGRADE, UpgradeInput), (START, StartInput), (RESTORE, RestoreInput), (SHIP, ShipInput)]
+    ("page", "model"),
+    [(UPGRADE, UpgradeInput), (START, StartInput), (RESTORE, RestoreInput), (TAKE, SnapshotInput), (SHIP, ShipInput)],
 )
 def test_the_input_is_that_of_the_model(page: str, model: type[BaseModel]) -> None:
     """To write the table anew:  python -m tests.docs.test_runbook_pages"""
@@ -154,7 +162,13 @@ def test_the_outcomes_and_their_exit_statuses_are_those_of_the_code() -> None:
 
 @pytest.mark.parametrize(
     ("page", "type_"),
-    [(UPGRADE, UPGRADE_DEPLOYMENT), (START, START_DEPLOYMENT), (RESTORE, RESTORE_DEPLOYMENT), (SHIP, SHIP_SNAPSHOTS)],
+    [
+        (UPGRADE, UPGRADE_DEPLOYMENT),
+        (START, START_DEPLOYMENT),
+        (RESTORE, RESTORE_DEPLOYMENT),
+        (TAKE, TAKE_SNAPSHOT),
+        (SHIP, SHIP_SNAPSHOTS),
+    ],
 )
 def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
     head = front_matter(page)
@@ -171,7 +185,7 @@ def test_a_page_opens_with_what_to_do_now(page: str) -> None:
 
 
 if __name__ == "__main__":
-    for one in (UpgradeInput, StartInput, RestoreInput, ShipInput):
+    for one in (UpgradeInput, StartInput, RestoreInput, SnapshotInput, ShipInput):
         print(one.__name__)
         for row in input_rows(one):
             print(f"| `{row[0]}` | {row[1] if row[1] == 'required' else f'`{row[1]}`'} | {row[2]} |")

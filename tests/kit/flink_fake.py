@@ -209,7 +209,7 @@ class FakeFlink:
         self.advance(job)
         return "accepted", job_id
 
-    def stop(self, job_id: str, trigger_id: str, directory: str) -> None:
+    def stop(self, job_id: str, trigger_id: str, directory: str, *, goes_on: bool = False) -> None:
         """Accepted for any id; the same trigger again changes nothing."""
         if (job_id, trigger_id) in self.stops:
             return
@@ -219,6 +219,7 @@ class FakeFlink:
             due=self.clock() + self.stop_takes_s,
             fails=self.fail_next_stop,
             breaks_after_savepoint=self.break_next_stop,
+            goes_on=goes_on,
         )
         self.fail_next_stop, self.break_next_stop = None, False
         self.stops[job_id, trigger_id] = stop
@@ -262,6 +263,9 @@ class FakeFlink:
             job.failed_checkpoints += 1
             return
         path = f"{stop.directory.rstrip('/')}/savepoint-{job.id[:6]}-{len(self.stops):012x}"
+        if stop.goes_on:
+            stop.location = self._write(job, path, is_savepoint=True).path
+            return
         if stop.breaks_after_savepoint:
             self._write(job, path, is_savepoint=True)
             stop.cause = (

@@ -83,6 +83,8 @@ class Stop:
     due: float
     fails: str | None
     breaks_after_savepoint: bool
+    goes_on: bool = False
+    """A plain savepoint: the job is not stopped, and its sinks are told nothing."""
     location: str | None = None
     cause: str | None = None
     done: bool = False

@@ -71,6 +71,7 @@ class FlinkRest:
                 ("GET", r"/jobs/([0-9a-f]+)/vertices/(\w+)/subtasktimes", self._subtask_times),
                 ("GET", r"/jobs/([0-9a-f]+)/vertices/(\w+)/subtasks/metrics", self._vertex_metrics),
                 ("POST", r"/jobs/([0-9a-f]+)/stop", self._stop),
+                ("POST", r"/jobs/([0-9a-f]+)/savepoints", self._take_savepoint),
                 ("GET", r"/jobs/([0-9a-f]+)/savepoints/([0-9a-f]+)", self._savepoint),
             )
         ]
@@ -240,6 +241,13 @@ class FlinkRest:
         self._job(job_id)
         self.flink.stop(job_id, trigger, body.get("targetDirectory") or "s3://flink/savepoints")
         return 202, {"request-id": trigger}
+
+    def _take_savepoint(self, request: Request, job_id: str) -> Answer:
+        body = request.json()
+        self._job(job_id)
+        directory = body.get("target-directory") or "s3://flink/savepoints"
+        self.flink.stop(job_id, str(body["triggerId"]), directory, goes_on=True)
+        return 202, {"request-id": body["triggerId"]}
 
     def _savepoint(self, _request: Request, job_id: str, trigger: str) -> Answer:
         self._job(job_id)

@@ -38,12 +38,14 @@ from tidegate.model.steps import (
     ProveInput,
     ReportFact,
     ReportInput,
+    SnapshotFact,
     StartFact,
     StepInput,
     StopFact,
     SwitchFact,
     SwitchInput,
     TakeInput,
+    TakeSnapshotInput,
     Timeline,
 )
 
@@ -271,6 +273,27 @@ class World:
         self._check(request.held)
         self._change(intents=())
         self.job_state = "CANCELED"
+
+    def _take_snapshot(self, request: TakeSnapshotInput) -> SnapshotFact | None:
+        self._check(request.held)
+        assert self.record.writer is not None
+        if request.give_up:
+            return None
+        return SnapshotFact(
+            location="s3://east/savepoints/ledger/t00000007-x/savepoint-1",
+            name="e7-savepoint-1",
+            job_id=self.record.writer.job_id,
+            epoch=7,
+            checkpoint_id=13,
+            canonical=request.canonical,
+            files=3,
+            size_bytes=41_000,
+            transactions=2,
+            positions={"payments/0": 1_234},
+            partitions=1,
+            asked_at=AT,
+            recovery_point_at=AT,
+        )
 
     def _prove(self, request: ProveInput) -> ProveFact:
         return ProveFact(

@@ -21,7 +21,7 @@ from temporalio.client import Client, WorkflowFailureError
 from tests.kit.temporal_env import Run, start_server, upgrade, workers
 from tests.kit.temporal_world import World
 from tidegate import errors
-from tidegate.model.operation import Phase, RestoreInput, StartInput, Verdict
+from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, Verdict
 from tidegate.model.ship import ShipInput
 from tidegate.names import CONTROL_QUEUE
 
@@ -188,6 +188,19 @@ async def _ship_aborted(client: Client, world: World) -> Run:
     return run
 
 
+async def _take(client: Client, world: World) -> Run:
+    request = SnapshotInput(deployment="ledger")
+    handle = await client.start_workflow(
+        "TakeSnapshot", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
+    )
+    return Run(handle)
+
+
+async def _take_given_up(client: Client, world: World) -> Run:
+    world.will("take_snapshot", errors.SavepointFailed("no space"))
+    return await _take(client, world)
+
+
 SCENARIOS: dict[str, Scenario] = {
     "upgrade-done": _done,
     "upgrade-dry-run": _dry_run,
@@ -209,6 +222,8 @@ SCENARIOS: dict[str, Scenario] = {
     "restore-newest": _restore_newest,
     "restore-refused": _restore_refused,
     "restore-undone": _restore_undone,
+    "take-done": _take,
+    "take-given-up": _take_given_up,
     "ship-done": _ship,
     "ship-dry-run": _ship_dry_run,
     "ship-vanished": _ship_vanished,

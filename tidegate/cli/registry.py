@@ -31,6 +31,7 @@ from tidegate.model.record import (
     Intent,
     Pinned,
     RecordState,
+    SnapshotIntent,
     StartIntent,
     StopIntent,
 )
@@ -166,6 +167,8 @@ def meaning(intent: Intent) -> str:
         return f"job {intent.job_id} ({intent.artifact.name}) may run in {where}, started from {source}"
     if isinstance(intent, CancelIntent):
         return f"job {intent.job_id} may have been cancelled; its epoch is over, its checkpoints stay"
+    if isinstance(intent, SnapshotIntent):
+        return f"a savepoint of job {intent.job_id} may be written into {intent.directory}; the job goes on"
     if isinstance(intent, DenyIntent):
         return (
             f"{intent.principal} may be denied on Kafka for {', '.join(intent.prefixes)}; never lifted by an operation"

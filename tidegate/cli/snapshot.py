@@ -11,6 +11,7 @@ import typer
 from tidegate.cli import follow, operations, output, regions, runbook
 from tidegate.cli import snapshot_text as text
 from tidegate.cli.options import DryRunOption, FleetOption, OutputOption, WhoOption, read_fleet, who_asks
+from tidegate.cli.snapshot_take import take
 from tidegate.errors import InvalidInput, SnapshotIncomplete, Unavailable
 from tidegate.model.fleet import Fleet
 from tidegate.model.ship import SHIP_SNAPSHOTS, ShipInput
@@ -251,6 +252,9 @@ def ship(
     if not no_follow:
         return follow.follow_to_end(begin)
     return asyncio.run(runbook.begun(begin))
+
+
+app.command("take", short_help="take a snapshot of a job that goes on")(take)
 
 
 @app.command("pin", short_help="keep a snapshot from being swept")

@@ -290,6 +290,22 @@ class FlinkClient(FlinkHttp):
         what = f"POST /jobs/{job_id}/stop"
         self.or_raise(what, await self.request("POST", f"/jobs/{job_id}/stop", json_body=body, what=what))
 
+    async def take_savepoint(
+        self, job_id: str, *, trigger_id: str, directory: str, savepoint_format: SavepointFormat
+    ) -> None:
+        """POST /jobs/ID/savepoints: the job goes on. Idempotent by ``trigger_id`` as a stop is.
+
+        The directory is spelt ``target-directory`` here, and Flink ignores what it does not know.
+        """
+        body: dict[str, object] = {
+            "triggerId": trigger_id,
+            "target-directory": directory,
+            "formatType": savepoint_format.value,
+            "cancel-job": False,
+        }
+        what = f"POST /jobs/{job_id}/savepoints"
+        self.or_raise(what, await self.request("POST", f"/jobs/{job_id}/savepoints", json_body=body, what=what))
+
     async def savepoint_status(self, job_id: str, trigger_id: str) -> SavepointStatus:
         """GET /jobs/ID/savepoints/TRIGGER, fresh. A stop's COMPLETED comes after every task has finished.
 

@@ -241,6 +241,10 @@ class DeploymentDriver(Protocol):
         """Ask for a stop with a native savepoint. The same trigger id again is the same stop (O6)."""
         ...
 
+    async def begin_snapshot(self, job_id: str, *, trigger_id: str, directory: str, canonical: bool) -> None:
+        """Ask for a savepoint of a job that goes on; `poll_stop` tells where it stands. Repeatable as a stop is."""
+        ...
+
     async def poll_stop(self, job_id: str, trigger_id: str) -> StopState:
         """Where that stop stands."""
         ...

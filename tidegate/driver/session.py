@@ -14,6 +14,7 @@ from tidegate.clients.flink_types import (
     RunKind,
     RunOutcome,
     RunRequest,
+    SavepointFormat,
     SavepointPhase,
 )
 from tidegate.driver.base import (
@@ -162,6 +163,11 @@ class SessionClusterDriver:
     async def begin_stop(self, job_id: str, *, trigger_id: str, directory: str) -> None:
         """Native format, without drain: the job goes on elsewhere."""
         await self.client.stop_with_savepoint(job_id, trigger_id=trigger_id, directory=directory)
+
+    async def begin_snapshot(self, job_id: str, *, trigger_id: str, directory: str, canonical: bool) -> None:
+        """Native: the backend's own files. Canonical: a form that every state backend reads."""
+        wanted = SavepointFormat.CANONICAL if canonical else SavepointFormat.NATIVE
+        await self.client.take_savepoint(job_id, trigger_id=trigger_id, directory=directory, savepoint_format=wanted)
 
     async def poll_stop(self, job_id: str, trigger_id: str) -> StopState:
         """One request while it goes well."""

@@ -16,6 +16,7 @@ from tidegate.model.record import ArtifactRef, DeploymentRecord, Frozen
 UPGRADE_DEPLOYMENT = "UpgradeDeployment"
 START_DEPLOYMENT = "StartDeployment"
 RESTORE_DEPLOYMENT = "RestoreDeployment"
+TAKE_SNAPSHOT = "TakeSnapshot"
 
 
 class Input(BaseModel):
@@ -92,6 +93,15 @@ class RestoreInput(RunbookInput):
     accept_replay: str | None = Field(
         default=None,
         description="name of the snapshot from which a start is wanted though committed output comes again",
+    )
+
+
+class SnapshotInput(RunbookInput):
+    """TakeSnapshot: a savepoint of a job that goes on."""
+
+    format: Literal["native", "canonical"] = Field(
+        default="native",
+        description="native: the state backend's own files, fast; canonical: what every state backend reads",
     )
 
 

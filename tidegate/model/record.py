@@ -170,8 +170,21 @@ class SettleIntent(_Intent):
     """Settled for a snapshot that a restore named: what it accepted is not accepted by whoever comes next."""
 
 
+class SnapshotIntent(_Intent):
+    """A savepoint of a job that goes on. One that comes late harms nothing: its directory is only its own."""
+
+    kind: Literal["snapshot"] = "snapshot"
+    job_id: str
+    epoch: int
+    trigger_id: str
+    directory: str
+    canonical: bool
+    location: str | None = None
+    """Where it is, once closed as done."""
+
+
 Intent = Annotated[
-    StopIntent | StartIntent | CancelIntent | DenyIntent | SettleIntent,
+    StopIntent | StartIntent | CancelIntent | DenyIntent | SettleIntent | SnapshotIntent,
     Field(discriminator="kind"),
 ]
 

@@ -197,6 +197,34 @@ class EnsureFact(Frozen):
     notes: tuple[str, ...] = ()
 
 
+class TakeSnapshotInput(StepInput):
+    """take_snapshot: a savepoint of the running job, until it is a recovery point (X2)."""
+
+    canonical: bool = False
+    give_up: bool = False
+    """Nothing is begun; what was is closed in the record, whether it comes or not."""
+
+
+class SnapshotFact(Frozen):
+    """A snapshot that was taken of a job that went on, verified, its transactions committed."""
+
+    location: str
+    name: str
+    job_id: str
+    epoch: int
+    checkpoint_id: int
+    canonical: bool
+    files: int
+    size_bytes: int
+    transactions: int
+    """How many it lists; all of them were seen committed."""
+    positions: dict[str, int] = Field(default_factory=dict)
+    """``topic/partition`` to the next input offset, the first ones by name."""
+    partitions: int = 0
+    asked_at: datetime
+    recovery_point_at: datetime
+
+
 class ProveInput(StepInput):
     """prove: watch the job for ``bake_s``; more than RUNNING is asked (DESIGN.md, Prove)."""
 

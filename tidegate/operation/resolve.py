@@ -19,6 +19,7 @@ from tidegate.model.record import (
     IntentState,
     Pinned,
     SettleIntent,
+    SnapshotIntent,
     StartIntent,
     StopIntent,
     Writer,
@@ -31,7 +32,7 @@ from tidegate.operation.stop import Stopped, finish_stop
 from tidegate.operation.submit import submit
 from tidegate.snapshot.checkpoints import completed_checkpoints
 
-T = TypeVar("T", StopIntent, StartIntent, CancelIntent, DenyIntent, SettleIntent)
+T = TypeVar("T", StopIntent, StartIntent, CancelIntent, DenyIntent, SettleIntent, SnapshotIntent)
 
 END_TIMEOUT_S = 120.0
 
@@ -64,6 +65,9 @@ async def resolve(
             case SettleIntent():
                 # Settling is decided anew from the world; what it began cannot be harmed by doing it again.
                 record = await close(run, replace_intent(intent, IntentState.VOID, "settled anew by the next owner"))
+            case SnapshotIntent():
+                note = f"nobody waits for it any more; what it leaves lies in {intent.directory}"
+                record = await close(run, replace_intent(intent, IntentState.VOID, note))
     return record
 
 
@@ -73,7 +77,7 @@ def replace_intent(intent: T, state: IntentState, note: str) -> T:
 
 
 async def close(
-    run: Run, *closed: StopIntent | StartIntent | CancelIntent | DenyIntent | SettleIntent
+    run: Run, *closed: StopIntent | StartIntent | CancelIntent | DenyIntent | SettleIntent | SnapshotIntent
 ) -> DeploymentRecord:
     """Close these intents in one swap."""
     return await run.tenure.change("close", run.n, lambda record: record.closing(*closed))

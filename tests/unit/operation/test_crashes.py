@@ -45,6 +45,8 @@ def _scenario(name: str, w: World) -> tuple[Op, Step, str]:
         w.checkpoint()
         w.lose_jobmanager()
         return op, lambda o: o.ensure("v1"), "v1"
+    if name == "snapshot":
+        return op, lambda o: o.snapshot(), "v1"
     if name == "restore":
         w.checkpoint_every = 0
         for _ in range(3):
@@ -55,7 +57,7 @@ def _scenario(name: str, w: World) -> tuple[Op, Step, str]:
     raise AssertionError(name)
 
 
-SCENARIOS = ["switch", "undo-readable", "undo-replay", "after-loss", "restore"]
+SCENARIOS = ["switch", "undo-readable", "undo-replay", "after-loss", "restore", "snapshot"]
 
 
 @cache
