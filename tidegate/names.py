@@ -58,10 +58,28 @@ def place_of_transactional_id(transactional_id: str) -> tuple[int, int] | None:
     return (epoch, int(match.group(2))) if epoch is not None and match else None
 
 
+def mirror_connector(link: str) -> str:
+    """The connector of a mirror link, in Connect's words."""
+    return f"tidegate-{link}"
+
+
+def connect_task_prefix(group: str, connector: str) -> str:
+    """What the transactional ids of a source connector's tasks begin with, the task's number follows.
+
+    Source: org.apache.kafka.connect.runtime.Worker.taskTransactionalId.
+    """
+    return f"{group}-{connector}-"
+
+
 # Keys in the control bucket.
 def record_key(deployment: str) -> str:
     """The one compare-and-swap object of a deployment (O1)."""
     return f"own/{deployment}.json"
+
+
+def mirror_key(link: str) -> str:
+    """The record of a mirror link (O1)."""
+    return f"mirror/{link}.json"
 
 
 def history_prefix(deployment: str) -> str:

@@ -21,6 +21,7 @@ from tidegate.clients.kafka_types import (
     Heartbeat,
     KafkaClient,
     KafkaSecurity,
+    LogRecord,
     OpenTransaction,
     TopicPartition,
     TransactionState,
@@ -319,6 +320,32 @@ class FakeKafka(KafkaClient):
                     break
                 count.add(Piece(batch, max(0, min(end, batch.last_offset + 1) - max(first, batch.base_offset))))
         return count.result()
+
+    async def records(
+        self, tp: TopicPartition, first: int, end: int, max_bytes: int = 1 << 20
+    ) -> AsyncIterator[LogRecord]:
+        """A value that is a LogRecord gives key, value, headers and time; bytes are a value; others have none."""
+        self._call("records")
+        log = self._log(tp)
+        if first < end and not log.start <= first <= log.end:
+            raise Refused(f"{tp} does not hold offset {first:,}: the log begins later or ends before it")
+        markers = [batch for batch in log.batches if batch.is_control]
+        for batch in list(log.batches):
+            if batch.is_control or batch.last_offset < first or batch.base_offset >= min(end, log.stable):
+                continue
+            if batch.is_transactional:
+                marker = next(
+                    m for m in markers if m.producer_id == batch.producer_id and m.base_offset > batch.last_offset
+                )
+                if marker.control_type is ControlType.ABORT:
+                    continue
+            for offset in range(max(first, batch.base_offset), min(end, batch.last_offset + 1)):
+                kept = log.values.get(offset)
+                if isinstance(kept, LogRecord):
+                    yield LogRecord(offset, kept.timestamp_ms, kept.key, kept.value, kept.headers)
+                else:
+                    value = kept if isinstance(kept, bytes) else None
+                    yield LogRecord(offset, batch.max_timestamp_ms, None, value)
 
     # Inside
 

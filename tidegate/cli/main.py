@@ -27,6 +27,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("start", "tidegate.cli.start:app"),
     ("restore", "tidegate.cli.restore:app"),
     ("ops", "tidegate.cli.ops:app"),
+    ("mirror", "tidegate.cli.mirror:app"),
     ("registry", "tidegate.cli.registry:app"),
     ("snapshot", "tidegate.cli.snapshot:app"),
     ("report", "tidegate.cli.report:app"),

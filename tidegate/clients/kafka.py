@@ -12,7 +12,7 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypeVar
 
-from tidegate.clients import kafka_log, kafka_transactions
+from tidegate.clients import kafka_log, kafka_records, kafka_transactions
 from tidegate.clients.kafka_messages import (
     CreateTopicsRequest,
     FindCoordinatorRequest,
@@ -26,6 +26,7 @@ from tidegate.clients.kafka_types import (
     Heartbeat,
     KafkaClient,
     KafkaSecurity,
+    LogRecord,
     OpenTransaction,
     TopicPartition,
     TransactionState,
@@ -293,6 +294,16 @@ class Kafka(KafkaClient):
         if first >= end:
             return CommittedRange(tp, first, end, 0, 0, None)
         return await kafka_log.committed(self._wire, tp, self._leader, first, end)
+
+    async def records(
+        self, tp: TopicPartition, first: int, end: int, max_bytes: int = kafka_log.FETCH_BYTES
+    ) -> AsyncIterator[LogRecord]:
+        """See KafkaClient (``Fetch``, read_committed)."""
+        if first >= end:
+            return
+        async with aclosing(kafka_records.read(self._wire, tp, self._leader, first, end, max_bytes)) as records:
+            async for record in records:
+                yield record
 
     # What they share
 

@@ -148,6 +148,17 @@ class CommittedRange:
     last_append_ms: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One record as its log holds it. ``timestamp_ms``: the producer's word, or the topic's append time."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
 class KafkaClient(Protocol):
     """What Tidegate asks of one region's Kafka. Each call raises Unavailable when the broker does not answer in time,
     Refused when it refuses the log-in or the right, InvalidInput for an unknown topic.
@@ -256,3 +267,10 @@ class KafkaClient(Protocol):
 
     async def committed_data_count(self, tp: TopicPartition, first: int, end: int) -> CommittedRange:
         """Committed data records in [first, end), decided by the markers, those behind ``end`` included (X26)."""
+
+    def records(self, tp: TopicPartition, first: int, end: int, max_bytes: int = ...) -> AsyncIterator[LogRecord]:
+        """Committed data records in [first, end), in order, as far as the last stable offset has come.
+
+        ``max_bytes`` bounds each fetch: small where one record is wanted. Raises Refused if the log no longer holds
+        ``first``, or for batches compressed by a codec that is not read.
+        """

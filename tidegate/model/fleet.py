@@ -37,12 +37,14 @@ __all__ = [
     "Audit",
     "Cell",
     "CellRef",
+    "ConnectAccess",
     "Control",
     "Deployment",
     "Fleet",
     "FlinkAccess",
     "KafkaAccess",
     "KafkaSecurity",
+    "Mirror",
     "Objectives",
     "Prove",
     "Region",
@@ -116,6 +118,30 @@ class Control(_Part):
 
     s3: S3Access = Field(description="{endpoint: …, access_key: …, secret_key: …}")
     bucket: Bucket = Field(description="the control bucket's name")
+
+
+class ConnectAccess(_Part):
+    """The Kafka Connect cluster that runs a mirror: beside the target Kafka, exactly-once source support enabled."""
+
+    rest: Url = Field(description="the URL of its REST API")
+    group: Text = Field(description="its workers' group.id: transactional ids of its tasks begin with it")
+
+
+class Mirror(_Part):
+    """One direction of a mirror between two regions. Topics keep their names."""
+
+    source: Name = Field(description="the region that is mirrored")
+    target: Name = Field(description="the region that is mirrored to")
+    connect: ConnectAccess = Field(description="{rest: URL, group: …}, beside the target's Kafka")
+    topics: tuple[Topic, ...] = Field(min_length=1, description="the topics that it mirrors")
+    principal: Text | None = Field(default=None, description="the mirror's Kafka principal, without 'User:'")
+    principal_password: Secret | None = Field(
+        default=None, description="a secret: {env: NAME}, {file: PATH} or {literal: VALUE}"
+    )
+    tasks: int = Field(default=1, ge=1, description="tasks at most")
+    transaction_timeout_ms: int = Field(
+        default=10_000, ge=1000, description="how long a dead task's transaction may hold readers back, ms"
+    )
 
 
 class Source(_Part):
@@ -225,6 +251,7 @@ class Fleet(_Part):
     version: Literal[1] = Field(description="1")
     control: Control = Field(description="{s3: …, bucket: …}")
     regions: dict[Name, Region] = Field(min_length=1, description="regions by name")
+    mirrors: dict[Name, Mirror] = Field(default={}, description="mirror links by name")
     deployments: dict[Name, Deployment] = Field(default={}, description="deployments by name")
 
     @model_validator(mode="after")
@@ -251,6 +278,9 @@ class Fleet(_Part):
             region.s3.secret_key.is_field(f"regions.{name}.s3.secret_key")
             if region.kafka.security.password is not None:
                 region.kafka.security.password.is_field(f"regions.{name}.kafka.security.password")
+        for name, mirror in self.mirrors.items():
+            if mirror.principal_password is not None:
+                mirror.principal_password.is_field(f"mirrors.{name}.principal_password")
         for name, deployment in self.deployments.items():
             if deployment.principal_password is not None:
                 deployment.principal_password.is_field(f"deployments.{name}.principal_password")
@@ -258,6 +288,10 @@ class Fleet(_Part):
     def deployment(self, name: str) -> Deployment:
         """The deployment of that name. Raises InvalidInput with the names that there are."""
         return _find(self.deployments, name, "deployment")
+
+    def mirror(self, name: str) -> Mirror:
+        """The mirror link of that name. Raises InvalidInput with the names that there are."""
+        return _find(self.mirrors, name, "mirror link")
 
     def region(self, name: str) -> Region:
         """The region of that name. Raises InvalidInput with the names that there are."""

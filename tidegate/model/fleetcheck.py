@@ -32,6 +32,7 @@ def problems(fleet: object) -> list[Problem]:
     found = [*_control(_map(root.get("control")), regions)]
     for name, region in regions.items():
         found += _region(("regions", name), _map(region))
+    found += _mirrors(_map(root.get("mirrors")), regions)
     for name, deployment in _map(root.get("deployments")).items():
         found += _deployment(("deployments", name), _map(deployment), regions)
     return found
@@ -71,6 +72,43 @@ def _region(path: Path, region: Mapping[str, object]) -> Iterator[Problem]:
             yield Problem((*at, field), f"missing; expected with protocol {protocol}")
         if not protocol.startswith("SASL") and security.get(field) is not None:
             yield Problem((*at, field), f"means nothing with protocol {protocol}; expected SASL_PLAINTEXT or SASL_SSL")
+
+
+def _mirrors(mirrors: Mapping[str, object], regions: Mapping[str, object]) -> Iterator[Problem]:
+    by_topic: dict[tuple[str | None, str | None, str], str] = {}
+    connectors: dict[str, str] = {}
+    for name, value in mirrors.items():
+        path, mirror = ("mirrors", name), _map(value)
+        source, target = _text(mirror.get("source")), _text(mirror.get("target"))
+        for field, region in (("source", source), ("target", target)):
+            if region is not None and region not in regions:
+                yield Problem((*path, field), _no_such("region", region, regions))
+        if source is not None and source == target:
+            yield Problem((*path, "target"), f"{target} is the source as well; expected another region")
+        rest = _text(_map(mirror.get("connect")).get("rest"))
+        group = _text(_map(mirror.get("connect")).get("group"))
+        if rest is not None and group is not None and connectors.setdefault(rest, group) != group:
+            what = f"{rest} is of group {connectors[rest]} in another link; expected one group for each Connect cluster"
+            yield Problem((*path, "connect", "group"), what)
+        for index, topic in enumerate(_list(mirror.get("topics"))):
+            key = (source, target, str(topic))
+            if by_topic.setdefault(key, name) != name or _list(mirror.get("topics")).index(topic) != index:
+                what = f"{topic} is mirrored by {by_topic[key]} already; expected each topic once in a direction"
+                yield Problem((*path, "topics", index), what)
+        yield from _mirror_login(path, mirror, [regions.get(source or ""), regions.get(target or "")])
+
+
+def _mirror_login(path: Path, mirror: Mapping[str, object], ends: list[object]) -> Iterator[Problem]:
+    hosts: list[str] = []
+    sasl = False
+    for end in ends:
+        kafka = _map(_map(end).get("kafka"))
+        hosts += _hosts_of_list(kafka.get("bootstrap"))
+        sasl = sasl or (_text(_map(kafka.get("security")).get("protocol")) or "").startswith("SASL")
+    for field in ("principal", "principal_password"):
+        if sasl and mirror.get(field) is None:
+            yield Problem((*path, field), "missing; expected, for a Kafka of the link wants a login")
+    yield from _literal((*path, "principal_password"), mirror.get("principal_password"), hosts)
 
 
 def _deployment(path: Path, deployment: Mapping[str, object], regions: Mapping[str, object]) -> Iterator[Problem]:

@@ -1,0 +1,130 @@
+"""``tidegate mirror`` on two regions in memory: what a person and a program see, and the exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.kit.mirror_world import MirrorWorld
+from tests.unit.fleet.test_fleetfile import SMALL
+from tests.unit.fleet.test_mirrors import LINK
+from tidegate.cli import mirror as commands
+from tidegate.cli.main import run
+
+ONE_LINK = LINK[: LINK.index("  west-to-east")].replace("a.b", "balances")
+ONE = SMALL.replace("deployments:\n", ONE_LINK + "deployments:\n")
+
+
+class Command:
+    def __init__(self, world: MirrorWorld, fleet: Path, capsys: pytest.CaptureFixture[str]):
+        self.world, self.fleet, self.capsys = world, fleet, capsys
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        status = run(["mirror", *arguments, "--fleet", str(self.fleet)])
+        told = self.capsys.readouterr()
+        return status, told.out, told.err
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys) -> Command:
+    world = asyncio.run(MirrorWorld.made())
+    world.store.buckets = set()
+
+    @asynccontextmanager
+    async def link(_fleet, name):
+        source, _, target = name.partition("-to-")
+        yield world.link(source, target)
+
+    @asynccontextmanager
+    async def store(_access):
+        yield world.store
+
+    monkeypatch.setattr(commands, "open_link", link)
+    monkeypatch.setattr(commands.artifacts, "open_access", store)
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(ONE)
+    return Command(world, fleet, capsys)
+
+
+def test_a_link_from_never_started_to_stopped(command):
+    status, out, _ = command("status")
+    assert status == 0
+    assert "east-to-west: east -> west" in out
+    assert "none yet: Tidegate never started it" in out
+
+    assert command("start", "--yes")[0] == 0
+    command.world.kafka["east"].write_plain("payments", 1, [b"a"] * 1_200)
+    status, out, _ = command("status", "east-to-west")
+    assert "connector  RUNNING, tasks: RUNNING" in out
+    assert "drained    no" in out
+    assert "1,200" in out
+
+    assert command("drain", "--timeout", "0.3")[0] == 1
+    asyncio.run(command.world.connect["west"].mirror(command.world.link()))
+    status, out, _ = command("drain", "-o", "json")
+    assert (status, json.loads(out)["outcome"], json.loads(out)["drained"]) == (0, "drained", True)
+
+    status, out, _ = command("stop", "--yes", "-o", "json")
+    told = json.loads(out)
+    assert (status, told["outcome"], told["connector"]) == (0, "stopped", "STOPPED")
+    assert (told["record"]["mirror"], told["record"]["fence"], told["record"]["holder"]) == ("STOPPED", 2, None)
+
+
+def test_what_a_program_reads_of_a_link(command):
+    command("start", "--yes")
+    command.world.kafka["east"].write_plain("payments", 0, [b"a"] * 3)
+    status, out, _ = command("status", "-o", "json")
+    (told,) = json.loads(out)
+
+    assert status == 0
+    assert (told["link"], told["lag_records"], told["drained"]) == ("east-to-west", 3, False)
+    assert told["partitions"][2]["topic"] == "payments"
+    assert told["record"]["epoch"] == 1
+
+
+def test_offsets_of_a_reversal_are_given_by_hand(command):
+    assert command("start", "--yes", "--offset", "payments/0=41", "--offset", "payments/1=7")[0] == 0
+    offsets = command.world.connect["west"].connectors["tidegate-east-to-west"].offsets
+    assert offsets == {("east", "payments", 0): 41, ("east", "payments", 1): 7}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("status", "east-to-wst"), 2, "did you mean east-to-west"),
+        (("start", "--offset", "payments=3", "--yes"), 2, "not a partition"),
+        (("start", "--offset", "payments/0", "--yes"), 2, "expected TOPIC/PARTITION=OFFSET"),
+        (("start", "--offset", "others/0=1", "--yes"), 2, "does not mirror others"),
+        (("stop",), 4, "not confirmed"),
+        (("start", "--take-over", "--yes"), 2, "by --why"),
+    ],
+)
+def test_what_is_refused_and_how(command, arguments, status, said):
+    found, _, err = command(*arguments)
+    assert (found, said in err) == (status, True), err
+
+
+@pytest.mark.parametrize("verb", ["start", "stop"])
+def test_a_dry_run_does_nothing(command, verb):
+    status, out, _ = command(verb, "--dry-run")
+    assert status == 0
+    assert out.startswith("would ")
+    assert command.world.connect["west"].connectors == {}
+    assert command.world.store.objects == {}
+
+
+def test_a_failed_start_leaves_its_intent_for_whoever_is_next(command):
+    command.world.connect["west"].fail_new = 99
+    status, _, err = command("start", "--yes")
+    assert status == 1
+    assert "Fenced: other epoch" in err
+    assert "start begun and not known to have ended" in command("status")[1]
+
+    command.world.connect["west"].connectors["tidegate-east-to-west"].failed = 0
+    assert command("stop", "--yes")[0] == 0
+    assert "STOPPED" in command("status")[1]
+    assert "begun" not in command("status")[1]

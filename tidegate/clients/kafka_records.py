@@ -1,0 +1,126 @@
+"""Committed records of a partition's log, whole: what a read_committed consumer gets, without a consumer.
+
+For looking at single places of a log (a search, a tail) and at small topics. Batches that are compressed by gzip are
+read; snappy, lz4 and zstd need a library that is not among Tidegate's: refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tidegate.clients.kafka_log import COMMIT_MARKER, FETCH_BYTES, FETCH_MAX_VERSION, Leader
+from tidegate.clients.kafka_messages import DefaultRecordBatch, FetchRequest, MemoryRecords, kafka_errors
+from tidegate.clients.kafka_types import LogRecord, TopicPartition
+from tidegate.clients.kafka_wire import Again, Wire, error_of
+from tidegate.errors import Refused
+
+READ_COMMITTED = 1
+
+
+class Aborted(Protocol):
+    """A row of a fetch's list of aborted transactions."""
+
+    producer_id: int
+    first_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one fetch gave: committed data records, and the offset to fetch next (None: nothing more now)."""
+
+    records: list[LogRecord]
+    next_offset: int | None
+
+
+def parse(data: bytes, aborted: Iterable[Aborted], at: int) -> Page:
+    """Committed data records from offset ``at`` on, as the Java consumer tells them (``CompletedFetch``)."""
+    waiting = sorted(aborted, key=lambda row: row.first_offset)
+    out: set[int] = set()
+    records: list[LogRecord] = []
+    next_offset: int | None = None
+    for raw in MemoryRecords(data):
+        if not isinstance(raw, DefaultRecordBatch):
+            raise Refused(f"record batch of format {raw.magic}: only format 2 (Kafka 0.11 and later) has headers")
+        if raw.last_offset < at:
+            continue
+        next_offset = raw.last_offset + 1
+        while waiting and waiting[0].first_offset <= raw.last_offset:
+            out.add(waiting.pop(0).producer_id)
+        if raw.is_control_batch:
+            if int.from_bytes(next(iter(raw)).key[2:4], "big") != COMMIT_MARKER:
+                out.discard(raw.producer_id)
+            continue
+        if raw.is_transactional and raw.producer_id in out:
+            continue
+        records.extend(_records(raw, at))
+    return Page(records, next_offset)
+
+
+def _records(raw: Any, at: int) -> Iterable[LogRecord]:  # noqa: ANN401 (kafka-python has no types)
+    try:
+        return [
+            LogRecord(one.offset, one.timestamp, one.key, one.value, tuple(one.headers))
+            for one in raw
+            if one.offset >= at
+        ]
+    except kafka_errors.UnsupportedCodecError as cause:
+        raise Refused(
+            f"records at offset {raw.base_offset:,} are compressed in a way that is not read here: {cause}",
+            hint="gzip and uncompressed batches are; see compression.type of the topic and of its producers",
+        ) from cause
+
+
+async def fetch(wire: Wire, tp: TopicPartition, leader: int, offset: int, max_bytes: int) -> Page:
+    """One read_committed fetch without a wait. Raises Again; Refused if the log no longer holds ``offset``."""
+    partition = FetchRequest.FetchTopic.FetchPartition(
+        partition=tp.partition, fetch_offset=offset, partition_max_bytes=max_bytes
+    )
+    request = FetchRequest(
+        replica_id=-1,
+        max_wait_ms=0,
+        min_bytes=0,
+        max_bytes=max_bytes,
+        isolation_level=READ_COMMITTED,
+        session_id=0,
+        session_epoch=-1,
+        topics=[FetchRequest.FetchTopic(topic=tp.topic, partitions=[partition])],
+        forgotten_topics_data=[],
+        rack_id="",
+        max_version=FETCH_MAX_VERSION,
+    )
+    answer = await wire.ask(request, leader)
+    wire.check(answer.error_code, f"read {tp}")
+    row = answer.responses[0].partitions[0]
+    if error_of(row.error_code) == "OffsetOutOfRangeError":
+        raise Refused(
+            f"{tp} does not hold offset {offset:,}: the log begins later or ends before it",
+            hint="retention has removed it, or the topic was made anew",
+            details={"topic": tp.topic, "partition": tp.partition, "offset": offset},
+        )
+    wire.check(row.error_code, f"read {tp} at {offset}")
+    page = parse(bytes(row.records or b""), row.aborted_transactions or (), offset)
+    if page.next_offset is None and offset < row.last_stable_offset:
+        raise Again(f"{tp}: no batch comes at offset {offset:,} though it is stable up to {row.last_stable_offset:,}")
+    return page
+
+
+async def read(
+    wire: Wire, tp: TopicPartition, leader: Leader, first: int, end: int, max_bytes: int = FETCH_BYTES
+) -> AsyncGenerator[LogRecord, None]:
+    """Committed data records in [first, end), up to the last stable offset as it is when that is reached."""
+    offset = first
+    while offset < end:
+
+        async def fetch_next(at: int = offset) -> Page:
+            return await fetch(wire, tp, await leader(tp), at, max_bytes)
+
+        page = await wire.until(f"read {tp} from offset {offset:,}", fetch_next)
+        for record in page.records:
+            if record.offset >= end:
+                return
+            yield record
+        if page.next_offset is None:
+            return
+        offset = page.next_offset

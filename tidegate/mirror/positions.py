@@ -1,0 +1,256 @@
+"""Positions across a mirror: has it passed an offset, and which offset in the target is which in the source.
+
+Offsets of source and target drift apart: markers and aborted records take offsets on one side and none on the other.
+So nothing is ever computed by adding; a position is *found*, by the hop header of what stands in the target's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
+
+from tidegate.clients.kafka_types import KafkaClient, LogRecord, TopicPartition
+from tidegate.errors import InvalidInput, OperationFailed, Unavailable
+from tidegate.mirror.link import MirrorLink, check_mirrored
+from tidegate.mirror.provenance import Mirrored, of_headers
+
+SCAN_OFFSETS: Final = 256
+"""Where this few offsets are left, they are read one after the other instead of being halved again."""
+PROBE_BYTES: Final = 64 << 10
+"""A probe wants one record: the broker gives one batch at least, however small this is."""
+FETCH_BYTES: Final = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A committed record in the target that came from the source: its offset and time there, and its provenance."""
+
+    offset: int
+    timestamp_ms: int
+    mirrored: Mirrored
+
+    @property
+    def source_offset(self) -> int:
+        """Where it stands in the source."""
+        return self.mirrored.hop.offset
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """Where reading goes on in the target for a position (next offset to read) in the source.
+
+    ``offset`` is the next offset to read in the target, ``at`` the record there. ``beyond``: no record at or behind
+    the position has come. Then ``offset`` is the one behind the last record that came, ``at`` is None, and what the
+    source holds from ``came_to`` (its next offset; None: nothing came) to the position is not in the target.
+    """
+
+    offset: int
+    at: Hop | None
+    beyond: bool
+    came_to: int | None
+
+
+async def passed(link: MirrorLink, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, bool]:
+    """Whether the mirror has passed E(N), the last data offset that counts, on each partition (X5).
+
+    By the connector's committed source offset, which is atomic with the data; by the provenance of the last record in
+    the target where Connect does not answer or knows no offset. ``ends`` below 0 (no output yet) are passed.
+
+    Raises:
+        InvalidInput: the link does not mirror a topic.
+        Unavailable: neither can be asked.
+
+    """
+    return await passed_position(link, {tp: end + 1 for tp, end in ends.items()})
+
+
+async def passed_position(link: MirrorLink, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, bool]:
+    """Whether the mirror has passed a position (next offset to read, as I(N)) on each partition (X5).
+
+    Passed is: nothing committed that would be mirrored stands in the source between what came and the position.
+    Markers and aborted records take offsets, so an offset alone cannot say it; idle partitions do not block.
+
+    Raises:
+        InvalidInput: the link does not mirror a topic.
+        Unavailable: the source cannot be asked, and what came does not reach the position by itself.
+
+    """
+    wanted = {tp: position for tp, position in positions.items() if position > 0}
+    found = dict.fromkeys(positions, True)
+    known = await mirrored_to(link, wanted)
+    for tp, position in wanted.items():
+        came = known[tp]
+        if came is None or came < position - 1:
+            found[tp] = await nothing_left(link, tp, came, position)
+    return found
+
+
+async def mirrored_to(link: MirrorLink, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]:
+    """The last source offset of each partition that is in the target, committed; None: nothing of it is.
+
+    Raises as ``passed``.
+    """
+    for tp in partitions:
+        check_mirrored(link, tp)
+    offsets = await connector_offsets(link) or {}
+    found: dict[TopicPartition, int | None] = {tp: offsets.get(tp) for tp in partitions}
+    unknown = [tp for tp, came in found.items() if came is None]
+    if unknown:
+        there = await target_partitions(link)
+        for tp in unknown:
+            last = await last_hop(link.target_kafka, link.source, tp) if tp in there else None
+            found[tp] = last.source_offset if last is not None else None
+    return found
+
+
+async def target_partitions(link: MirrorLink) -> set[TopicPartition]:
+    """The partitions of the link's topics that are in the target already. Raises Unavailable."""
+    known = await link.target_kafka.topics()
+    there = [topic for topic in link.topics if topic in known]
+    return set(await link.target_kafka.end_offsets(there)) if there else set()
+
+
+async def connector_offsets(link: MirrorLink) -> dict[TopicPartition, int] | None:
+    """The connector's committed source offsets; None where Connect does not answer, for provenance says it then."""
+    try:
+        return await link.connect.mirror_offsets(link.connector, link.source) or {}
+    except Unavailable:
+        return None
+
+
+async def nothing_left(link: MirrorLink, tp: TopicPartition, came: int | None, position: int) -> bool:
+    """Whether the source holds nothing between ``came`` (exclusive) and ``position`` that would be mirrored.
+
+    False as well where that cannot be known any more: an open transaction, or a log that begins behind ``came``.
+    """
+    kafka = link.source_kafka
+    start = (await kafka.start_offsets([tp.topic]))[tp]
+    stable = (await kafka.last_stable_offsets([tp.topic]))[tp]
+    first = start if came is None else came + 1
+    if stable < position or first < start:
+        return False
+    return await count_left(link, tp, first, position, at_most=1) == 0
+
+
+async def count_left(link: MirrorLink, tp: TopicPartition, first: int, end: int, *, at_most: int) -> int:
+    """Committed records of the source in [first, end) that would be mirrored; counting ends at ``at_most``.
+
+    Where a link leads the other way, those that it brought are left out: they are dropped by the transform.
+    """
+    if first >= end:
+        return 0
+    if not link.returns:
+        return (await link.source_kafka.committed_data_count(tp, first, end)).count
+    count = 0
+    async with aclosing(_records(link.source_kafka, tp, first, end, FETCH_BYTES)) as records:
+        async for record in records:
+            known = of_headers(record.headers)
+            if known is None or known.origin.cluster != link.target:
+                count += 1
+            if count >= at_most:
+                break
+    return count
+
+
+async def translate(
+    link: MirrorLink, tp: TopicPartition, offset: int, within: tuple[int, int] | None = None
+) -> Translation:
+    """The exact place in the target of a source position (next offset to read), by provenance (X20).
+
+    ``within`` bounds the search to a segment of the target's log, [first, end): a lineage's segments are searched one
+    by one. Committed records only; their hop offsets rise with their place, so it is a binary search.
+
+    Raises:
+        InvalidInput: the link does not mirror the topic, or it is not in the target.
+        OperationFailed: hop offsets do not rise with place: not a log that one exactly-once mirror wrote.
+        Unavailable: the target did not answer.
+
+    """
+    check_mirrored(link, tp)
+    kafka = link.target_kafka
+    low, high = within or await _bounds(kafka, tp)
+    before: Hop | None = None
+    answer: Hop | None = None
+    while high - low > SCAN_OFFSETS:
+        middle = (low + high) // 2
+        hop = await _first_hop(kafka, link.source, tp, middle, high)
+        if hop is None:
+            high = middle
+        elif hop.source_offset >= offset:
+            answer, high = hop, middle
+        else:
+            before, low = hop, hop.offset + 1
+    async with aclosing(hops(kafka, link.source, tp, low, high, FETCH_BYTES)) as rest:
+        async for hop in rest:
+            if before is not None and hop.source_offset <= before.source_offset:
+                raise OperationFailed(
+                    f"{tp} in {link.target}: source offset {hop.source_offset:,} stands at {hop.offset:,}, behind "
+                    f"{before.source_offset:,} at {before.offset:,}: positions cannot be found in this log",
+                    hint="was it mirrored without exactly once, or were the connector's offsets set back?",
+                )
+            if hop.source_offset >= offset:
+                answer = hop
+                break
+            before = hop
+    if answer is not None:
+        return Translation(answer.offset, answer, beyond=False, came_to=answer.source_offset + 1)
+    if before is None:
+        return Translation(low, None, beyond=True, came_to=None)
+    return Translation(before.offset + 1, None, beyond=True, came_to=before.source_offset + 1)
+
+
+async def last_hop(kafka: KafkaClient, source: str, tp: TopicPartition) -> Hop | None:
+    """The newest committed record of the source's partition in the target, read backwards in growing steps."""
+    start, high = await _bounds(kafka, tp)
+    step = SCAN_OFFSETS
+    while high > start:
+        low = max(start, high - step)
+        found: Hop | None = None
+        async with aclosing(hops(kafka, source, tp, low, high, FETCH_BYTES)) as rest:
+            async for hop in rest:
+                found = hop
+        if found is not None:
+            return found
+        high, step = low, step * 4
+    return None
+
+
+async def hops(
+    kafka: KafkaClient, source: str, tp: TopicPartition, first: int, end: int, max_bytes: int
+) -> AsyncGenerator[Hop, None]:
+    """Committed records in [first, end) of the target that the mirror from ``source`` brought, in order.
+
+    Raises OperationFailed for one that it brought from another partition: names and numbers are kept (identity).
+    """
+    async with aclosing(_records(kafka, tp, first, end, max_bytes)) as records:
+        async for record in records:
+            known = of_headers(record.headers)
+            if known is None or known.hop.cluster != source:
+                continue
+            if known.hop.tp != tp:
+                raise OperationFailed(f"{tp} at {record.offset:,} came from {known.hop.tp} of {source}; expected {tp}")
+            yield Hop(record.offset, record.timestamp_ms, known)
+
+
+async def _first_hop(kafka: KafkaClient, source: str, tp: TopicPartition, first: int, end: int) -> Hop | None:
+    async with aclosing(hops(kafka, source, tp, first, end, PROBE_BYTES)) as found:
+        async for hop in found:
+            return hop
+    return None
+
+
+async def _bounds(kafka: KafkaClient, tp: TopicPartition) -> tuple[int, int]:
+    """Log start and last stable offset."""
+    stable = await kafka.last_stable_offsets([tp.topic])
+    if tp not in stable:
+        raise InvalidInput(f"topic {tp.topic} has no partition {tp.partition}")
+    return (await kafka.start_offsets([tp.topic]))[tp], stable[tp]
+
+
+async def _records(
+    kafka: KafkaClient, tp: TopicPartition, first: int, end: int, max_bytes: int
+) -> AsyncGenerator[LogRecord, None]:
+    async for record in kafka.records(tp, first, end, max_bytes):
+        yield record

@@ -1,0 +1,81 @@
+"""The record of a mirror link: which way it shall run, and what was about to be done (OWNERSHIP.md O1, O5).
+
+``fence`` rises at each take, ``epoch`` at each start. The connector's own target state lives in Connect; what stands
+here is what was last written there and read back.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from tidegate.model.record import Frozen, Holder, IntentState, RecordState
+
+
+class MirrorVerb(StrEnum):
+    """What is done to a link. Each is a target state: done twice it is done once."""
+
+    START = "start"
+    STOP = "stop"
+    SET_OFFSETS = "set-offsets"
+    RESTART = "restart"
+
+
+class LinkState(StrEnum):
+    """What was last proven of the connector."""
+
+    NEVER = "NEVER"
+    """No connector of this link was ever started by Tidegate."""
+    RUNNING = "RUNNING"
+    STOPPED = "STOPPED"
+    """STOPPED was written and read back: it survives restarts of Connect (X17)."""
+
+
+class MirrorIntent(Frozen):
+    """One act on the link, written before it (O5). ``offsets``: ``topic/partition`` to the last mirrored offset."""
+
+    kind: Literal["mirror"] = "mirror"
+    id: str
+    step: str
+    n: int
+    link: str
+    epoch: int
+    verb: MirrorVerb
+    offsets: dict[str, int] | None = None
+    state: IntentState = IntentState.OPEN
+    note: str = ""
+
+
+class LinkRecord(Frozen):
+    """``mirror/<link>.json``. ``offsets`` are those that this epoch was started from; None: where it had stopped."""
+
+    version: Literal[1] = 1
+    link: str
+    source: str
+    target: str
+    seq: int = 0
+    write_id: str = ""
+    fence: int = 0
+    epoch: int = 0
+    state: RecordState = RecordState.IDLE
+    mirror: LinkState = LinkState.NEVER
+    since: datetime | None = None
+    offsets: dict[str, int] | None = None
+    holder: Holder | None = None
+    intents: tuple[MirrorIntent, ...] = ()
+
+    def open_intents(self) -> tuple[MirrorIntent, ...]:
+        """What was begun and is not known to have ended."""
+        return tuple(intent for intent in self.intents if intent.state is IntentState.OPEN)
+
+    def intent(self, intent_id: str) -> MirrorIntent | None:
+        """The intent with this id; None if it was never written in this tenure."""
+        return next((intent for intent in self.intents if intent.id == intent_id), None)
+
+    def closing(self, closed: MirrorIntent) -> LinkRecord:
+        """The record with this intent in place of the open one of the same id."""
+        intents = (
+            closed if intent.id == closed.id and intent.state is IntentState.OPEN else intent for intent in self.intents
+        )
+        return self.model_copy(update={"intents": tuple(intents)})
