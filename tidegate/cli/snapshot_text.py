@@ -49,9 +49,13 @@ def entry_json(entry: Entry) -> dict[str, object]:
     }
 
 
+def _kind(seen: SnapshotView) -> str:
+    return {True: "savepoint", False: "checkpoint", None: "snapshot"}[seen.savepoint]
+
+
 def view(found: Found, seen: SnapshotView, judged: Sequence[Judged], said: str | None, kept: str | None) -> str:
     """A snapshot in lines for a person."""
-    what = "savepoint" if seen.savepoint else "checkpoint"
+    what = _kind(seen)
     rows = [
         ("snapshot", found.location),
         ("", f"{what} {seen.checkpoint_id}, in {found.region}, format {seen.version}"),
@@ -134,7 +138,7 @@ def view_json(found: Found, seen: SnapshotView, judged: Sequence[Judged], said: 
         "verified": found.entry.verified if found.entry else None,
         "version": seen.version,
         "checkpoint_id": seen.checkpoint_id,
-        "kind": "savepoint" if seen.savepoint else "checkpoint",
+        "kind": _kind(seen),
         "operators": [asdict(one) | {"bytes": one.bytes} for one in seen.operators],
         "positions": positions,
         "transactions": transactions,
