@@ -58,6 +58,7 @@ class Job:
         tail: bytes = w.TAIL,
         parallelism: int = 2,
         sink: bool = True,
+        producer_id: int | None = None,
     ) -> bytes:
         at = self.location(number)
 
@@ -75,7 +76,7 @@ class Job:
             w.operator("balance", [w.subtask(0, keyed=keyed)], parallelism=parallelism),
         ]
         if sink:
-            request = w.committable(f"{self.prefix}-0-{number}", 1000 + number, 0)
+            request = w.committable(f"{self.prefix}-0-{number}", producer_id or 1000 + number, 0)
             operators += [
                 w.operator(
                     self.uid, [w.subtask(0, managed=list_state("writer_raw_states", w.writer_state(self.prefix)))]

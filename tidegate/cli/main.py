@@ -30,6 +30,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("mirror", "tidegate.cli.mirror:app"),
     ("registry", "tidegate.cli.registry:app"),
     ("snapshot", "tidegate.cli.snapshot:app"),
+    ("points", "tidegate.cli.points:app"),
     ("report", "tidegate.cli.report:app"),
 )
 """Commands of our own in the order of ``--help``: name and where its ``typer.Typer`` is. One line each."""

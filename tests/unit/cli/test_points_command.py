@@ -1,0 +1,89 @@
+"""``tidegate points``: the restorability index for a person and for a program."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.kit.objects import MemoryStore
+from tidegate.cli.main import run
+from tidegate.points.model import OutputCut, Point, Points
+from tidegate.points.store import PointStore, Stored
+from tidegate.registry import artifacts
+
+FLEET = Path(__file__).parents[3] / "runbooks" / "fleet-sandbox.yaml"
+
+
+class OpenMemoryStore(MemoryStore):
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        pass
+
+
+@pytest.fixture
+def store(monkeypatch):
+    store = OpenMemoryStore()
+    monkeypatch.setattr(artifacts, "open_access", lambda *_: store)
+    monkeypatch.setenv("TIDEGATE_FLEET", str(FLEET))
+    return store
+
+
+def _keep(store, region, **changes):
+    now = datetime.now(UTC)
+    point = Point(
+        id="e7-chk-12",
+        kind="checkpoint",
+        snapshot=f"s3://{region}/x",
+        taken_at=now - timedelta(seconds=2),
+        inputs={"payments-source": {"payments/0": 5}},
+        outputs={"balances/0": OutputCut(upto=20, last=19, first_later=4, later=((4, 7),))},
+        outputs_there=True,
+        verified_at=now,
+    )
+    points = Points(
+        deployment="ledger",
+        region=region,
+        home="east",
+        updated_at=now,
+        points=(point.model_copy(update=changes),),
+    )
+    asyncio.run(PointStore(store, "tidegate").write(Stored(None, None), points))
+
+
+def test_the_index_says_yes_or_why_not(store, capsys):
+    _keep(store, "east")
+    assert run(["points"]) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].split() == ["DEPLOYMENT", "REGION", "RESTORABLE", "POINT", "AGE", "VERIFIED", "POINTS"]
+    assert "ledger" in out[1]
+    assert "yes" in out[1]
+    assert "NO: no recovery points are kept" in out[2]
+    _keep(store, "west")
+    assert run(["points", "ledger"]) == 0
+    assert "nothing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"problem": "s3://west/f is missing"}, "e7-chk-12: s3://west/f is missing"),
+        ({"outputs": None}, "e7-chk-12: its outputs are not recorded, so none could be told from later ones (X4)"),
+        ({"outputs_there": False}, "e7-chk-12: its outputs have not all come through the mirror"),
+        ({"outputs_there": None}, "e7-chk-12: no mirror tells"),
+        ({"inputs": None}, "e7-chk-12: its positions could not be read"),
+    ],
+)
+def test_x5_what_stands_against_a_point_is_told(store, capsys, changes, why):
+    _keep(store, "east")
+    _keep(store, "west", **changes)
+    assert run(["points", "ledger", "-o", "json"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    west = next(line for line in answer["index"] if line["region"] == "west")
+    assert (west["restorable"], west["why_not"]) == (False, why)
+    assert answer["points"]["ledger/west"]["points"][0]["id"] == "e7-chk-12"

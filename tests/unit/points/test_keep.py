@@ -1,0 +1,268 @@
+"""The keeper's cycle: what is complete is shipped, attributed and published; what goes missing is told (X4 to X7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.kit.kafka_fake import FakeKafka, FakeProducer
+from tests.kit.objects import MemoryStore
+from tests.kit.snapshots import EAST, JOB, WEST, Job
+from tidegate.clients.kafka_types import TopicPartition
+from tidegate.clients.objects import S3Uri
+from tidegate.errors import BasisChanged
+from tidegate.points.index import STALE_S, against, restorability
+from tidegate.points.keep import Keeper, Side
+from tidegate.points.store import PointStore, points_key
+from tidegate.snapshot.pace import Pace
+
+
+class FakeMirror:
+    """Has brought what lies below ``came``."""
+
+    def __init__(self) -> None:
+        self.came: dict[TopicPartition, int] = {}
+        self.lost: list[str] = []
+
+    async def passed(self, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, bool]:
+        return {tp: self.came.get(tp, 0) >= end for tp, end in ends.items()}
+
+    async def holes(self) -> Sequence[str]:
+        return self.lost
+
+
+class Scene:
+    """A job that writes two partitions and completes checkpoints; the keeper that watches it."""
+
+    def __init__(self) -> None:
+        self.east, self.west, self.control = MemoryStore(), MemoryStore(), MemoryStore()
+        self.kafka, self.mirror, self.job = FakeKafka(), FakeMirror(), Job()
+        self.now = datetime.now(UTC)
+        self.wrote: list[tuple[TopicPartition, int, int]] = []  # partition, offset, interval
+        self.open: FakeProducer | None = None
+        self.number = 0
+
+    def keeper(self) -> Keeper:
+        async def jobs() -> dict[str, int]:
+            return {JOB: 7}
+
+        return Keeper(
+            home=Side(EAST, self.east),
+            away=Side(WEST, self.west),
+            kafka=self.kafka,
+            outputs=["balances"],
+            points=PointStore(self.control, "tidegate"),
+            jobs=jobs,
+            mirror=self.mirror,
+            pace=Pace(part_bytes=1000),
+            now=lambda: self.now,
+        )
+
+    async def begin(self) -> None:
+        await self.kafka.create_topic("balances", 2)
+        await self._next()
+
+    async def _next(self) -> None:
+        self.number += 1
+        self.open = self.kafka.producer(f"{self.job.prefix}-0-{self.number}")
+        await self.open.init()
+        await self.open.begin()
+
+    async def write(self, partition: int) -> None:
+        assert self.open is not None
+        tp = TopicPartition("balances", partition)
+        at = (await self.kafka.end_offsets(["balances"]))[tp]
+        await self.open.write("balances", partition, [self.number])
+        self.wrote.append((tp, at, self.number))
+
+    async def barrier(self) -> FakeProducer:
+        """The interval ends: what comes is of the next one. Its transaction is committed when all is done."""
+        assert self.open is not None
+        ended = self.open
+        await self._next()
+        return ended
+
+    async def complete(self, ended: FakeProducer, *, commit: bool = True) -> None:
+        number = int(ended.transactional_id.rpartition("-")[2])
+        await self.job.checkpoint(
+            self.east, number, {"shared": 1500}, {"own": 20}, producer_id=ended.producer_id,
+            positions={("payments", 0): number * 10},
+        )  # fmt: skip
+        if commit:
+            await ended.commit()
+
+    async def checkpoint(self, *partitions: int) -> None:
+        for partition in partitions:
+            await self.write(partition)
+        await self.complete(await self.barrier())
+
+    async def all_mirrored(self) -> None:
+        self.mirror.came = await self.kafka.end_offsets(["balances"])
+
+
+@pytest.fixture
+async def scene() -> Scene:
+    made = Scene()
+    await made.begin()
+    return made
+
+
+async def _line(scene: Scene, region: str):
+    found = await PointStore(scene.control, "tidegate").read("ledger", region)
+    return restorability(found.points, "ledger", region, scene.now)
+
+
+async def test_x5_a_point_is_published_for_the_standby_when_its_outputs_are_there(scene: Scene):
+    keeper = scene.keeper()
+    await keeper.cycle()
+    assert (await _line(scene, "west")).why_not == "there is no snapshot"
+    await scene.checkpoint(0, 1)
+    await keeper.cycle()
+    assert (await _line(scene, "east")).restorable
+    await scene.checkpoint(0, 1)
+    kept = await keeper.cycle()
+    assert kept.shipped == "e7-chk-2"
+    line = await _line(scene, "west")
+    assert not line.restorable
+    assert "have not all come through the mirror" in (line.why_not or "")
+    await scene.all_mirrored()
+    await keeper.cycle()
+    line = await _line(scene, "west")
+    assert (line.restorable, line.point) == (True, "e7-chk-2")
+    assert line.snapshot is not None
+    assert line.snapshot.startswith("s3://west/savepoints/ledger/from-east/e7-chk-2-")
+
+
+async def test_x4_the_first_checkpoint_after_the_start_may_have_begun_before_it_and_is_not_attributed(scene: Scene):
+    await scene.write(0)
+    ended = await scene.barrier()
+    await scene.write(1)  # later than the first one, and written before the keeper looks
+    keeper = scene.keeper()
+    await keeper.cycle()
+    await scene.complete(ended)
+    await keeper.cycle()
+    await scene.all_mirrored()
+    found = (await PointStore(scene.control, "tidegate").read("ledger", "west")).points
+    assert found is not None
+    assert found.points[0].outputs is None
+    assert "not recorded" in (against(found, found.points[0]) or "")
+
+
+async def test_x4_cuts_are_those_of_a_full_reading_also_over_a_restart_of_the_keeper(scene: Scene):
+    keeper = scene.keeper()
+    await keeper.cycle()
+    for turn in range(1, 9):
+        await scene.write(turn % 2)
+        ended = await scene.barrier()
+        await scene.write((turn + 1) % 2)  # of the next interval, before this one is committed
+        await scene.write(turn % 2)
+        await scene.complete(ended)
+        if turn == 5:
+            keeper = scene.keeper()  # a new process: it reads on where the old one was
+        await keeper.cycle()
+    found = (await PointStore(scene.control, "tidegate").read("ledger", "east")).points
+    assert found is not None
+    attributed = [point for point in found.points if point.outputs is not None]
+    assert len(attributed) >= 6
+    for point in attributed:
+        for name, cut in (point.outputs or {}).items():
+            tp = TopicPartition("balances", int(name.rpartition("/")[2]))
+            assert point.checkpoint_id is not None
+            of_it = [at for on, at, n in scene.wrote if on == tp and n <= point.checkpoint_id]
+            later = [at for on, at, n in scene.wrote if on == tp and n > point.checkpoint_id and at < max(of_it)]
+            assert cut.last == max(of_it)
+            assert cut.upto == max(of_it) + 1
+            inside = {at for first, last in cut.later for at in range(first, last + 1)}
+            assert set(later) <= inside
+            assert not inside & set(of_it)
+
+
+async def test_x3_what_became_of_each_transaction_is_written_down_when_it_is_seen(scene: Scene):
+    keeper = scene.keeper()
+    await keeper.cycle()
+    for _ in range(3):
+        await scene.checkpoint(0, 1)
+        await keeper.cycle()
+    found = (await PointStore(scene.control, "tidegate").read("ledger", "east")).points
+    assert found is not None
+    assert [one.word for one in found.points[0].settlements] == ["committed"]
+    scene.kafka.forget(found.points[0].settlements[0].transactional_id)
+    kept = await keeper.cycle()
+    assert kept.home.points[0].settlements[0].safe, "a broker that forgets does not unmake what was seen"
+
+
+async def test_x5_a_file_that_goes_missing_flips_the_index_within_a_cycle(scene: Scene):
+    keeper = scene.keeper()
+    await keeper.cycle()
+    await scene.checkpoint(0, 1)
+    await keeper.cycle()
+    await scene.checkpoint(0, 1)
+    await scene.all_mirrored()
+    await keeper.cycle()
+    assert (await _line(scene, "west")).restorable
+    shared = next(uri for uri in scene.west.objects if uri.name.startswith("shared-") and "." not in uri.name)
+    await scene.west.delete(shared)
+    # Nothing of it is left at home, so it cannot be sent again.
+    for uri in [uri for uri in scene.east.objects if "chk-" in uri.key]:
+        await scene.east.delete(uri)
+    await keeper.cycle()
+    line = await _line(scene, "west")
+    assert not line.restorable
+    assert f"{shared} is missing" in (line.why_not or "")
+
+
+async def test_a_shared_file_that_is_lost_in_the_standby_is_sent_again_while_home_has_it(scene: Scene):
+    keeper = scene.keeper()
+    await keeper.cycle()
+    await scene.checkpoint(0, 1)
+    await keeper.cycle()
+    await scene.west.delete(
+        next(uri for uri in scene.west.objects if uri.name.startswith("shared-") and "." not in uri.name)
+    )
+    kept = await keeper.cycle()
+    assert kept.sent_bytes == 1500
+    assert kept.away is not None
+    assert kept.away.points[0].problem is None
+
+
+async def test_x7_a_hole_in_the_mirror_stands_against_every_point(scene: Scene):
+    keeper = scene.keeper()
+    await keeper.cycle()
+    for _ in range(2):
+        await scene.checkpoint(0, 1)
+        await keeper.cycle()
+    await scene.all_mirrored()
+    scene.mirror.lost = ["balances-0: hole from 4 to 9"]
+    await keeper.cycle()
+    line = await _line(scene, "west")
+    assert line.why_not == "e7-chk-2: the mirror has a hole: balances-0: hole from 4 to 9"
+
+
+async def test_o1_a_second_keeper_is_refused(scene: Scene):
+    one = scene.keeper()
+    await one.cycle()
+
+    async def overtaken(op: str, uri: S3Uri) -> None:
+        if op == "replace":
+            scene.control.before = MemoryStore().before
+            scene.now += timedelta(seconds=1)
+            await scene.keeper().cycle()
+
+    scene.control.before = overtaken
+    with pytest.raises(BasisChanged, match="was written by somebody else"):
+        await one.cycle()
+
+
+async def test_what_nobody_has_looked_at_for_long_is_not_trusted(scene: Scene):
+    keeper = scene.keeper()
+    await keeper.cycle()
+    await scene.checkpoint(0)
+    await keeper.cycle()
+    assert (await _line(scene, "east")).restorable
+    scene.now += timedelta(seconds=STALE_S + 1)
+    line = await _line(scene, "east")
+    assert (line.restorable, line.why_not) == (False, "nobody has looked for 61 s; its files may be gone")
+    assert restorability(None, "ledger", "west", scene.now).why_not == "no recovery points are kept"
+    assert S3Uri("tidegate", points_key("ledger", "east")) in scene.control.objects

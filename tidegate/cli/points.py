@@ -1,0 +1,95 @@
+"""``tidegate points``: can a deployment be restored in a region, from when, and what stands against it?"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from tidegate.cli import output
+from tidegate.cli.options import FleetOption, OutputOption, read_fleet
+from tidegate.model.fleet import Fleet
+from tidegate.points.index import against, restorability
+from tidegate.points.model import Point, Points, Restorability
+from tidegate.points.store import PointStore
+from tidegate.registry import artifacts
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(short_help="the restorability index: recovery points by deployment and region, and their age")
+def points(
+    deployment: Annotated[str | None, typer.Argument(help="a deployment; default: all of the fleet file")] = None,
+    *,
+    fleet: FleetOption = None,
+    form: OutputOption = output.Format.TEXT,
+) -> int:
+    """Example:  tidegate points ledger
+
+    For each region whether the deployment can be restored there, from which recovery point and how old that is: what a
+    loss of the home region now would cost. Named alone, a deployment shows each of its points. Exit code 1 if one
+    cannot be restored somewhere.
+    """
+    loaded = read_fleet(fleet).fleet
+    names = [deployment] if deployment else list(loaded.deployments)
+    kept = asyncio.run(_read(loaded, names))
+    now = datetime.now(UTC)
+    index = [restorability(found, name, region, now) for (name, region), found in kept.items()]
+    if form is output.Format.JSON:
+        output.answer(
+            {
+                "index": [line.model_dump(mode="json") for line in index],
+                "points": {
+                    f"{name}/{region}": found.model_dump(mode="json") if found else None
+                    for (name, region), found in kept.items()
+                    if deployment
+                },
+            }
+        )
+    else:
+        output.say(output.columns([_line(line) for line in index], head=_HEAD))
+        if deployment:
+            for (_, region), found in kept.items():
+                _details(region, found, now)
+    return 0 if all(line.restorable for line in index) else 1
+
+
+_HEAD = ("DEPLOYMENT", "REGION", "RESTORABLE", "POINT", "AGE", "VERIFIED", "POINTS")
+
+
+async def _read(fleet: Fleet, names: list[str]) -> dict[tuple[str, str], Points | None]:
+    found: dict[tuple[str, str], Points | None] = {}
+    async with artifacts.open_access(fleet.control.s3) as control:
+        store = PointStore(control, fleet.control.bucket)
+        for name in names:
+            spec = fleet.deployment(name)
+            for region in dict.fromkeys(one for one in (spec.home_ref.region, spec.standby) if one):
+                found[name, region] = (await store.read(name, region)).points
+    return found
+
+
+def _line(line: Restorability) -> tuple[str, ...]:
+    return (
+        line.deployment,
+        line.region,
+        "yes" if line.restorable else f"NO: {line.why_not}",
+        line.point or "-",
+        "-" if line.age_s is None else output.duration(line.age_s),
+        "-" if line.verified_age_s is None else f"{output.duration(line.verified_age_s)} ago",
+        output.count(line.points),
+    )
+
+
+def _details(region: str, found: Points | None, now: datetime) -> None:
+    if found is None or not found.points:
+        return
+    output.say(f"\n{region}, looked at {output.utc(found.updated_at)}")
+    rows = [_point(found, point, now) for point in found.points]
+    output.say(output.columns(rows, head=("POINT", "AGE", "SNAPSHOT", "STANDS AGAINST IT"), indent="  "))
+
+
+def _point(found: Points, point: Point, now: datetime) -> tuple[str, ...]:
+    age = output.duration(max(0.0, (now - point.taken_at).total_seconds()))
+    return (point.id, age, point.snapshot, against(found, point) or "nothing")

@@ -1,0 +1,303 @@
+"""Keep recovery points: one look at everything, done again and again (X4 to X7).
+
+Each cycle finds what Flink has completed, ships the newest, says whose the outputs are, looks whether all files are
+there, and writes what it found for both regions. It can be cut off anywhere: the next one begins from what is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from tidegate.clients.kafka_types import KafkaClient, TopicPartition
+from tidegate.clients.transfer import TransferStore
+from tidegate.errors import Refused, SnapshotError, SnapshotIncomplete
+from tidegate.model.record import utc_now
+from tidegate.points.attribution import Cut, Log, sides_of
+from tidegate.points.model import OutputCut, Point, Points, Settlement
+from tidegate.points.store import PointStore, Stored
+from tidegate.snapshot.catalog import Entry, Kind, catalog
+from tidegate.snapshot.files import read_snapshot
+from tidegate.snapshot.pace import Pace
+from tidegate.snapshot.place import Place
+from tidegate.snapshot.positions import kafka_positions
+from tidegate.snapshot.ship import Beat, ship
+from tidegate.snapshot.shipped import read_shipped
+from tidegate.snapshot.sinks import committables, writer_states
+from tidegate.snapshot.word import judge
+
+KEPT = 20
+"""So many points of a region are written down, the newest."""
+
+
+class Mirror(Protocol):
+    """What the mirror of a deployment's outputs can say."""
+
+    async def passed(self, ends: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, bool]:
+        """Of each partition at home whether all data below this position has come through (X5)."""
+        ...
+
+    async def holes(self) -> Sequence[str]:
+        """What it has lost or can no longer bring, a line each (X7)."""
+        ...
+
+
+Jobs = Callable[[], Awaitable[Mapping[str, int]]]
+"""The jobs that the record knows, with their epochs (``catalog.jobs_of``)."""
+
+
+@dataclass
+class Side:
+    """A region: where the snapshots lie, and their store."""
+
+    place: Place
+    store: TransferStore
+
+
+@dataclass
+class Kept:
+    """What a cycle found and did."""
+
+    home: Points
+    away: Points | None
+    shipped: str | None = None
+    sent_bytes: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Keeper:
+    """Keeps the recovery points of one deployment. ``away`` None: it has no standby."""
+
+    home: Side
+    away: Side | None
+    kafka: KafkaClient
+    outputs: Sequence[str]
+    """Topics that the deployment writes."""
+    points: PointStore
+    jobs: Jobs
+    mirror: Mirror | None = None
+    pace: Pace = field(default_factory=Pace)
+    beat: Beat | None = None
+    now: Callable[[], datetime] = utc_now
+
+    def __post_init__(self) -> None:
+        self._logs: dict[TopicPartition, Log] = {}
+        self._attributed: dict[str, dict[str, OutputCut]] = {}
+        self._after: tuple[int, int] | None = None
+        self._baseline: tuple[int, int] | None = None
+
+    async def cycle(self) -> Kept:
+        """One look. Raises BasisChanged if somebody else keeps them too, Unavailable if a part did not answer."""
+        deployment = self.home.place.deployment
+        before = await self.points.read(deployment, self.home.place.region)
+        await self._begin_reading(before.points)
+        seen = await catalog(self.home.store, self.home.place, await self.jobs())
+        entries = [entry for entry in seen.entries if entry.shipped_from is None][:KEPT]
+        notes: list[str] = []
+        newest = next((entry for entry in entries if entry.verified), None)
+        if self._baseline is None:
+            self._baseline = max((_order(entry) for entry in entries), default=(-1, -1))
+        if newest is not None:
+            await self._attribute(newest, entries, notes)
+        known = _by_id(before.points)
+        here = [await self._point(self.home, entry, known.get(entry.id), notes) for entry in entries]
+        home = await self._write(before, self.home.place.region, here, ())
+        kept = Kept(home, None, notes=notes)
+        if self.away is not None:
+            await self._ship(newest, kept)
+            kept.away = await self._publish(self.away, {point.id: point for point in here}, kept.notes)
+        return kept
+
+    async def _begin_reading(self, before: Points | None) -> None:
+        """Where the logs are read from: where the last keeper was, else from their ends on."""
+        if self._logs:
+            return
+        ends = await self.kafka.end_offsets(self.outputs)
+        known = before.read_from if before is not None and before.read_after is not None else {}
+        if known and before is not None and set(known) == {_name(tp) for tp in ends}:
+            starts = await self.kafka.start_offsets(self.outputs)
+            if all(known[_name(tp)] >= starts[tp] for tp in ends):
+                self._after = before.read_after
+                self._logs = {tp: Log(known[_name(tp)]) for tp in ends}
+                self._attributed = {p.id: dict(p.outputs) for p in before.points if p.outputs is not None}
+                return
+        self._logs = {tp: Log(end) for tp, end in ends.items()}
+
+    async def _attribute(self, entry: Entry, entries: Sequence[Entry], notes: list[str]) -> None:
+        """Record which outputs are the snapshot's, if all that is later lies in what is read (X4)."""
+        if entry.id in self._attributed or entry.epoch is None or entry.checkpoint_id is None:
+            return
+        at = (entry.epoch, entry.checkpoint_id)
+        if self._after is None:
+            # The first that completes after the reading began may have been triggered before: what came after its
+            # barrier may lie before what is read. The next one was triggered when the first had ended: it is good.
+            # (Flink's default of one checkpoint at a time; savepoints go beside, so they do not count here.)
+            fresh = [
+                one
+                for one in entries
+                if one.kind is Kind.CHECKPOINT and self._baseline is not None and _order(one) > self._baseline
+            ]
+            if len(fresh) < 2 or entry != fresh[0]:
+                return
+        elif at <= self._after:
+            return
+        try:
+            snapshot = await read_snapshot(self.home.store, entry.location)
+            own = await committables(self.home.store, snapshot)
+            writers = await writer_states(self.home.store, snapshot)
+            ends = await self.kafka.end_offsets(self.outputs)
+            for tp, end in ends.items():
+                log = self._logs.setdefault(tp, Log(0))
+                async with aclosing(self.kafka.batches(tp, log.end, end)) as batches:  # type: ignore[type-var]
+                    async for batch in batches:
+                        log.add(batch)
+            listed = await self.kafka.list_transactions(f"tg.{entry.deployment}.")
+            sides = sides_of(listed, writers, own, deployment=entry.deployment, epoch=at[0], checkpoint_id=at[1])
+        except (SnapshotError, Refused) as error:
+            notes.append(f"{entry.id}: outputs not attributed: {error.message}")
+            return
+        cuts = {tp: log.cut(sides) for tp, log in self._logs.items()}
+        self._attributed[entry.id] = {_name(tp): _as_model(cut) for tp, cut in sorted(cuts.items())}
+        for tp, cut in cuts.items():
+            log = self._logs[tp]
+            log.forget_before(log.end if cut.first_later is None else cut.first_later)
+        self._after = at
+
+    async def _point(self, side: Side, entry: Entry, before: Point | None, notes: list[str]) -> Point:
+        inputs = before.inputs if before is not None else None
+        settled = before.settlements if before is not None else ()
+        if entry.verified and (inputs is None or not all(one.safe for one in settled)):
+            try:
+                snapshot = await read_snapshot(side.store, entry.location)
+                inputs = inputs or {
+                    uid: {f"{topic}/{partition}": offset for (topic, partition), offset in sorted(known.items())}
+                    for uid, known in (await kafka_positions(side.store, snapshot)).items()
+                }
+                own = await committables(side.store, snapshot)
+                ids = sorted({one.transactional_id for one in own})
+                said = await self.kafka.describe_transactions(ids) if ids else {}
+                safe = {one.transactional_id: one for one in settled if one.safe}
+                settled = tuple(
+                    safe.get(one.committable.transactional_id)
+                    or Settlement(
+                        transactional_id=one.committable.transactional_id,
+                        producer_id=one.committable.producer_id,
+                        producer_epoch=one.committable.producer_epoch,
+                        word=one.word.value,
+                        safe=one.word.safe,
+                        at=self.now(),
+                    )
+                    for one in judge(own, said)
+                )
+            except SnapshotError as error:
+                notes.append(f"{entry.id}: {error.message}")
+        return Point(
+            id=entry.id,
+            kind=entry.kind.value,
+            snapshot=str(entry.location),
+            epoch=entry.epoch,
+            checkpoint_id=entry.checkpoint_id,
+            taken_at=entry.at,
+            inputs=inputs,
+            outputs=self._attributed.get(entry.id) or (before.outputs if before else None),
+            settlements=settled,
+            verified_at=self.now() if entry.verified else before.verified_at if before else None,
+            problem=entry.problem,
+        )
+
+    async def _ship(self, newest: Entry | None, kept: Kept) -> None:
+        if newest is None or self.away is None:
+            return
+        try:
+            done = await ship(self.home.store, self.away.store, newest, self.away.place, self.pace, self.beat)
+        except SnapshotIncomplete as error:
+            kept.notes.append(f"{newest.id} went while it was shipped (X6): {error.message}")
+            return
+        kept.shipped, kept.sent_bytes = newest.id, done.progress.sent
+
+    async def _publish(self, away: Side, here: Mapping[str, Point], notes: list[str]) -> Points:
+        """What is there in the standby, and whether its outputs are there too (X5)."""
+        place = away.place
+        before = await self.points.read(place.deployment, place.region)
+        known = _by_id(before.points)
+        found: list[Point] = []
+        seen = await catalog(away.store, place)
+        for entry in [one for one in seen.entries if one.shipped_from == self.home.place.region][:KEPT]:
+            was, original = known.get(entry.id), here.get(entry.id)
+            source = was.source if was is not None else None
+            if source is None and (record := await read_shipped(away.store, entry.location)) is not None:
+                source = record.source
+            told = original or was
+            point = Point(
+                id=entry.id,
+                kind=entry.kind.value,
+                snapshot=str(entry.location),
+                source=source,
+                epoch=entry.epoch,
+                checkpoint_id=entry.checkpoint_id,
+                taken_at=entry.at,
+                inputs=told.inputs if told else None,
+                outputs=told.outputs if told else None,
+                settlements=told.settlements if told else (),
+                outputs_there=was.outputs_there if was else None,
+                verified_at=self.now() if entry.verified else was.verified_at if was else None,
+                problem=entry.problem,
+            )
+            found.append(point.model_copy(update={"outputs_there": await self._outputs_there(point)}))
+        holes = tuple(await self.mirror.holes()) if self.mirror is not None else ()
+        notes += [f"hole in the mirror (X7): {hole}" for hole in holes]
+        return await self._write(before, place.region, found, holes)
+
+    async def _outputs_there(self, point: Point) -> bool | None:
+        if point.outputs_there or self.mirror is None or point.outputs is None:
+            return point.outputs_there  # what has come through stays there
+        passed = await self.mirror.passed({_partition(name): cut.upto for name, cut in point.outputs.items()})
+        return all(passed.values())
+
+    async def _write(self, before: Stored, region: str, points: Sequence[Point], holes: tuple[str, ...]) -> Points:
+        wanted = Points(
+            deployment=self.home.place.deployment,
+            region=region,
+            home=self.home.place.region,
+            updated_at=self.now(),
+            points=tuple(points),
+            holes=holes,
+            read_from={_name(tp): log.start for tp, log in sorted(self._logs.items())} if self._after else {},
+            read_after=self._after,
+        )
+        written = await self.points.write(before, wanted)
+        return written.points or wanted
+
+
+def _order(entry: Entry) -> tuple[int, int]:
+    """Epochs follow each other, and a job counts its checkpoints and savepoints by one counter."""
+    return (
+        entry.epoch if entry.epoch is not None else -1,
+        entry.checkpoint_id if entry.checkpoint_id is not None else -1,
+    )
+
+
+def _by_id(points: Points | None) -> dict[str, Point]:
+    return {point.id: point for point in points.points} if points is not None else {}
+
+
+def _as_model(cut: Cut) -> OutputCut:
+    return OutputCut(
+        upto=cut.upto,
+        last=cut.last,
+        first_later=cut.first_later,
+        later=tuple((span.first, span.last) for span in cut.later),
+    )
+
+
+def _name(tp: TopicPartition) -> str:
+    return f"{tp.topic}/{tp.partition}"
+
+
+def _partition(name: str) -> TopicPartition:
+    topic, _, partition = name.rpartition("/")
+    return TopicPartition(topic, int(partition))
