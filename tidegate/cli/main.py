@@ -26,6 +26,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("upgrade", "tidegate.cli.upgrade:app"),
     ("start", "tidegate.cli.start:app"),
     ("restore", "tidegate.cli.restore:app"),
+    ("kafka", "tidegate.cli.kafka:app"),
     ("ops", "tidegate.cli.ops:app"),
     ("mirror", "tidegate.cli.mirror:app"),
     ("registry", "tidegate.cli.registry:app"),

@@ -28,16 +28,20 @@ CHOICES = 10
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
+    """A snapshot as it was found. ``by_itself``: the deployment would go on from it without its being named."""
+
     location: str
     kind: str
     completed_at: datetime
     verified: Verified | None = None
     epoch: int = 0
     problem: str = ""
+    by_itself: bool = False
 
     @property
     def checkpoint_id(self) -> int:
+        """The number of the checkpoint; -1 if it could not be read."""
         return self.verified.metadata.checkpoint_id if self.verified else -1
 
 
@@ -51,15 +55,12 @@ async def appraise(site: Site, records: RecordStore, source: str) -> Appraisal:
     """
     stored = await records.read(site.deployment)
     record = stored.record if stored else DeploymentRecord(deployment=site.deployment)
-    found = [await _read(site, record, one) for one in await _locations(site, record, source)]
-    base = record.base
-    base_id = next((one.checkpoint_id for one in found if base and one.location == base.location), None)
-    found = sorted((_judged(record, one, base_id) for one in found), key=lambda one: _order(record, one), reverse=True)
+    found = await find_snapshots(site, record, source)
     usable = [
         Wanted(one.verified.snapshot, one.epoch, one.completed_at) for one in found if one.verified and not one.problem
     ]
     outputs = await outputs_since(site, usable) if usable else None
-    newest = next((one.location for one in found if _goes_on_from(site, record, one)), "")
+    newest = next((one.location for one in found if one.by_itself), "")
     choices: list[SnapshotPrice] = []
     for one in found:
         told = _told(record, one, newest=one.location == newest)
@@ -85,19 +86,34 @@ async def appraise(site: Site, records: RecordStore, source: str) -> Appraisal:
     return Appraisal(choices=tuple(choices))
 
 
-async def _locations(site: Site, record: DeploymentRecord, source: str) -> list[_Found]:
+async def find_snapshots(site: Site, record: DeploymentRecord, source: str = "newest") -> list[Found]:
+    """The newest snapshots of the deployment, in the order in which they count, each verified.
+
+    Raises:
+        InvalidInput: there is no snapshot at ``source``.
+        Unavailable: S3 did not answer.
+
+    """
+    found = [await _read(site, record, one) for one in await _locations(site, record, source)]
+    base = record.base
+    base_id = next((one.checkpoint_id for one in found if base and one.location == base.location), None)
+    judged = sorted((_judged(record, one, base_id) for one in found), key=lambda one: _order(record, one), reverse=True)
+    return [replace(one, by_itself=_goes_on_from(site, record, one)) for one in judged]
+
+
+async def _locations(site: Site, record: DeploymentRecord, source: str) -> list[Found]:
     """Where snapshots of the deployment lie: its jobs' checkpoints, its savepoints, what the record names."""
     jobs = {record.writer.job_id} if record.writer else set()
     jobs |= {known.job_id for known in (record.base, record.pinned) if known and known.job_id}
     jobs |= {start.job_id for start in starts_of(record.intents) if start.state is not IntentState.VOID}
-    found: dict[str, _Found] = {}
+    found: dict[str, Found] = {}
     checkpoints = [(S3Uri.parse(site.checkpoints).join(job, "chk-"), "checkpoint") for job in sorted(jobs)]
     savepoints = S3Uri.parse(site.savepoints).join(site.deployment)
     for prefix, kind in [*checkpoints, (S3Uri(savepoints.bucket, f"{savepoints.key}/"), "savepoint")]:
         async for info in site.snapshots.list(prefix):
             location = str(info.uri.parent)
             if info.uri.name == METADATA_NAME and not _not_ours(info.uri.parent):
-                found[location] = _Found(location, kind, info.last_modified)
+                found[location] = Found(location, kind, info.last_modified)
     newest = sorted(found.values(), key=lambda one: one.completed_at, reverse=True)[:CHOICES]
     named = [known.location for known in (record.base, record.pinned) if known]
     if source.startswith(("s3://", "s3a://", "s3p://")):
@@ -107,7 +123,7 @@ async def _locations(site: Site, record: DeploymentRecord, source: str) -> list[
             at = await completed_at(site, location)
             if at is not None:
                 kind = "checkpoint" if _number(location) >= 0 else "savepoint"
-                newest.append(_Found(location, kind, at))
+                newest.append(Found(location, kind, at))
             elif location not in {known.location for known in (record.base, record.pinned) if known}:
                 raise InvalidInput(f"source: there is no snapshot at {location}")
     return newest
@@ -118,7 +134,7 @@ def _not_ours(directory: S3Uri) -> bool:
     return directory.name.startswith("copy-") or f"/{SHIPPED}" in directory.key
 
 
-async def _read(site: Site, record: DeploymentRecord, one: _Found) -> _Found:
+async def _read(site: Site, record: DeploymentRecord, one: Found) -> Found:
     try:
         verified = await verify(site.snapshots, one.location)
         epoch = await epoch_of(site, verified.snapshot)
@@ -129,7 +145,7 @@ async def _read(site: Site, record: DeploymentRecord, one: _Found) -> _Found:
     return replace(one, verified=verified, epoch=epoch or 0, problem=problem)
 
 
-def _epoch_by_place(record: DeploymentRecord, one: _Found) -> int | None:
+def _epoch_by_place(record: DeploymentRecord, one: Found) -> int | None:
     """The epoch of a snapshot by where it lies, where no writer's state says it (an edited copy, a damaged one)."""
     for known in (record.base, record.pinned):
         if known is not None and S3Uri.parse(known.location) == S3Uri.parse(one.location):
@@ -140,7 +156,7 @@ def _epoch_by_place(record: DeploymentRecord, one: _Found) -> int | None:
     return next((start.epoch for start in starts_of(record.intents) if start.job_id == job_id), None)
 
 
-def _judged(record: DeploymentRecord, one: _Found, base_id: int | None) -> _Found:
+def _judged(record: DeploymentRecord, one: Found, base_id: int | None) -> Found:
     """Between what the writer began from and its own epoch all is superseded: it went on from elsewhere (X26)."""
     base, writer = record.base, record.writer
     if one.problem or base is None or writer is None or one.epoch >= writer.epoch:
@@ -153,7 +169,7 @@ def _judged(record: DeploymentRecord, one: _Found, base_id: int | None) -> _Foun
     return one
 
 
-def _order(record: DeploymentRecord, one: _Found) -> tuple[int, int, bool]:
+def _order(record: DeploymentRecord, one: Found) -> tuple[int, int, bool]:
     is_base = record.base is not None and record.base.location == one.location
     number = one.checkpoint_id if one.verified else _number(one.location)
     return one.epoch, number, is_base
@@ -165,14 +181,14 @@ def _number(location: str) -> int:
     return int(number) if number != name and number.isdigit() else -1
 
 
-def _goes_on_from(site: Site, record: DeploymentRecord, one: _Found) -> bool:
+def _goes_on_from(site: Site, record: DeploymentRecord, one: Found) -> bool:
     """Whether the deployment would go on from it by itself: one that counts, and was not taken from a live job (X2)."""
     superseded = one.problem.startswith("superseded")
     taken = str(S3Uri.parse(one.location)).startswith(f"{site.savepoints.rstrip('/')}/{site.deployment}/t")
     return one.epoch > 0 and not superseded and not taken
 
 
-def _told(record: DeploymentRecord, one: _Found, *, newest: bool) -> SnapshotPrice:
+def _told(record: DeploymentRecord, one: Found, *, newest: bool) -> SnapshotPrice:
     return SnapshotPrice(
         location=one.location,
         name=name_of(one.location, one.epoch),

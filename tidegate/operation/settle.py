@@ -77,7 +77,7 @@ async def settle(
     elif own:
         result.forgotten = sorted(mine & dropped)
         await _commit(run, deadline, [one for one in own if one.transactional_id not in dropped], result)
-    await _end_the_rest(run, deadline, intent.epoch, mine, result)
+    await end_the_rest(run, deadline, intent.epoch, mine, result)
     run.say(phase="settle", waiting_for="last stable offset = end")
     ends = await run.site.kafka.wait_stable(
         run.site.output_topics, deadline_s=max(deadline.left_s, 1.0), heartbeat=lambda seen: run.say(**seen)
@@ -187,7 +187,8 @@ async def _end(run: Run, deadline: Deadline, committable: Committable, *, commit
         )
 
 
-async def _end_the_rest(run: Run, deadline: Deadline, epoch: int, mine: set[str], result: Settled) -> None:
+async def end_the_rest(run: Run, deadline: Deadline, epoch: int, mine: set[str], result: Settled) -> None:
+    """End every open transaction of epochs up to this one that is not in ``mine``; wait until all have ended (X15)."""
     kafka = run.site.kafka
     # Up to the sink's uid: every epoch. Which of them are dead is read from the id itself (X13).
     roots = [f"tg.{run.site.deployment}.{sink.uid}." for sink in run.site.spec.sinks]
