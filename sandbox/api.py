@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
+from sandbox.connect import allow_worker, build_transform, connect_spec
 from sandbox.endpoints import Endpoints, RegionEndpoints
 from sandbox.flink import jobmanager_spec, taskmanager_spec
 from sandbox.identity import MARK, Identity, end_all, marked
@@ -73,9 +74,12 @@ class Sandbox:
         taskmanagers: int = 2,
         progress: Progress | None = None,
         timeout_s: float = _READY_S,
+        *,
+        mirror: bool = False,
     ) -> None:
         """Bring control and the named regions up and wait until they are ready. What runs already is left as it is.
 
+        ``taskmanagers`` 0: no Flink. ``mirror``: Kafka Connect too, for links that lead to these regions.
         ``timeout_s`` is the deadline from the start of the processes; fetching parts comes before and has none.
 
         Raises:
@@ -87,13 +91,14 @@ class Sandbox:
         say = progress or (lambda _line: None)
         wanted = {name: self.layout.region(name) for name in dict.fromkeys(regions)}
         for ports in wanted.values():
-            ports.taskmanager(taskmanagers)
+            ports.taskmanager(taskmanagers or 1)
         java = await find_java() if wanted else ""
         self.folder.path.mkdir(parents=True, exist_ok=True)
         async with self._up_lock():
             if wanted:
                 for part in PARTS:
                     await fetch(part, say)
+            transform = await build_transform(say) if wanted and mirror else None
             self._check_ports(taskmanagers, wanted)
             record = self.folder.record() or SandboxRecord(id=uuid.uuid4().hex, base_port=self.layout.base_port)
             record = record.model_copy(
@@ -107,14 +112,15 @@ class Sandbox:
             ]
             for name, ports in wanted.items():
                 specs.append(s3_spec(self.folder, f"{name}/s3", ports.s3, ports.bucket))
-                specs.append(jobmanager_spec(self.folder, ports, java))
+                if taskmanagers:
+                    specs.append(jobmanager_spec(self.folder, ports, java))
                 specs.extend(
                     taskmanager_spec(self.folder, ports, number, java) for number in range(1, taskmanagers + 1)
                 )
             deadline = time.monotonic() + timeout_s
             await _together(
                 *(self._bring_up(spec, deadline, say) for spec in specs),
-                *(self._bring_up_kafka(name, java, deadline, say) for name in wanted),
+                *(self._bring_up_kafka(name, java, deadline, say, transform) for name in wanted),
             )
 
     async def down(self, *, delete: bool = False) -> None:
@@ -245,9 +251,14 @@ class Sandbox:
         await self._ready(spec.name, deadline)
         say(f"{spec.name}: ready after {time.monotonic() - started:.1f} s  {spec.endpoint}")
 
-    async def _bring_up_kafka(self, region: str, java: str, deadline: float, say: Progress) -> None:
+    async def _bring_up_kafka(
+        self, region: str, java: str, deadline: float, say: Progress, transform: Path | None
+    ) -> None:
         spec = await kafka_spec(self.folder, self.layout.region(region), java)
         await self._bring_up(spec, deadline, say)
+        if transform is not None:
+            await allow_worker(self.layout.region(region))
+            await self._bring_up(connect_spec(self.folder, self.layout.region(region), java, transform), deadline, say)
 
     async def _ready(self, name: str, deadline: float) -> None:
         why: str | None = "not started yet"

@@ -78,7 +78,8 @@ def up(
     region: Annotated[list[str] | None, typer.Option("--region", help="east or west; may be repeated.")] = None,
     all_regions: Annotated[bool, typer.Option("--all", help="Both regions.")] = False,
     control_only: Annotated[bool, typer.Option("--control", help="Only Temporal and the control S3.")] = False,
-    taskmanagers: Annotated[int, typer.Option(help="TaskManagers per region, two slots each.")] = 2,
+    taskmanagers: Annotated[int, typer.Option(help="TaskManagers per region, two slots each; 0: no Flink.")] = 2,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Kafka Connect too, for mirrors to these regions.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds until all must be ready.")] = 120.0,
     data: DataOption = DEFAULT_DATA,
     base_port: BasePortOption = None,
@@ -89,7 +90,7 @@ def up(
     """
     regions = REGIONS if all_regions else () if control_only else tuple(region or ("east",))
     sandbox = _open(data, base_port)
-    _run(sandbox.up(regions, taskmanagers, typer.echo, timeout))
+    _run(sandbox.up(regions, taskmanagers, typer.echo, timeout, mirror=mirror))
     typer.echo(f"up         Temporal UI {sandbox.endpoints.temporal_ui}      data {sandbox.folder.path}")
 
 

@@ -30,6 +30,7 @@ class RegionEndpoints:
     kafka_proxied: str
     kafka_proxied_advertised: str
     flink: str
+    connect: str
     s3: str
     bucket: str
 
@@ -59,6 +60,7 @@ class Endpoints:
                     kafka_proxied=f"{HOST}:{ports.kafka_proxied}",
                     kafka_proxied_advertised=f"{HOST}:{ports.kafka_proxied_advertised}",
                     flink=ports.flink_url,
+                    connect=ports.connect_url,
                     s3=ports.s3.endpoint,
                     bucket=ports.bucket,
                 )
@@ -81,7 +83,7 @@ class Endpoints:
         for region in self.regions.values():
             start = f"TIDEGATE_{region.name.upper()}"
             values |= {f"{start}_KAFKA": region.kafka, f"{start}_FLINK": region.flink, f"{start}_S3": region.s3}
-            values |= {f"{start}_BUCKET": region.bucket}
+            values |= {f"{start}_BUCKET": region.bucket, f"{start}_CONNECT": region.connect}
         for user in KAFKA_USERS:
             values[f"TIDEGATE_KAFKA_PASSWORD_{user.upper()}"] = kafka_password(user)
         return values

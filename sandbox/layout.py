@@ -11,6 +11,7 @@ cannot be set: it takes free ones.)
     base+110  east S3              +111..+117 helpers of SeaweedFS
     base+120  east Flink REST      +121 RPC       +122 blobs         +124 metric queries
     base+130  what the second Kafka listener advertises: nothing listens there unless a fault proxy is put there
+    base+132  east Kafka Connect's REST (only with mirrors)
     base+140  TaskManager 1 (RPC, data, metric queries), TaskManager 2 at +144, and so on
     base+200  west, the same
 
@@ -110,6 +111,7 @@ class RegionPorts:
     flink_rpc: int
     flink_blob: int
     flink_metrics: int
+    connect_rest: int
     s3: S3Ports
     taskmanagers_first: int
 
@@ -127,6 +129,7 @@ class RegionPorts:
             flink_blob=first + 22,
             flink_metrics=first + 24,
             kafka_proxied_advertised=first + 30,
+            connect_rest=first + 32,
             taskmanagers_first=first + 40,
         )
 
@@ -151,6 +154,11 @@ class RegionPorts:
     def flink_url(self) -> str:
         """Flink's REST API."""
         return f"http://{HOST}:{self.flink_rest}"
+
+    @property
+    def connect_url(self) -> str:
+        """Kafka Connect's REST API."""
+        return f"http://{HOST}:{self.connect_rest}"
 
     @property
     def bootstrap(self) -> str:
@@ -215,7 +223,7 @@ class Layout:
     def region_ports(self, name: str, taskmanagers: int) -> Iterator[int]:
         """Every port on which a part of the region listens."""
         region = self.region(name)
-        yield from (region.kafka, region.kafka_controller, region.kafka_proxied)
+        yield from (region.kafka, region.kafka_controller, region.kafka_proxied, region.connect_rest)
         yield from (region.flink_rest, region.flink_rpc, region.flink_blob, region.flink_metrics)
         yield from _values(region.s3)
         for number in range(1, taskmanagers + 1):

@@ -60,7 +60,7 @@ def _free(port: int) -> bool:
 
 
 @contextmanager
-def running_sandbox(folder: Path, *regions: str, taskmanagers: int = 2) -> Iterator[Sandbox]:
+def running_sandbox(folder: Path, *regions: str, taskmanagers: int = 2, mirror: bool = False) -> Iterator[Sandbox]:
     """Control and the named regions, up and ready; down at the end, whatever happened.
 
     Not for use inside a running event loop.
@@ -68,7 +68,7 @@ def running_sandbox(folder: Path, *regions: str, taskmanagers: int = 2) -> Itera
     with free_base_port() as base:
         sandbox = Sandbox(folder, base)
         try:
-            asyncio.run(sandbox.up(regions, taskmanagers, print, UP_S))
+            asyncio.run(sandbox.up(regions, taskmanagers, print, UP_S, mirror=mirror))
             yield sandbox
         finally:
             keep = os.environ.get("TIDEGATE_TEST_KEEP_DATA") == "1"

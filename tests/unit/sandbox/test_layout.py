@@ -29,6 +29,7 @@ def test_the_documented_ports():
     east, west = layout.region("east"), layout.region("west")
     assert (east.kafka, east.s3.s3, east.flink_rest, east.kafka_proxied_advertised) == (27100, 27110, 27120, 27130)
     assert (west.kafka, west.s3.s3, west.flink_rest, west.kafka_proxied_advertised) == (27200, 27210, 27220, 27230)
+    assert (east.connect_rest, west.connect_rest) == (27132, 27232)
 
 
 def test_two_sandboxes_side_by_side_share_no_port():
