@@ -47,7 +47,7 @@ async def elements(store: ObjectStore, snapshot: Snapshot, state_name: str) -> A
             continue
         what = f"state {state_name!r} of {operator}, subtask {subtask.index}"
         stream = Cursor(await read_stream_bytes(store, snapshot, handle.stream, what), of=what)
-        _check_header(stream, what)
+        check_header(stream, what)
         for offset in state.offsets:
             if not 0 <= offset <= stream.end:
                 raise stream.error(f"an element at {offset:,} of {stream.end:,} bytes", "the position of an element")
@@ -87,7 +87,8 @@ async def read_stream_bytes(store: ObjectStore, snapshot: Snapshot, handle: Stre
     return found.body
 
 
-def _check_header(stream: Cursor, what: str) -> None:
+def check_header(stream: Cursor, what: str) -> None:
+    """Raises SnapshotUnsupported for an operator state stream of a form that is not read."""
     version = stream.i32("the version of operator state")
     if version != _PROXY_VERSION:
         raise SnapshotUnsupported(
