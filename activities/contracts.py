@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from temporalio import activity
 
 from tidegate.model.appraisal import Appraisal
+from tidegate.model.keep import KeepFact, KeepStep
 from tidegate.model.operation import Observation, Verdict
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
 from tidegate.model.steps import (
@@ -144,6 +145,12 @@ async def ship_snapshot(request: ShipStep) -> ShipFact:
     _contract(f"ship_snapshot({request.deployment})")
 
 
+@activity.defn(name="keep_points")
+async def keep_points(request: KeepStep) -> KeepFact:
+    """Ship, attribute and publish recovery points, again and again. Raises BasisChanged if another one keeps them."""
+    _contract(f"keep_points({request.deployment})")
+
+
 CONTRACTS: dict[str, Callable[..., Any]] = {
     contract.__name__: contract
     for contract in (
@@ -164,6 +171,7 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         unhalt,
         look_at_snapshot,
         ship_snapshot,
+        keep_points,
     )
 }
 """Every activity by its name."""

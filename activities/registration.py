@@ -8,6 +8,7 @@ from typing import Any
 from temporalio.client import Client
 
 from activities.flink import FlinkActivities
+from activities.points import PointActivities
 from activities.registry import RegistryActivities
 from activities.reports import ReportActivities
 from activities.sites import Sites
@@ -21,4 +22,5 @@ def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
         *RegistryActivities(sites, client).all(),
         *ReportActivities(sites).all(),
         *SnapshotActivities(sites).all(),
+        *PointActivities(sites).all(),
     ]

@@ -13,6 +13,7 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 
 from tidegate.names import CONTROL_QUEUE, region_queue
 from tidegate.temporal.interceptor import TidegateInterceptor
+from workflows.keep_recovery_points import KeepRecoveryPoints
 from workflows.restore_deployment import RestoreDeployment
 from workflows.ship_snapshots import ShipSnapshots
 from workflows.start_deployment import StartDeployment
@@ -25,6 +26,7 @@ WORKFLOWS: tuple[type, ...] = (
     RestoreDeployment,
     TakeSnapshot,
     ShipSnapshots,
+    KeepRecoveryPoints,
 )
 
 Activity = Callable[..., Any]

@@ -26,6 +26,7 @@ PAGES = (
     "benchmarks/README.md",
     "ledger/README.md",
     "runbooks/restore-deployment.md",
+    "runbooks/keep-recovery-points.md",
     "runbooks/ship-snapshots.md",
     "runbooks/start-deployment.md",
     "runbooks/take-snapshot.md",

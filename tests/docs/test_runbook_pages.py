@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from tests.docs.pages import front_matter, table_under, text_of
 from tests.kit.temporal_world import choice, writer
 from tidegate.model.appraisal import Appraisal
+from tidegate.model.keep import KEEP_RECOVERY_POINTS, KeepInput
 from tidegate.model.operation import (
     RESTORE_DEPLOYMENT,
     START_DEPLOYMENT,
@@ -44,6 +45,7 @@ from workflows.ending import Ending
 UPGRADE, START = "runbooks/upgrade-deployment.md", "runbooks/start-deployment.md"
 RESTORE, TAKE = "runbooks/restore-deployment.md", "runbooks/take-snapshot.md"
 SHIP = "runbooks/ship-snapshots.md"
+KEEP = "runbooks/keep-recovery-points.md"
 WORKFLOWS = {UPGRADE: upgrade_deployment, START: start_deployment, RESTORE: restore_deployment, TAKE: take_snapshot}
 
 
@@ -133,7 +135,14 @@ def input_rows(model: type[BaseModel]) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     ("page", "model"),
-    [(UPGRADE, UpgradeInput), (START, StartInput), (RESTORE, RestoreInput), (TAKE, SnapshotInput), (SHIP, ShipInput)],
+    [
+        (UPGRADE, UpgradeInput),
+        (START, StartInput),
+        (RESTORE, RestoreInput),
+        (TAKE, SnapshotInput),
+        (SHIP, ShipInput),
+        (KEEP, KeepInput),
+    ],
 )
 def test_the_input_is_that_of_the_model(page: str, model: type[BaseModel]) -> None:
     """To write the table anew:  python -m tests.docs.test_runbook_pages"""
@@ -168,6 +177,7 @@ def test_the_outcomes_and_their_exit_statuses_are_those_of_the_code() -> None:
         (RESTORE, RESTORE_DEPLOYMENT),
         (TAKE, TAKE_SNAPSHOT),
         (SHIP, SHIP_SNAPSHOTS),
+        (KEEP, KEEP_RECOVERY_POINTS),
     ],
 )
 def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
@@ -177,7 +187,7 @@ def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
     assert {"touches", "does not touch"} <= set(head)
 
 
-@pytest.mark.parametrize("page", [*PLANS, SHIP])
+@pytest.mark.parametrize("page", [*PLANS, SHIP, KEEP])
 def test_a_page_opens_with_what_to_do_now(page: str) -> None:
     opening = text_of(page).split("---\n", 2)[2].strip().splitlines()
     assert opening[2] == "**Do this now**"

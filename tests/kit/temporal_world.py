@@ -20,6 +20,7 @@ from activities.contracts import CONTRACTS
 from tidegate.errors import Held as HeldError
 from tidegate.errors import InvalidInput, Superseded
 from tidegate.model.appraisal import Appraisal, SnapshotPrice
+from tidegate.model.keep import KeepFact, KeepStep
 from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Verdict
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, RecordState, Writer
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
@@ -353,6 +354,9 @@ class World:
             sent_files=3,
             sent_bytes=2_000_000,
         )
+
+    def _keep_points(self, request: KeepStep) -> KeepFact:
+        return KeepFact(cycles=3, shipped=1, sent_bytes=1_000, newest=f"{request.deployment}-12")
 
     def supersede(self) -> None:
         """Somebody else takes the deployment over."""

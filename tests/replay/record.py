@@ -21,6 +21,7 @@ from temporalio.client import Client, WorkflowFailureError
 from tests.kit.temporal_env import Run, start_server, upgrade, workers
 from tests.kit.temporal_world import World
 from tidegate import errors
+from tidegate.model.keep import KeepInput
 from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, Verdict
 from tidegate.model.ship import ShipInput
 from tidegate.names import CONTROL_QUEUE
@@ -201,6 +202,19 @@ async def _take_given_up(client: Client, world: World) -> Run:
     return await _take(client, world)
 
 
+async def _keep_points_aborted(client: Client, world: World) -> Run:
+    block = world.block("keep_points")
+    handle = await client.start_workflow(
+        "KeepRecoveryPoints",
+        KeepInput(deployment="ledger", requested_by="ana"),
+        id=f"op-{uuid.uuid4().hex[:8]}",
+        task_queue=CONTROL_QUEUE,
+    )
+    await block.entered.wait()
+    await Run(handle).update("abort", why="moves to another region")
+    return Run(handle)
+
+
 SCENARIOS: dict[str, Scenario] = {
     "upgrade-done": _done,
     "upgrade-dry-run": _dry_run,
@@ -228,6 +242,7 @@ SCENARIOS: dict[str, Scenario] = {
     "ship-dry-run": _ship_dry_run,
     "ship-vanished": _ship_vanished,
     "ship-aborted": _ship_aborted,
+    "keep-points-aborted": _keep_points_aborted,
 }
 NO_REGION_WORKER = "upgrade-without-region-worker"
 

@@ -25,6 +25,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from tidegate.errors import InvalidInput, OperationFailed, Refused, TidegateError
+from tidegate.model.keep import KeepInput
 from tidegate.model.operation import OperationResult, OperationStatus, Outcome, RunbookInput
 from tidegate.model.ship import ShipInput
 from tidegate.names import CONTROL_QUEUE, derive_id
@@ -37,7 +38,7 @@ ANSWER_S = 10.0
 
 Handle = WorkflowHandle[Any, Any]
 Begin = Callable[[], Awaitable[Handle]]
-Request = RunbookInput | ShipInput
+Request = RunbookInput | ShipInput | KeepInput
 T = TypeVar("T")
 
 NO_WORKER_HINT = "start one:  tidegate worker run --role control"
@@ -82,7 +83,7 @@ async def start(client: Client, runbook: str, request: Request, operation: str, 
     """
     # A dry run changes nothing and may be asked for again, and what was shipped may have been lost since; all else that
     # has ended well is not done twice.
-    repeatable = request.dry_run or isinstance(request, ShipInput)
+    repeatable = isinstance(request, ShipInput | KeepInput) or request.dry_run
     again = WorkflowIDReusePolicy.ALLOW_DUPLICATE if repeatable else None
     before = await _status_of(client, operation)
     try:

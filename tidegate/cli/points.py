@@ -8,13 +8,16 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli import output
-from tidegate.cli.options import FleetOption, OutputOption, read_fleet
+from tidegate.cli import operations, output, runbook
+from tidegate.cli.options import FleetOption, OutputOption, WhoOption, read_fleet, who_asks
+from tidegate.errors import InvalidInput
 from tidegate.model.fleet import Fleet
+from tidegate.model.keep import KEEP_RECOVERY_POINTS, KeepInput
 from tidegate.points.index import against, restorability
 from tidegate.points.model import Point, Points, Restorability
 from tidegate.points.store import PointStore
 from tidegate.registry import artifacts
+from tidegate.temporal.connect import connect
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -23,7 +26,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def points(
     deployment: Annotated[str | None, typer.Argument(help="a deployment; default: all of the fleet file")] = None,
     *,
+    keep: Annotated[bool, typer.Option("--keep", help="begin to keep them (KeepRecoveryPoints)")] = False,
     fleet: FleetOption = None,
+    who: WhoOption = None,
     form: OutputOption = output.Format.TEXT,
 ) -> int:
     """Example:  tidegate points ledger
@@ -33,6 +38,11 @@ def points(
     cannot be restored somewhere.
     """
     loaded = read_fleet(fleet).fleet
+    if keep:
+        if deployment is None:
+            raise InvalidInput("--keep: whose? name a deployment", hint=f"known: {', '.join(loaded.deployments)}")
+        loaded.deployment(deployment)
+        return _keep(KeepInput(deployment=deployment, requested_by=who_asks(who)))
     names = [deployment] if deployment else list(loaded.deployments)
     kept = asyncio.run(_read(loaded, names))
     now = datetime.now(UTC)
@@ -54,6 +64,19 @@ def points(
             for (_, region), found in kept.items():
                 _details(region, found, now)
     return 0 if all(line.restorable for line in index) else 1
+
+
+def _keep(request: KeepInput) -> int:
+    async def begin() -> operations.Handle:
+        client = await connect()
+        what = f"recovery points of {request.deployment}, asked by {request.requested_by}"
+        operation = f"keep-points-{request.deployment}"
+        started = await operations.start(client, KEEP_RECOVERY_POINTS, request, operation, what)
+        if started.attached:
+            output.note(f"they are kept already, by {operation}")
+        return started.handle
+
+    return asyncio.run(runbook.begun(begin))
 
 
 _HEAD = ("DEPLOYMENT", "REGION", "RESTORABLE", "POINT", "AGE", "VERIFIED", "POINTS")
