@@ -87,7 +87,7 @@ async def frozen_between_snapshot_and_commit(scene: Scene, tries: int = 8) -> Fr
                 break
             await asyncio.sleep(0.01)
         parts = [part.name for part in scene.sandbox.status() if part.name.startswith("east/flink/")]
-        for part in sorted(parts, reverse=True):  # TaskManagers first: they are who commits
+        for part in sorted(parts):  # the JobManager first: without it nobody is told to commit
             scene.sandbox.kill(part)
         await scene.sandbox.wait_ready("east", 180.0)
         assert found.location is not None, found
