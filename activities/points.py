@@ -13,10 +13,10 @@ from temporalio import activity
 from activities.sites import Sites
 from tidegate.errors import BasisChanged, Unavailable
 from tidegate.mirror.link import open_link
+from tidegate.mirror.watch import LinkWatch, link_of
 from tidegate.model.fleet import Fleet
 from tidegate.model.keep import KeepFact, KeepStep
 from tidegate.points.keep import Keeper, Side
-from tidegate.points.link import LinkedMirror, link_of
 from tidegate.points.store import PointStore
 from tidegate.snapshot.catalog import jobs_of
 from tidegate.snapshot.pace import Pace
@@ -82,7 +82,7 @@ class PointActivities:
         link = link_of(fleet, request.deployment, spec.standby) if spec.standby else None
         if link is not None:
             topics = {*site.output_topics, *site.input_topics}
-            mirror = LinkedMirror(await stack.enter_async_context(open_link(fleet, link)), topics)
+            mirror = LinkWatch(await stack.enter_async_context(open_link(fleet, link)), topics)
 
         async def jobs() -> Mapping[str, int]:
             stored = await self._sites.records.read(request.deployment)

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.mirror.link import MirrorLink
 from tidegate.mirror.positions import mirrored_to, passed_position, target_partitions
+from tidegate.model.fleet import Fleet
+
+
+def link_of(fleet: Fleet, deployment: str, away: str) -> str | None:
+    """The link that brings all outputs of a deployment from its home to a region; None if there is none.
+
+    Raises InvalidInput for an unknown deployment.
+    """
+    spec = fleet.deployment(deployment)
+    outputs = {topic for sink in spec.sinks for topic in sink.topics}
+    return next(
+        (
+            name
+            for name, mirror in fleet.mirrors.items()
+            if (mirror.source, mirror.target) == (spec.home_ref.region, away) and outputs <= set(mirror.topics)
+        ),
+        None,
+    )
 
 
 @dataclass(frozen=True)
 class LinkWatch:
-    """One link, as ``tidegate.points.keep.Mirror`` wants it."""
+    """One link, as ``tidegate.points.keep.Mirror`` wants it, asked for the topics of one deployment."""
 
     link: MirrorLink
+    topics: Collection[str]
+    """Those that the link does not mirror are left out."""
 
     async def passed(self, ends: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, bool]:
         """Of each partition whether all data below this position has come through. Raises as ``passed_position``."""
@@ -26,7 +46,9 @@ class LinkWatch:
         Raises Unavailable if the source, or what tells how far it came, did not answer.
         """
         link = self.link
-        starts = await link.source_kafka.start_offsets(link.topics)
+        topics = [topic for topic in link.topics if topic in self.topics]
+        # The starts first: what is deleted meanwhile, and has come, is then no hole.
+        starts = await link.source_kafka.start_offsets(topics)
         came = await mirrored_to(link, starts)
         there = await target_partitions(link)
         known = {tp.topic for tp in there}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.kit.mirror_world import MirrorWorld
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.mirror.control import start
-from tidegate.mirror.watch import LinkWatch
+from tidegate.mirror.watch import LinkWatch, link_of
+from tidegate.model.fleetfile import load_fleet
 from tidegate.points.keep import Mirror
 
 P0 = TopicPartition("payments", 0)
@@ -15,7 +18,7 @@ async def test_x5_x7_passed_and_holes():
     world = await MirrorWorld.made()
     link = world.link()
     await start(link, await world.take(link))
-    watch: Mirror = LinkWatch(link)
+    watch: Mirror = LinkWatch(link, ["payments"])
     assert await watch.holes() == []
 
     world.kafka["east"].write_plain("payments", 0, [b"a"] * 20)
@@ -33,4 +36,28 @@ async def test_x7_a_partition_that_the_target_lacks_is_named():
     link = world.link()
     await world.kafka["west"].create_topic("payments", 2)
 
-    assert await LinkWatch(link).holes() == ["payments-2: west has no such partition"]
+    assert await LinkWatch(link, ["payments"]).holes() == ["payments-2: west has no such partition"]
+
+
+async def test_x7_topics_of_other_deployments_do_not_count():
+    world = await MirrorWorld.made()
+    link = world.link()
+    await start(link, await world.take(link))
+    world.kafka["east"].write_plain("payments", 0, [b"a"] * 20)
+    await world.connect["west"].mirror(link, at_most=5)
+    world.kafka["east"]._log(P0).start = 10
+
+    assert await LinkWatch(link, ["payments", "not-mirrored"]).holes() != []
+    assert await LinkWatch(link, ["balances"]).holes() == []
+
+
+def test_x5_the_link_of_a_deployment_brings_all_its_outputs():
+    fleet = load_fleet(Path(__file__).parents[3] / "runbooks" / "fleet-sandbox.yaml").fleet
+    name = link_of(fleet, "ledger", "west")
+    assert name is not None
+    mirror = fleet.mirror(name)
+    assert (mirror.source, mirror.target) == ("east", "west")
+
+    less = mirror.model_copy(update={"topics": tuple(t for t in mirror.topics if t != "balances")})
+    assert link_of(fleet.model_copy(update={"mirrors": {name: less}}), "ledger", "west") is None
+    assert link_of(fleet, "ledger", "east") is None
