@@ -61,6 +61,7 @@ def test_the_readme(stage: Stage) -> None:
 
 
 def test_the_page_of_shipping(stage: Stage) -> None:
+    asyncio.run(stage.sandbox.up(("west",), taskmanagers=0))  # the other region's S3 is where they go
     _runs(stage, "v1")
     _follow(stage, "runbooks/ship-snapshots.md")
 

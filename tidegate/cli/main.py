@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -16,6 +17,7 @@ from typer.core import TyperGroup
 from tidegate.cli import output
 from tidegate.errors import InvalidInput, TidegateError
 from tidegate.model.nearest import did_you_mean
+from tidegate.temporal import telemetry
 
 if TYPE_CHECKING:
     from typer._click import Command, Context  # typer exports no names for these
@@ -182,5 +184,18 @@ def _bug(error: Exception) -> int:
 
 
 def main() -> None:
-    """Entry point of the ``tidegate`` script."""
-    sys.exit(run(sys.argv[1:]))
+    """Entry point of the ``tidegate`` script.
+
+    The process ends without finalizing the interpreter: a call to Temporal or Kafka that was given up may still be
+    answered in a native thread, and one that comes back into a finalizing interpreter aborts the process (seen: exit
+    status 134 after a command that had done its work).
+    """
+    status = run(sys.argv[1:])
+    telemetry.flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            status = status or 1  # who read it has gone
+    logging.shutdown()
+    os._exit(status)

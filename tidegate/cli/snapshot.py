@@ -222,11 +222,9 @@ def ship(
     Copy a snapshot from the home region to another one, so that it can be restored there. Each file is sent once;
     _metadata comes last, so what is half-way is no snapshot. Killed or aborted, the same command goes on where it was.
     """
-    loaded = read_fleet(fleet).fleet
-    if snapshot is None:
-        _, seen = asyncio.run(regions.read_catalog(loaded, deployment, None))
-        # By its id from here on, so that the same command means the same snapshot as long as it is the newest.
-        snapshot = next((entry.id for entry in seen.entries if entry.verified and not entry.shipped_from), None)
+    read_fleet(fleet).fleet.deployment(deployment)
+    # Which one is the newest is found by the step that ships it: Flink retains few, and one that is named here may be
+    # gone when its turn comes.
     request = ShipInput(
         deployment=deployment,
         to=to,

@@ -24,3 +24,14 @@ def plugins() -> list[Plugin]:
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
     return [OpenTelemetryPlugin(add_temporal_spans=True)]
+
+
+def flush() -> None:
+    """Send what was traced and is not sent yet. For a process that ends without the interpreter's own clean-up."""
+    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        return
+    from opentelemetry import trace  # noqa: PLC0415
+
+    shutdown = getattr(trace.get_tracer_provider(), "shutdown", None)  # the API's provider, before connect, has none
+    if shutdown is not None:
+        shutdown()
