@@ -86,6 +86,10 @@ def choose_price(asked: RestoreInput, observed: Observation) -> SnapshotPrice:
         chosen = _named(choices, asked.source)
     if chosen.problem:
         raise Refused(f"{chosen.name} cannot be used: {chosen.problem}", hint=offers(asked, choices, chosen))
+    if chosen.newest and asked.source == "newest" and asked.as_of is None and goes_back(observed):
+        # Its job goes on and commits: what has come after it belongs to newer ones, which are the newest by the time
+        # that the job has been ended. Then the price is told again, and what was not accepted halts (weigh).
+        return chosen.model_copy(update={"replayed": 0})
     return chosen
 
 

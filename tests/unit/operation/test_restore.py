@@ -332,6 +332,25 @@ def test_x26_restored_twice_to_ever_older_ones():
         assert w.assert_sound(artifact="v1").announced >= one.replayed
 
 
+def test_what_a_job_that_goes_on_commits_meanwhile_does_not_stand_against_its_newest():
+    with world() as w:
+        _ran(w)
+        before = w.record.writer.job_id
+        looked = _look(w)
+        newest = _newest(looked)
+        moved_on = newest.model_copy(update={"replayed": 192})
+        seen = _seen(w, Appraisal(choices=tuple(moved_on if one == newest else one for one in looked.choices)))
+        assert "replayed 0" in plan_restore(_asked(), seen).steps[1].what
+        with pytest.raises(Refused, match="would repeat committed output"):
+            plan_restore(_asked(source=newest.name), seen)  # by its name it is that one, whatever came after it
+        op = w.op()
+        fact = _restore(w, op)
+        assert fact.replay == ()
+        assert w.record.writer.job_id != before
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced == 0
+
+
 def test_as_of_takes_the_newest_that_was_complete_then():
     with world() as w:
         _ran(w, 5)
