@@ -11,6 +11,7 @@ import typer
 from tidegate.cli import follow, operations, output, regions, runbook
 from tidegate.cli import snapshot_text as text
 from tidegate.cli.options import DryRunOption, FleetOption, OutputOption, WhoOption, read_fleet, who_asks
+from tidegate.cli.snapshot_rebase import rebase
 from tidegate.cli.snapshot_take import take
 from tidegate.errors import InvalidInput, SnapshotIncomplete, Unavailable
 from tidegate.model.fleet import Fleet
@@ -252,6 +253,7 @@ def ship(
     return asyncio.run(runbook.begun(begin))
 
 
+app.command("rebase", short_help="a copy for another region's Kafka, or for a fork")(rebase)
 app.command("take", short_help="take a snapshot of a job that goes on")(take)
 
 

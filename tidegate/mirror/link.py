@@ -41,8 +41,13 @@ class MirrorLink:
 
     @property
     def syncs_topic(self) -> str:
-        """Where MirrorMaker writes its offset syncs (on the target): it carries the source's name."""
-        return f"mm2-offset-syncs.{self.source}.internal"
+        """Where MirrorMaker writes its offset syncs (on the target)."""
+        return syncs_topic(self.source)
+
+
+def syncs_topic(source: str) -> str:
+    """MirrorMaker's topic of offset syncs, where it is kept on the target: it carries the source's alias."""
+    return f"mm2-offset-syncs.{source}.internal"
 
 
 def pick(fleet: Fleet, name: str | None) -> str:

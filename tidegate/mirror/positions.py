@@ -44,12 +44,15 @@ class Translation:
     ``offset`` is the next offset to read in the target, ``at`` the record there. ``beyond``: no record at or behind
     the position has come. Then ``offset`` is the one behind the last record that came, ``at`` is None, and what the
     source holds from ``came_to`` (its next offset; None: nothing came) to the position is not in the target.
+    ``first``: no record of before the position is in the target's log (any more), so nothing proves by itself that
+    ``at`` is the first one behind it.
     """
 
     offset: int
     at: Hop | None
     beyond: bool
     came_to: int | None
+    first: bool = False
 
 
 async def passed(link: MirrorLink, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, bool]:
@@ -195,9 +198,9 @@ async def translate(
                 break
             before = hop
     if answer is not None:
-        return Translation(answer.offset, answer, beyond=False, came_to=answer.source_offset + 1)
+        return Translation(answer.offset, answer, False, answer.source_offset + 1, first=before is None)
     if before is None:
-        return Translation(low, None, beyond=True, came_to=None)
+        return Translation(low, None, beyond=True, came_to=None, first=True)
     return Translation(before.offset + 1, None, beyond=True, came_to=before.source_offset + 1)
 
 

@@ -13,9 +13,9 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Self
 
-from tidegate.clients.kafka_types import LogRecord, TopicPartition
+from tidegate.clients.kafka_types import KafkaClient, LogRecord, TopicPartition
 from tidegate.errors import OperationFailed
-from tidegate.mirror.link import MirrorLink, check_mirrored
+from tidegate.mirror.link import MirrorLink, check_mirrored, syncs_topic
 
 _LENGTH = struct.Struct(">h")
 _PARTITION = struct.Struct(">i")
@@ -51,12 +51,17 @@ class OffsetSyncs:
 
     @classmethod
     async def read(cls, link: MirrorLink) -> Self:
-        """Every sync that the topic holds. Raises InvalidInput if there is no such topic, Unavailable."""
-        tp = TopicPartition(link.syncs_topic, 0)
-        start = (await link.target_kafka.start_offsets([tp.topic]))[tp]
-        end = (await link.target_kafka.end_offsets([tp.topic]))[tp]
+        """Every sync that the link's topic holds. Raises InvalidInput if there is no such topic, Unavailable."""
+        return await cls.of(link.target_kafka, link.source)
+
+    @classmethod
+    async def of(cls, target: KafkaClient, source: str) -> Self:
+        """As ``read``, of any MirrorMaker that calls its source ``source`` and keeps its syncs on the target."""
+        tp = TopicPartition(syncs_topic(source), 0)
+        start = (await target.start_offsets([tp.topic]))[tp]
+        end = (await target.end_offsets([tp.topic]))[tp]
         syncs = cls()
-        async for record in link.target_kafka.records(tp, start, end):
+        async for record in target.records(tp, start, end):
             of, sync = decode(record)
             syncs.add(of, sync)
         return syncs

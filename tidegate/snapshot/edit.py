@@ -110,6 +110,11 @@ def with_absolute_paths(metadata: Metadata, base_uri: Uri) -> bytes:
     return edited
 
 
+def copy_bytes(source: Snapshot, data: bytes | None = None) -> bytes:
+    """What `place_copy` writes. Raises as ``parse`` does."""
+    return with_absolute_paths(source.metadata if data is None else parse(data), source.directory)
+
+
 async def place_copy(store: ObjectStore, source: Snapshot, target_dir: Uri, data: bytes | None = None) -> S3Uri:
     """Write an edited ``_metadata`` of a snapshot into another directory; returns that, for Flink to start from.
 
@@ -120,7 +125,7 @@ async def place_copy(store: ObjectStore, source: Snapshot, target_dir: Uri, data
     target = S3Uri.parse(target_dir)
     if S3Uri(target.bucket, target.key.rstrip("/")) == source.directory:
         raise InvalidInput(f"a copy of {source.directory} cannot be placed in the same directory: the original stays")
-    content = with_absolute_paths(source.metadata if data is None else parse(data), source.directory)
+    content = copy_bytes(source, data)
     uri = target.join(METADATA_NAME)
     try:
         await store.create(uri, content)

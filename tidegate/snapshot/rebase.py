@@ -7,7 +7,7 @@ What is given back is the copy's ``_metadata`` and what was done to it, for a pe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,14 +25,20 @@ from tidegate.snapshot.sinks import COMMITTER_STATE, WRITER_STATE, sink_uid_of
 
 TopicPartition = tuple[str, int]
 _NO_FILE: Final = "rebased"
+_LONGEST: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
 class Translated:
-    """A position on the target: the next offset to read. ``replays``: records at most that come a second time."""
+    """A position on the target: the next offset to read. ``replays``: records that come a second time.
+
+    ``counted`` False: at most so many; they could not be counted. ``note``: what a person should know of it.
+    """
 
     offset: int
     replays: int = 0
+    counted: bool = True
+    note: str = ""
 
     @property
     def exact(self) -> bool:
@@ -68,6 +74,8 @@ class Moved:
     new_topic: str
     new_offset: int | None
     replays: int = 0
+    counted: bool = True
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,8 +88,40 @@ class Rebased:
 
     @property
     def replays(self) -> int:
-        """Input records at most that are read a second time."""
+        """Input records that are read a second time; at most so many unless ``counted``."""
         return sum(one.replays for one in self.moved)
+
+    @property
+    def counted(self) -> bool:
+        """Whether ``replays`` is exact."""
+        return all(one.counted for one in self.moved)
+
+
+class _Anywhere(Mapping[TopicPartition, tuple[int, int]]):
+    """Bounds that hold every position: for looking which positions there are."""
+
+    def __getitem__(self, key: TopicPartition) -> tuple[int, int]:
+        return 0, _LONGEST
+
+    def __iter__(self) -> Iterator[TopicPartition]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+async def positions_to_move(
+    store: ObjectStore, snapshot: Snapshot, cut: tuple[str, ...] = ()
+) -> set[tuple[str, int, int]]:
+    """Every (topic, partition, next offset) that `rebase` will ask to have translated. Raises as it does."""
+    asked: set[tuple[str, int, int]] = set()
+
+    def ask(topic: str, partition: int, offset: int) -> Translated:
+        asked.add((topic, partition, offset))
+        return Translated(offset)
+
+    await rebase(store, snapshot, RebaseWish(ask, _Anywhere(), cut=cut))
+    return asked
 
 
 async def rebase(store: ObjectStore, snapshot: Snapshot, wish: RebaseWish) -> Rebased:
@@ -98,9 +138,10 @@ async def rebase(store: ObjectStore, snapshot: Snapshot, wish: RebaseWish) -> Re
     dropped: list[DroppedState] = []
     replacements: list[tuple[Span, bytes]] = []
     sources: dict[str, Operator] = {}
+    cut_ids = [_id_of(snapshot, name) for name in wish.cut]
     for operator, subtask in snapshot.metadata.subtask_states():
         handle = subtask.managed_operator
-        if handle is None:
+        if handle is None or operator.operator_id in cut_ids:
             continue
         for state in handle.states:
             is_dropped = state.name == COMMITTER_STATE or (wish.fork and state.name == WRITER_STATE)
@@ -121,8 +162,8 @@ async def rebase(store: ObjectStore, snapshot: Snapshot, wish: RebaseWish) -> Re
                 replacements.append((operator.coordinator.span, _inline(operator.coordinator.name, new)))
     data = splice(snapshot.metadata.data, replacements)
     cut = Dropped()
-    if wish.cut:
-        data, cut = drop_operators(data, [_id_of(snapshot, name) for name in wish.cut])
+    if cut_ids:
+        data, cut = drop_operators(data, cut_ids)
     parse(data)
     return Rebased(data, tuple(moved), Dropped(states=tuple(dropped), operators=cut.operators))
 
@@ -143,7 +184,10 @@ def _mover(operator: Operator, wish: RebaseWish, moved: list[Moved]) -> Callable
             raise Refused(
                 f"{source}: {split.topic}-{split.partition} stops at marker {stopping}, which cannot be moved"
             )
-        moved.append(Moved(source, split.topic, split.partition, split.offset, topic, offset.offset, offset.replays))
+        moved.append(
+            Moved(source, split.topic, split.partition, split.offset, topic, offset.offset,
+                  offset.replays, offset.counted, offset.note)
+        )  # fmt: skip
         return Split(topic, split.partition, offset.offset, stopping)
 
     return move
@@ -162,11 +206,15 @@ def _position(source: str, split: Split, offset: int, topic: str, wish: RebaseWi
     found = wish.translate(split.topic, split.partition, offset)
     bounds = wish.bounds.get((topic, split.partition))
     if bounds is None:
-        raise Refused(f"{source}: the target has no partition {split.partition} of {topic}")
+        raise Refused(
+            f"{source}: the target has no partition {split.partition} of {topic}",
+            hint="has the topic another name there? say so with --topic OLD=NEW",
+        )
     if not bounds[0] <= found.offset <= bounds[1]:
         raise Refused(
             f"{source}: {at} at {offset:,} would be {topic}-{split.partition} at {found.offset:,}, outside of the "
             f"target's log ({bounds[0]:,} to {bounds[1]:,}): the source would silently jump",
+            hint="rebase a snapshot whose records the target still holds; to read none of them, cut the source by name",
             details={"topic": topic, "partition": split.partition, "offset": found.offset},
         )
     return found
@@ -217,8 +265,10 @@ def _inline(name: str, content: bytes) -> bytes:
 
 
 def _id_of(snapshot: Snapshot, named: str) -> str:
-    found = snapshot.metadata.operator(named) or snapshot.metadata.operator_of_uid(named)
+    metadata = snapshot.metadata
+    by_text = (operator for operator in metadata.operators if operator.uid == named)
+    found = metadata.operator(named) or metadata.operator_of_uid(named) or next(by_text, None)
     if found is None:
-        there = ", ".join(str(operator) for operator in snapshot.metadata.operators)
+        there = ", ".join(str(operator) for operator in metadata.operators)
         raise InvalidInput(f"cut: the snapshot has no operator {named}; it has {there or 'none'}")
     return found.operator_id
