@@ -37,6 +37,7 @@ from tidegate.model.steps import (
     TakeInput,
     TakeSnapshotInput,
 )
+from tidegate.model.sweep import SweepFact, SweepPlan, SweepStep
 
 
 def _contract(name: str) -> NoReturn:
@@ -151,6 +152,18 @@ async def keep_points(request: KeepStep) -> KeepFact:
     _contract(f"keep_points({request.deployment})")
 
 
+@activity.defn(name="look_at_sweep")
+async def look_at_sweep(request: SweepStep) -> SweepPlan:
+    """What would go in a sweep. Changes nothing. Raises Refused."""
+    _contract(f"look_at_sweep({request.deployment})")
+
+
+@activity.defn(name="sweep_snapshots")
+async def sweep_snapshots(request: SweepStep) -> SweepFact:
+    """Remove old snapshots, _metadata first. Raises Held, Refused."""
+    _contract(f"sweep_snapshots({request.deployment})")
+
+
 CONTRACTS: dict[str, Callable[..., Any]] = {
     contract.__name__: contract
     for contract in (
@@ -172,6 +185,8 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         look_at_snapshot,
         ship_snapshot,
         keep_points,
+        look_at_sweep,
+        sweep_snapshots,
     )
 }
 """Every activity by its name."""

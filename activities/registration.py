@@ -13,6 +13,7 @@ from activities.registry import RegistryActivities
 from activities.reports import ReportActivities
 from activities.sites import Sites
 from activities.snapshots import SnapshotActivities
+from activities.sweep import SweepActivities
 
 
 def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
@@ -23,4 +24,5 @@ def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
         *ReportActivities(sites).all(),
         *SnapshotActivities(sites).all(),
         *PointActivities(sites).all(),
+        *SweepActivities(sites).all(),
     ]

@@ -105,6 +105,10 @@ class Sites:
             self._kafkas[key] = Kafka(access.bootstrap, login)
         return self._kafkas[key]
 
+    async def running_jobs(self, rest: str) -> set[str]:
+        """The jobs of a Flink cluster, by its REST URL, that have not ended. Raises Unavailable."""
+        return {job_id for job_id, state in (await self._driver(rest).list_jobs()).items() if not state.terminal}
+
     def _driver(self, rest: str) -> DeploymentDriver:
         if rest not in self._drivers:
             self._drivers[rest] = SessionClusterDriver(FlinkClient(rest))

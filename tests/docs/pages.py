@@ -29,6 +29,7 @@ PAGES = (
     "runbooks/keep-recovery-points.md",
     "runbooks/ship-snapshots.md",
     "runbooks/start-deployment.md",
+    "runbooks/sweep-snapshots.md",
     "runbooks/take-snapshot.md",
     "runbooks/upgrade-deployment.md",
 )

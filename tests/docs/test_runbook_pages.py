@@ -34,11 +34,19 @@ from tidegate.model.operation import (
 )
 from tidegate.model.record import ArtifactRef, DeploymentRecord
 from tidegate.model.ship import SHIP_SNAPSHOTS, ShipInput
+from tidegate.model.sweep import SWEEP_SNAPSHOTS, SweepInput
 from tidegate.names import CONTROL_QUEUE
 from tidegate.operation.plan import make_plan
 from tidegate.operation.restore import plan_restore
 from tidegate.operation.take_snapshot import plan_snapshot
-from workflows import restore_deployment, ship_snapshots, start_deployment, take_snapshot, upgrade_deployment
+from workflows import (
+    restore_deployment,
+    ship_snapshots,
+    start_deployment,
+    sweep_snapshots,
+    take_snapshot,
+    upgrade_deployment,
+)
 from workflows.board import MINOR
 from workflows.ending import Ending
 
@@ -46,6 +54,7 @@ UPGRADE, START = "runbooks/upgrade-deployment.md", "runbooks/start-deployment.md
 RESTORE, TAKE = "runbooks/restore-deployment.md", "runbooks/take-snapshot.md"
 SHIP = "runbooks/ship-snapshots.md"
 KEEP = "runbooks/keep-recovery-points.md"
+SWEEP = "runbooks/sweep-snapshots.md"
 WORKFLOWS = {UPGRADE: upgrade_deployment, START: start_deployment, RESTORE: restore_deployment, TAKE: take_snapshot}
 
 
@@ -102,8 +111,9 @@ def test_the_steps_stand_in_the_order_of_the_workflow(page: str) -> None:
     assert [row[0] for row in table_under(page, "## What it does")] == shown
 
 
-def test_the_steps_of_shipping_are_those_of_the_workflow() -> None:
-    assert tuple(row[0] for row in table_under(SHIP, "## What it does")) == ship_snapshots.STEPS
+@pytest.mark.parametrize(("page", "steps"), [(SHIP, ship_snapshots.STEPS), (SWEEP, sweep_snapshots.STEPS)])
+def test_the_steps_of_what_has_no_plan_are_those_of_the_workflow(page: str, steps: tuple[str, ...]) -> None:
+    assert tuple(row[0] for row in table_under(page, "## What it does")) == steps
 
 
 def test_only_the_last_step_has_no_way_back() -> None:
@@ -142,6 +152,7 @@ def input_rows(model: type[BaseModel]) -> list[list[str]]:
         (TAKE, SnapshotInput),
         (SHIP, ShipInput),
         (KEEP, KeepInput),
+        (SWEEP, SweepInput),
     ],
 )
 def test_the_input_is_that_of_the_model(page: str, model: type[BaseModel]) -> None:
@@ -178,6 +189,7 @@ def test_the_outcomes_and_their_exit_statuses_are_those_of_the_code() -> None:
         (TAKE, TAKE_SNAPSHOT),
         (SHIP, SHIP_SNAPSHOTS),
         (KEEP, KEEP_RECOVERY_POINTS),
+        (SWEEP, SWEEP_SNAPSHOTS),
     ],
 )
 def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
@@ -187,7 +199,7 @@ def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
     assert {"touches", "does not touch"} <= set(head)
 
 
-@pytest.mark.parametrize("page", [*PLANS, SHIP, KEEP])
+@pytest.mark.parametrize("page", [*PLANS, SHIP, KEEP, SWEEP])
 def test_a_page_opens_with_what_to_do_now(page: str) -> None:
     opening = text_of(page).split("---\n", 2)[2].strip().splitlines()
     assert opening[2] == "**Do this now**"
@@ -195,7 +207,7 @@ def test_a_page_opens_with_what_to_do_now(page: str) -> None:
 
 
 if __name__ == "__main__":
-    for one in (UpgradeInput, StartInput, RestoreInput, SnapshotInput, ShipInput):
+    for one in (UpgradeInput, StartInput, RestoreInput, SnapshotInput, ShipInput, SweepInput):
         print(one.__name__)
         for row in input_rows(one):
             print(f"| `{row[0]}` | {row[1] if row[1] == 'required' else f'`{row[1]}`'} | {row[2]} |")

@@ -153,6 +153,23 @@ class ObjectStoreContract:
         assert not await store.complete_upload(uri, upload_id, [*there, second]) or (await store.head(uri)) is not None
         assert await store.uploaded_parts(uri, upload_id) == []
 
+    async def test_open_uploads_are_found_below_a_prefix_with_their_age(self, store: TransferStore, base: S3Uri):
+        before = datetime.now(UTC) - timedelta(seconds=5)
+        old, new = base.join("up-x", "files", "a"), base.join("up-x", "b")
+        first = await store.start_upload(old)
+        second = await store.start_upload(new)
+        other = await store.start_upload(base.join("up-y"))
+        await store.upload_part(old, first, 1, b"x")
+        await store.upload_part(new, second, 1, b"x")
+        found = await store.uploads_below(base.join("up-x"))
+        assert {(one.uri, one.upload_id) for one in found} == {(old, first), (new, second)}
+        for one in found:
+            assert one.touched_at is not None
+            assert before < one.touched_at < datetime.now(UTC) + timedelta(seconds=5)
+        for uri, upload in ((old, first), (new, second), (base.join("up-y"), other)):
+            await store.abort_upload(uri, upload)
+        assert await store.uploads_below(base.join("up-")) == []
+
     async def test_an_upload_that_is_given_up_is_over(self, store: TransferStore, base: S3Uri):
         uri = base.join("given-up")
         upload_id = await store.start_upload(uri)

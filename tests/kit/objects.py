@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tidegate.clients.s3 import Object, ObjectInfo, PreconditionFailed, S3Uri, Transferred, Uri
-from tidegate.clients.transfer import UploadedPart
+from tidegate.clients.transfer import OpenUpload, UploadedPart
 from tidegate.errors import InvalidInput
 
 Hook = Callable[[str, S3Uri], Awaitable[None]]
@@ -35,6 +35,7 @@ class MemoryStore:
         self.objects: dict[S3Uri, Object] = {}
         self.calls: list[tuple[str, S3Uri]] = []
         self.open_uploads: dict[str, tuple[S3Uri, dict[int, bytes], Mapping[str, str]]] = {}
+        self.touched: dict[str, datetime] = {}
         self._upload_ids = itertools.count(1)
 
     async def _enter(self, op: str, uri: Uri) -> S3Uri:
@@ -157,6 +158,7 @@ class MemoryStore:
         at = await self._enter("start_upload", uri)
         upload_id = f"upload-{next(self._upload_ids):04}"
         self.open_uploads[upload_id] = (at, {}, dict(metadata or {}))
+        self.touched[upload_id] = datetime.now(UTC)
         await self.after("start_upload", at)
         return upload_id
 
@@ -165,6 +167,16 @@ class MemoryStore:
         found = sorted(name for name, (to, _, _) in self.open_uploads.items() if to == at)
         await self.after("uploads", at)
         return found
+
+    async def uploads_below(self, uri_prefix: Uri) -> list[OpenUpload]:
+        at = await self._enter("uploads_below", uri_prefix)
+        found = [
+            OpenUpload(to, name, self.touched.get(name))
+            for name, (to, _, _) in self.open_uploads.items()
+            if to.bucket == at.bucket and to.key.startswith(at.key)
+        ]
+        await self.after("uploads_below", at)
+        return sorted(found, key=lambda one: (one.uri, one.upload_id))
 
     async def uploaded_parts(self, uri: Uri, upload_id: str) -> list[UploadedPart]:
         at = await self._enter("uploaded_parts", uri)
@@ -177,6 +189,7 @@ class MemoryStore:
         if upload_id not in self.open_uploads:
             return None
         self.open_uploads[upload_id][1][number] = bytes(body)
+        self.touched[upload_id] = datetime.now(UTC)
         await self.after("upload_part", at)
         return UploadedPart(number, len(body), _md5(body))
 

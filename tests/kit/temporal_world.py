@@ -49,6 +49,7 @@ from tidegate.model.steps import (
     TakeSnapshotInput,
     Timeline,
 )
+from tidegate.model.sweep import SweepFact, SweepPlan, SweepStep
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 FLEET = "f" * 64
@@ -110,6 +111,7 @@ class World:
         self.switch_timeout_s = 600.0
         self.standby: str | None = "west"
         self.shipped: list[str] = []
+        self.swept = 0
         self.readable_by = {"v2": ("v1",)}
         self.calls: list[tuple[str, str, Any]] = []
         self.plans: dict[str, deque[Any]] = defaultdict(deque)
@@ -353,6 +355,17 @@ class World:
             bytes=5_000_000,
             sent_files=3,
             sent_bytes=2_000_000,
+        )
+
+    def _look_at_sweep(self, request: SweepStep) -> SweepPlan:
+        return SweepPlan(
+            going=3, staying=7, files=20, bytes=2_000_000, leftovers=1, uploads=1, first=("e6-chk-1", "e6-chk-2")
+        )
+
+    def _sweep_snapshots(self, request: SweepStep) -> SweepFact:
+        self.swept += 1
+        return SweepFact(
+            snapshots=2, files=15, bytes=1_500_000, leftovers=1, uploads=1, kept=("e6-chk-2: pinned by ana: x",)
         )
 
     def _keep_points(self, request: KeepStep) -> KeepFact:

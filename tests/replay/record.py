@@ -24,6 +24,7 @@ from tidegate import errors
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, Verdict
 from tidegate.model.ship import ShipInput
+from tidegate.model.sweep import SweepInput
 from tidegate.names import CONTROL_QUEUE
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -215,6 +216,31 @@ async def _keep_points_aborted(client: Client, world: World) -> Run:
     return Run(handle)
 
 
+async def _sweep(client: Client, _: World, **fields: Any) -> Run:
+    request = SweepInput(deployment="ledger", requested_by="ana", **fields)
+    handle = await client.start_workflow(
+        "SweepSnapshots", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
+    )
+    return Run(handle)
+
+
+async def _sweep_dry_run(client: Client, world: World) -> Run:
+    return await _sweep(client, world, dry_run=True)
+
+
+async def _sweep_held(client: Client, world: World) -> Run:
+    world.will("sweep_snapshots", errors.Held("ledger is held by upgrade-1"))
+    return await _sweep(client, world)
+
+
+async def _sweep_aborted(client: Client, world: World) -> Run:
+    block = world.block("sweep_snapshots")
+    run = await _sweep(client, world)
+    await block.entered.wait()
+    await run.update("abort", why="wrong region")
+    return run
+
+
 SCENARIOS: dict[str, Scenario] = {
     "upgrade-done": _done,
     "upgrade-dry-run": _dry_run,
@@ -243,6 +269,10 @@ SCENARIOS: dict[str, Scenario] = {
     "ship-vanished": _ship_vanished,
     "ship-aborted": _ship_aborted,
     "keep-points-aborted": _keep_points_aborted,
+    "sweep-done": _sweep,
+    "sweep-dry-run": _sweep_dry_run,
+    "sweep-held": _sweep_held,
+    "sweep-aborted": _sweep_aborted,
 }
 NO_REGION_WORKER = "upgrade-without-region-worker"
 

@@ -28,6 +28,7 @@ from tidegate.errors import InvalidInput, OperationFailed, Refused, TidegateErro
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import OperationResult, OperationStatus, Outcome, RunbookInput
 from tidegate.model.ship import ShipInput
+from tidegate.model.sweep import SweepInput
 from tidegate.names import CONTROL_QUEUE, derive_id
 from tidegate.temporal.connect import TemporalUnreachable
 from tidegate.temporal.errors import from_application_error
@@ -38,7 +39,7 @@ ANSWER_S = 10.0
 
 Handle = WorkflowHandle[Any, Any]
 Begin = Callable[[], Awaitable[Handle]]
-Request = RunbookInput | ShipInput | KeepInput
+Request = RunbookInput | ShipInput | KeepInput | SweepInput
 T = TypeVar("T")
 
 NO_WORKER_HINT = "start one:  tidegate worker run --role control"
@@ -83,7 +84,7 @@ async def start(client: Client, runbook: str, request: Request, operation: str, 
     """
     # A dry run changes nothing and may be asked for again, and what was shipped may have been lost since; all else that
     # has ended well is not done twice.
-    repeatable = isinstance(request, ShipInput | KeepInput) or request.dry_run
+    repeatable = isinstance(request, ShipInput | KeepInput | SweepInput) or request.dry_run
     again = WorkflowIDReusePolicy.ALLOW_DUPLICATE if repeatable else None
     before = await _status_of(client, operation)
     try:

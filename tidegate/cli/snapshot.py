@@ -12,6 +12,7 @@ from tidegate.cli import follow, operations, output, regions, runbook
 from tidegate.cli import snapshot_text as text
 from tidegate.cli.options import DryRunOption, FleetOption, OutputOption, WhoOption, read_fleet, who_asks
 from tidegate.cli.snapshot_rebase import rebase
+from tidegate.cli.snapshot_sweep import sweep
 from tidegate.cli.snapshot_take import take
 from tidegate.errors import InvalidInput, SnapshotIncomplete, Unavailable
 from tidegate.model.fleet import Fleet
@@ -29,7 +30,7 @@ from tidegate.temporal.connect import connect
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    short_help="savepoints and checkpoints: list, look into, verify, ship, pin",
+    short_help="savepoints and checkpoints: list, look into, verify, ship, pin, sweep",
     rich_markup_mode=None,
     help="Example:  tidegate snapshot list ledger\n\nSavepoints and retained checkpoints, in every region.",
 )
@@ -255,6 +256,7 @@ def ship(
 
 app.command("rebase", short_help="a copy for another region's Kafka, or for a fork")(rebase)
 app.command("take", short_help="take a snapshot of a job that goes on")(take)
+app.command("sweep", short_help="remove old snapshots, and the files that nothing else names")(sweep)
 
 
 @app.command("pin", short_help="keep a snapshot from being swept")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tidegate.clients.objects import ObjectStore, S3Uri, Uri
@@ -31,6 +32,18 @@ class UploadedPart:
     etag: str
 
 
+@dataclass(frozen=True)
+class OpenUpload:
+    """An upload in parts that was begun and is neither completed nor given up.
+
+    ``touched_at``: when its newest part came, or when it was begun; None where the store tells neither.
+    """
+
+    uri: S3Uri
+    upload_id: str
+    touched_at: datetime | None
+
+
 class TransferStore(ObjectStore, Protocol):
     """An object store from and to which files are moved. Errors are those of ``ObjectStore``."""
 
@@ -47,6 +60,10 @@ class TransferStore(ObjectStore, Protocol):
 
     async def uploads(self, uri: Uri) -> Sequence[str]:
         """The ids of the uploads to exactly this key that were begun and are neither completed nor given up."""
+        ...
+
+    async def uploads_below(self, uri_prefix: Uri) -> Sequence[OpenUpload]:
+        """Every open upload to a key that begins with the prefix (as text), by key."""
         ...
 
     async def uploaded_parts(self, uri: Uri, upload_id: str) -> Sequence[UploadedPart]:
@@ -107,17 +124,50 @@ class S3Transfers:
         """See TransferStore."""
         at = S3Uri.parse(uri)
 
-        def call() -> list[str]:
-            found: list[str] = []
-            request: dict[str, Any] = {"Bucket": at.bucket, "Prefix": at.key}
-            while True:
-                page = self._client.list_multipart_uploads(**request)
-                found += [one["UploadId"] for one in page.get("Uploads", []) if one["Key"] == at.key]
-                if not page.get("IsTruncated"):
-                    return found
-                request |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+        found = await self._run("list uploads of", at, lambda: self._uploads(at))
+        return sorted(one["UploadId"] for one in found if one["Key"] == at.key)
 
-        return sorted(await self._run("list uploads of", at, call))
+    async def uploads_below(self, uri_prefix: Uri) -> Sequence[OpenUpload]:
+        """See TransferStore."""
+        at = S3Uri.parse(uri_prefix)
+
+        def touched(key: str, upload_id: str) -> datetime | None:
+            request: dict[str, Any] = {"Bucket": at.bucket, "Key": key, "UploadId": upload_id}
+            times: list[datetime] = []
+            while True:
+                page = self._client.list_parts(**request)
+                times += [one["LastModified"] for one in page.get("Parts", []) if "LastModified" in one]
+                if not page.get("IsTruncated"):
+                    return max(times, default=None)
+                request["PartNumberMarker"] = page["NextPartNumberMarker"]
+
+        def call() -> list[OpenUpload]:
+            found = []
+            for one in self._uploads(at):
+                if not one["Key"].startswith(at.key):
+                    continue  # a store that does not look at the prefix
+                try:
+                    newest = touched(one["Key"], one["UploadId"])
+                except self._client.exceptions.NoSuchUpload:
+                    continue
+                begun: datetime | None = one.get("Initiated")  # SeaweedFS sends none
+                times = [at for at in (begun, newest) if at is not None]
+                found.append(
+                    OpenUpload(S3Uri(at.bucket, one["Key"], at.scheme), one["UploadId"], max(times, default=None))
+                )
+            return sorted(found, key=lambda one: (one.uri, one.upload_id))
+
+        return await self._run("list uploads below", at, call, deadline=False)
+
+    def _uploads(self, at: S3Uri) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        request: dict[str, Any] = {"Bucket": at.bucket, "Prefix": at.key}
+        while True:
+            page = self._client.list_multipart_uploads(**request)
+            found += [dict(one) for one in page.get("Uploads", [])]
+            if not page.get("IsTruncated"):
+                return found
+            request |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     async def uploaded_parts(self, uri: Uri, upload_id: str) -> Sequence[UploadedPart]:
         """See TransferStore."""

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from tidegate import names
 from tidegate.clients.objects import ObjectStore, PreconditionFailed, S3Uri, Uri
 from tidegate.errors import InvalidInput
-from tidegate.model.record import DeploymentRecord, Frozen, SettleIntent, StartIntent, StopIntent
+from tidegate.model.record import DeploymentRecord, Frozen, SettleIntent, SnapshotIntent, StartIntent, StopIntent
 from tidegate.snapshot.place import location_of
 
 
@@ -103,6 +103,8 @@ def named_by(record: DeploymentRecord | None) -> dict[S3Uri, str]:
             keep(intent.snapshot, f"a start of epoch {intent.epoch}")
         elif isinstance(intent, SettleIntent):
             keep(intent.snapshot, f"settled for, epoch {intent.epoch}")
+        elif isinstance(intent, SnapshotIntent):
+            keep(intent.location or intent.directory, f"a snapshot of epoch {intent.epoch}")
     return found
 
 
