@@ -82,7 +82,7 @@ def _replays(made: Plan) -> str:
 def plan_json(made: Plan) -> dict[str, object]:
     """The plan for programs."""
     done = made.copy.rebased
-    words = {one.committable: one.word.name.lower() for one in made.judged}
+    words = {one.committable: one.word.value for one in made.judged}
     return {
         "source": str(made.copy.source.directory),
         "source_region": made.home,

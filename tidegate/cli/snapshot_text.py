@@ -12,7 +12,7 @@ from tidegate.snapshot.catalog import Entry
 from tidegate.snapshot.diff import Change, Diff, OperatorDiff
 from tidegate.snapshot.positions import COMMITTED, EARLIEST, LATEST
 from tidegate.snapshot.show import OperatorView, SnapshotView
-from tidegate.snapshot.word import Judged, Word
+from tidegate.snapshot.word import Judged
 
 _NOT_READ = {LATEST: "not read yet (from the end)", EARLIEST: "not read yet (from the start)",
              COMMITTED: "not read yet (from the group's offset)"}  # fmt: skip
@@ -107,9 +107,9 @@ def _committables(seen: SnapshotView, judged: Sequence[Judged], said: str | None
     for one in judged:
         until = f" ({output.utc(one.until)})" if one.until else ""
         lines.append(
-            f"{one.committable.transactional_id}: {one.word.value}{until}; Kafka says {one.status.state.value}"
+            f"{one.committable.transactional_id}: {one.word.meaning}{until}; Kafka says {one.status.state.value}"
         )
-    lost = sum(one.word is Word.LOST for one in judged)
+    lost = sum(one.word.lost for one in judged)
     if lost:
         lines.append(f"{lost} of {len(judged)} are LOST: a start from here misses their outputs")
     return lines
@@ -149,9 +149,10 @@ def view_json(found: Found, seen: SnapshotView, judged: Sequence[Judged], said: 
 
 def _word_json(judged: Judged | None) -> dict[str, object]:
     if judged is None:
-        return {"word": None, "broker": None, "until": None}
+        return {"word": None, "lost": None, "broker": None, "until": None}
     until = judged.until.isoformat() if judged.until else None
-    return {"word": judged.word.name.lower(), "broker": judged.status.state.value, "until": until}
+    word = judged.word
+    return {"word": word.value, "lost": word.lost, "broker": judged.status.state.value, "until": until}
 
 
 def wrong_file(one: Mapping[str, object]) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tidegate import names
-from tidegate.clients.kafka_types import Batch, ControlType, KafkaClient, TopicPartition, TransactionState, TxnState
+from tidegate.clients.kafka_types import Batch, ControlType, KafkaClient, TopicPartition
 from tidegate.model.operation import ReplayRange
 from tidegate.operation.site import Site
 from tidegate.snapshot.sinks import Committable
@@ -23,36 +23,6 @@ LOOK_BACK = timedelta(minutes=30)
 most its own (10 minutes): what belongs to a snapshot was not written earlier than this before it was complete."""
 BROKER_FORGETS = timedelta(days=6)
 """After a week the broker forgets an id (``transactional.id.expiration.ms``); what is older cannot be attributed."""
-
-
-class Word(StrEnum):
-    """The broker's word on one transaction of a snapshot, by its producer id and epoch (X3)."""
-
-    COMMITTED = "committed"
-    ONGOING = "ongoing"
-    ABORTED = "aborted"
-    EMPTY = "emptied"
-    """The id was taken over by a new producer epoch: what became of the transaction is no longer said."""
-    OTHER = "another producer"
-    UNKNOWN = "unknown"
-
-
-def word_on(status: TransactionState, committable: Committable) -> Word:
-    """The broker's word is about the id: it counts only for this producer id, and epoch (a commit may raise it)."""
-    if status.state is TxnState.UNKNOWN:
-        return Word.UNKNOWN
-    raised = status.producer_epoch - committable.producer_epoch
-    if status.producer_id != committable.producer_id or raised not in {0, 1}:
-        return Word.OTHER
-    match status.state:
-        case TxnState.COMPLETE_COMMIT | TxnState.PREPARE_COMMIT:
-            return Word.COMMITTED
-        case TxnState.ONGOING if raised == 0:
-            return Word.ONGOING
-        case TxnState.COMPLETE_ABORT | TxnState.PREPARE_ABORT:
-            return Word.ABORTED
-        case _:
-            return Word.EMPTY
 
 
 class Fate(StrEnum):

@@ -13,12 +13,13 @@ from tidegate.errors import Refused
 from tidegate.model.operation import ReplayRange
 from tidegate.model.record import utc_now
 from tidegate.operation.note import notes_that_count
-from tidegate.operation.outputs import BROKER_FORGETS, Fate, Outputs, Word, read_outputs, word_on
+from tidegate.operation.outputs import BROKER_FORGETS, Fate, Outputs, read_outputs
 from tidegate.operation.site import Site
 from tidegate.snapshot.files import Snapshot, metadata_uri
 from tidegate.snapshot.place import location_of, short_id
 from tidegate.snapshot.positions import kafka_positions
 from tidegate.snapshot.sinks import Committable, Ownership, committables, writer_states
+from tidegate.snapshot.word import Word, word_on
 
 _NAMED_IDS = 3
 
@@ -120,7 +121,7 @@ async def price(site: Site, wanted: Wanted, outputs: Outputs) -> Price:
         word = word_on(states[committable.transactional_id], committable)
         result.words[word.value] += 1
         result.superseded = result.superseded or outputs.is_superseded(committable)
-        if word in {Word.ABORTED, Word.EMPTY, Word.OTHER, Word.UNKNOWN}:
+        if word.lost or word is Word.UNKNOWN:
             _by_the_log(outputs, committable, result, said_aborted=word is Word.ABORTED)
     result.again = outputs.after(wanted.epoch, wanted.snapshot.metadata.checkpoint_id)
     return result

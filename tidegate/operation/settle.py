@@ -18,6 +18,7 @@ from tidegate.model.record import DeploymentRecord, IntentState, SettleIntent, u
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.snapshot.files import verify
 from tidegate.snapshot.sinks import Committable, committables
+from tidegate.snapshot.word import Word, word_on
 
 SETTLE_TIMEOUT_S = 60.0
 
@@ -134,30 +135,20 @@ async def _commit(run: Run, deadline: Deadline, own: list[Committable], result: 
         for transactional_id, committable in by_id.items():
             status = states[transactional_id]
             result.seen[transactional_id] = status.state.value
-            if not _is_of(status, committable):
-                raise _lost(committable, status)
-            match status.state:
-                case TxnState.COMPLETE_COMMIT:
+            match word_on(status, committable):
+                case Word.COMMITTED:
                     continue
-                case TxnState.ONGOING if status.producer_epoch == committable.producer_epoch:
+                case Word.ONGOING:
                     await _end(run, deadline, committable, commit=True)
                     result.committed.append(transactional_id)
                     waiting.append(transactional_id)
-                case TxnState.PREPARE_COMMIT:
+                case Word.COMMITTING:
                     waiting.append(transactional_id)
                 case _:
                     raise _lost(committable, status)
         if not waiting:
             return
         await deadline.pause(f"{len(waiting)} transactions are being committed: {waiting[0]}")
-
-
-def _is_of(status: TransactionState, committable: Committable) -> bool:
-    """X3: the broker's word is about the id; it counts only for this producer id, and epoch (a commit may raise it)."""
-    return status.producer_id == committable.producer_id and status.producer_epoch in {
-        committable.producer_epoch,
-        committable.producer_epoch + 1,
-    }
 
 
 def _lost(committable: Committable, status: TransactionState) -> MustHalt:

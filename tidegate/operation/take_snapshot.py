@@ -23,7 +23,6 @@ from tidegate.model.operation import TAKE_SNAPSHOT, Observation, Plan, SnapshotI
 from tidegate.model.record import DeploymentRecord, IntentState, SnapshotIntent, utc_now
 from tidegate.model.steps import SnapshotFact, TakeSnapshotInput
 from tidegate.operation.left import savepoints_below
-from tidegate.operation.outputs import Word, word_on
 from tidegate.operation.plan import assemble, refuse_if_held
 from tidegate.operation.price import name_of
 from tidegate.operation.resolve import close, replace_intent
@@ -31,6 +30,7 @@ from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.snapshot.files import Verified, verify
 from tidegate.snapshot.positions import kafka_positions
 from tidegate.snapshot.sinks import committables
+from tidegate.snapshot.word import Word, word_on
 
 COMMIT_TIMEOUT_S = 120.0
 TOLD_POSITIONS = 64
@@ -177,7 +177,7 @@ async def _recovery_point(run: Run, intent: SnapshotIntent, location: str, asked
         states = await patiently(deadline, run, lambda: site.kafka.describe_transactions(ids))
         words = {one.transactional_id: word_on(states[one.transactional_id], one) for one in own}
         open_ids = [name for name, word in words.items() if word is Word.ONGOING]
-        gone = {name: word for name, word in words.items() if word not in {Word.ONGOING, Word.COMMITTED}}
+        gone = {name: word for name, word in words.items() if not (word is Word.ONGOING or word.safe)}
         if gone:
             name, word = next(iter(gone.items()))
             raise OperationFailed(

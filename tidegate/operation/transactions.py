@@ -15,7 +15,7 @@ from tidegate.model.record import DeploymentRecord, IntentState, SettleIntent, W
 from tidegate.model.steps import EVERY_EPOCH, EnsureInput, Held, RestoreFrom
 from tidegate.operation.appraise import find_snapshots
 from tidegate.operation.ensure_stopped import ensure_stopped
-from tidegate.operation.outputs import Word, transactional_roots, word_on
+from tidegate.operation.outputs import transactional_roots
 from tidegate.operation.price import name_of
 from tidegate.operation.resolve import close, replace_intent
 from tidegate.operation.run import Deadline, Run, patiently
@@ -23,6 +23,7 @@ from tidegate.operation.settle import SETTLE_TIMEOUT_S, Settled, end_the_rest
 from tidegate.operation.site import Site
 from tidegate.registry.records import RecordStore
 from tidegate.snapshot.sinks import Committable, committables
+from tidegate.snapshot.word import Word, word_on
 
 
 class Decision(StrEnum):

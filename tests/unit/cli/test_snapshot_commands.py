@@ -115,7 +115,7 @@ def test_show_has_operators_positions_and_the_brokers_word(capsys, kafka):
     out = told(capsys, "snapshot", "show", "ledger/e7-chk-12")[1]
     assert "1 of 1 are LOST" in out
     shown = answered(capsys, "snapshot", "show", "ledger/e7-chk-12")
-    assert shown["transactions"][0]["word"] == "lost"
+    assert (shown["transactions"][0]["word"], shown["transactions"][0]["lost"]) == ("aborted", True)
     assert shown["positions"] == {"payments-source": {"payments/0": 1234}}
 
 

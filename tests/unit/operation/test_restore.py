@@ -267,6 +267,35 @@ def test_x3_another_producer_is_judged_by_the_log():
         assert w.assert_sound(artifact="v1").announced == 0
 
 
+@pytest.mark.parametrize("committed", [True, False])
+def test_x3_an_emptied_id_is_judged_by_the_log(committed: bool):
+    """The same producer id, its epoch raised by one, Empty: taken over where a commit raises no epoch (brokers before
+    transaction version 2). The broker no longer says what became of the transaction; its marker does."""
+    with world() as w:
+        if committed:
+            _ran(w)
+        else:
+            _uncommitted(w)
+        newest = _newest(_look(w)).checkpoint_id
+        names = [name for name in w.kafka._txns if name.endswith(f"-{newest}")]
+        before = {name: w.kafka._txns[name].epoch - committed for name in names}
+        for name in names:
+            w.kafka._init(name, 60_000)
+            w.kafka._txns[name].epoch = before[name] + 1
+        _kill(w)
+        told = _newest(_look(w))
+        assert told.transactions == {"emptied": 2}
+        assert (told.lost > 0) == (not committed)
+        if not committed:
+            with pytest.raises(Refused, match=f"would lose output: lost {told.lost}"):
+                _plan(w)
+            return
+        op = w.op()
+        assert "copy-" in _restore(w, op).start.snapshot
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced == 0
+
+
 def test_x3_an_id_that_the_broker_has_forgotten_is_judged_by_the_log_and_not_tried():
     with world() as w:
         _ran(w)

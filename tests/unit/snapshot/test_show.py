@@ -16,7 +16,7 @@ from tidegate.snapshot.files import read_snapshot
 from tidegate.snapshot.metadata import parse
 from tidegate.snapshot.show import view
 from tidegate.snapshot.sinks import Committable
-from tidegate.snapshot.word import Word, judge, word_of
+from tidegate.snapshot.word import Word, judge, word_on
 
 OURS = Committable("out", "0" * 32, 0, 7, "tg.x-0-7", 100, 3)
 
@@ -26,22 +26,27 @@ OURS = Committable("out", "0" * 32, 0, 7, "tg.x-0-7", 100, 3)
     [
         (TxnState.COMPLETE_COMMIT, 100, 3, Word.COMMITTED),
         (TxnState.COMPLETE_COMMIT, 100, 4, Word.COMMITTED),
-        (TxnState.COMPLETE_COMMIT, 100, 5, Word.LOST),
-        (TxnState.COMPLETE_COMMIT, 101, 3, Word.LOST),
+        (TxnState.COMPLETE_COMMIT, 100, 5, Word.OTHER),
+        (TxnState.COMPLETE_COMMIT, 101, 3, Word.OTHER),
         (TxnState.PREPARE_COMMIT, 100, 3, Word.COMMITTING),
-        (TxnState.ONGOING, 100, 3, Word.OPEN),
-        (TxnState.ONGOING, 100, 4, Word.LOST),
-        (TxnState.PREPARE_ABORT, 100, 3, Word.LOST),
-        (TxnState.COMPLETE_ABORT, 100, 4, Word.LOST),
-        (TxnState.EMPTY, 100, 3, Word.LOST),
-        (TxnState.UNKNOWN, -1, -1, Word.FORGOTTEN),
+        (TxnState.ONGOING, 100, 3, Word.ONGOING),
+        (TxnState.ONGOING, 100, 4, Word.EMPTIED),
+        (TxnState.PREPARE_ABORT, 100, 3, Word.ABORTED),
+        (TxnState.COMPLETE_ABORT, 100, 4, Word.ABORTED),
+        (TxnState.EMPTY, 100, 3, Word.EMPTIED),
+        (TxnState.EMPTY, 100, 4, Word.EMPTIED),
+        (TxnState.EMPTY, 100, 5, Word.OTHER),
+        (TxnState.ONGOING, 101, 3, Word.OTHER),
+        (TxnState.UNKNOWN, -1, -1, Word.UNKNOWN),
     ],
 )
 def test_x3_the_brokers_word_counts_for_this_producer_and_epoch_only(
     state: TxnState, producer_id: int, epoch: int, word: Word
 ):
-    assert word_of(OURS, TransactionState("tg.x-0-7", state, producer_id, epoch)) is word
+    assert word_on(TransactionState("tg.x-0-7", state, producer_id, epoch), OURS) is word
     assert word.safe is (word in (Word.COMMITTED, Word.COMMITTING))
+    assert word.lost is ("lost" in word.meaning)
+    assert not (word.lost and word.safe)
 
 
 def test_an_open_transaction_has_a_time_at_which_it_is_lost():
@@ -49,7 +54,7 @@ def test_an_open_transaction_has_a_time_at_which_it_is_lost():
     (judged,) = judge([OURS], {"tg.x-0-7": status})
     assert judged.until == datetime(1970, 1, 1, 0, 1, 1, tzinfo=UTC)
     (forgotten,) = judge([OURS], {})
-    assert (forgotten.word, forgotten.until) == (Word.FORGOTTEN, None)
+    assert (forgotten.word, forgotten.until) == (Word.UNKNOWN, None)
 
 
 @pytest.mark.parametrize("name", READ)
