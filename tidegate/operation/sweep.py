@@ -27,6 +27,7 @@ from tidegate.snapshot.listing import Listing, directory_prefix
 from tidegate.snapshot.place import SHIPPED, Place
 from tidegate.snapshot.shipped import SHIPPED_NAME, read_shipped
 from tidegate.snapshot.sweep import (
+    COPY,
     Choice,
     Guard,
     Policy,
@@ -36,6 +37,7 @@ from tidegate.snapshot.sweep import (
     choose,
     leftovers,
     needed_files,
+    spare,
 )
 
 AT_ONCE: Final = 8
@@ -110,10 +112,11 @@ class Broom:
         found = await self.lookout.look()
         seen = await catalog(self.store, self.place, found.jobs)
         standing = await each(seen.entries, self._standing)
-        choices = choose(standing, self.policy, found.guard)
+        chosen = choose(standing, self.policy, found.guard)
         listing = Listing(self.store)
         home = await listing.below(self.place.savepoint_home)
-        elsewhere = await self._named_elsewhere(found.guard, [choice.entry for choice in choices])
+        elsewhere = await self._named_elsewhere(found.guard, seen.entries)
+        choices = spare(chosen, elsewhere)
         elsewhere |= await self._under_way(home, half_gone)
         needed = needed_files(choices, elsewhere)
         every = set(elsewhere).union(*(one.files or () for one in standing))
@@ -206,11 +209,13 @@ class Broom:
     async def _named_elsewhere(self, guard: Guard, entries: Iterable[Entry]) -> set[S3Uri]:
         """Files that snapshots need which are named or pinned and are not in the deployment's list.
 
-        A fork's, that was made from one of these; one that a person pinned by its location.
+        A fork's, that was made from one of these, whether it has been started or not; one that a person pinned by its
+        location.
         """
         known = [directory_prefix(entry.location) for entry in entries]
         buckets = {S3Uri.parse(base).bucket for base in (self.place.savepoints, self.place.checkpoints)}
         wanted = {**guard.named, **{S3Uri.parse(pin.location): "pinned" for pin in guard.pins}}
+        wanted |= {at: "a fork's copy" for at in await self._copies_of_others() if at not in wanted}
         found: set[S3Uri] = set()
         for at, why in wanted.items():
             below = directory_prefix(at)
@@ -228,6 +233,18 @@ class Broom:
                         f"which files it needs: {error.message}"
                     ) from error
         return found
+
+    async def _copies_of_others(self) -> list[S3Uri]:
+        """The edited copies that lie below other deployments' names: no record need name them yet."""
+        base = S3Uri.parse(self.place.savepoints)
+        others = [name for name in await self.store.list_names(base) if name.endswith("/")]
+
+        async def of(name: str) -> list[S3Uri]:
+            top = base.join(name)
+            there = await self.store.list_names(top) if top != self.place.savepoint_home else []
+            return [top.join(one) for one in there if one.startswith(COPY) and one.endswith("/")]
+
+        return [at for found in await each(others, of) for at in found]
 
     async def _under_way(self, home: Iterable[ObjectInfo], half_gone: Collection[S3Uri]) -> set[S3Uri]:
         """Files of ships that have all but their ``_metadata``, unless they were given up long ago."""

@@ -20,6 +20,8 @@ from tidegate.snapshot.listing import directory_prefix
 from tidegate.snapshot.pins import Pin, protection
 from tidegate.snapshot.transfer import sum_uri
 
+COPY: Final = "copy-"
+"""What the directory of an edited copy begins with: it names the original's files and is none to go back to."""
 LEFTOVER_AGE: Final = timedelta(days=1)
 """What a ship left behind is never taken for abandoned before: it may be gone on with."""
 
@@ -106,7 +108,10 @@ def choose(standing: Iterable[Standing], policy: Policy, guard: Guard) -> list[C
         whole = sorted(
             _age(one.entry)
             for one in known
-            if one.entry.shipped_from == origin and one.entry.verified and one.entry.at <= policy.as_of
+            if one.entry.shipped_from == origin
+            and one.entry.verified
+            and one.entry.at <= policy.as_of
+            and not one.entry.location.name.startswith(COPY)
         )
         if len(whole) >= policy.keep:
             enough[origin] = whole[-policy.keep]
@@ -137,6 +142,29 @@ def _stays(
 
 def _age(entry: Entry) -> tuple[datetime, int, str]:
     return entry.at, entry.checkpoint_id or 0, entry.id
+
+
+def spare(choices: Iterable[Choice], elsewhere: Collection[S3Uri]) -> list[Choice]:
+    """The same, but files that a copy names keep one snapshot beside them that names them, too: the original.
+
+    A copy does not take along what lies elsewhere, so nobody would know of the files when it goes. ``elsewhere``: files
+    that are named by snapshots which are not among these.
+    """
+    known = list(choices)
+    staying = [choice.standing for choice in known if choice.stays is not None]
+    spared: set[S3Uri] = set()
+    for family in {choice.standing.family for choice in known if choice.stays is None}:
+        foreign = set(elsewhere).union(*(one.files or () for one in staying if one.family != family))
+        foreign -= set().union(*(one.files or () for one in staying if one.family == family))
+        left = [choice.standing for choice in known if choice.stays is None and choice.standing.family == family]
+        while best := max(left, key=lambda one: len(foreign & (one.files or frozenset())), default=None):
+            if not foreign & (best.files or frozenset()):
+                break
+            spared.add(best.entry.location)
+            foreign -= best.files or frozenset()
+            left.remove(best)
+    why = "a copy of it names its files"
+    return [Choice(one.standing, why) if one.entry.location in spared else one for one in known]
 
 
 def needed_files(choices: Iterable[Choice], others: Iterable[S3Uri] = ()) -> set[S3Uri]:
