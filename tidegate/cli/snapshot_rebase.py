@@ -6,18 +6,30 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from tidegate.cli import output, regions
 from tidegate.cli import snapshot_rebase_text as text
-from tidegate.cli.options import DryRunOption, FleetOption, OutputOption, YesOption, confirm, read_fleet
+from tidegate.cli.options import (
+    DryRunOption,
+    FleetOption,
+    OutputOption,
+    WhoOption,
+    YesOption,
+    confirm,
+    read_fleet,
+    who_asks,
+)
 from tidegate.clients.s3 import S3Store
 from tidegate.errors import InvalidInput, Refused, Unavailable
 from tidegate.mirror.carry import Crossing, carry, stay
 from tidegate.mirror.link import open_link
 from tidegate.model.fleet import Fleet
+from tidegate.registry import artifacts
+from tidegate.snapshot import pins
 from tidegate.snapshot.files import Snapshot, verify
 from tidegate.snapshot.place import Place, location_of, place_in
 from tidegate.snapshot.rebase import RebaseWish, positions_to_move
@@ -76,13 +88,15 @@ def rebase(
     ] = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
+    who: WhoOption = None,
     fleet: FleetOption = None,
     form: OutputOption = output.Format.TEXT,
 ) -> int:
     """Example:  tidegate snapshot rebase ledger/e7-chk-12 --to west --dry-run
 
     Make a copy that starts on another region's Kafka: each position is found there, exactly by provenance, else by the
-    offset syncs with the replays counted. In its own region it becomes a fork (--as). The original is not touched.
+    offset syncs with the replays counted. In its own region it becomes a fork (--as). The original is not touched; it
+    is pinned, for the copy names its files.
     """
     loaded = read_fleet(fleet).fleet
     asked = Asked(snapshot, to, fork, _topics(topic or []), tuple(dict.fromkeys(cut or [])), by_floor)
@@ -97,7 +111,7 @@ def rebase(
     if replays != (accept_replay or 0):
         raise _refused(plan, accept_replay)
     confirm(f"write this copy to {plan.copy.location}?", yes=yes)
-    asyncio.run(_place(loaded, plan))
+    asyncio.run(_place(loaded, plan, who_asks(who)))
     return _end("rebased", plan, form)
 
 
@@ -221,11 +235,25 @@ async def _words(fleet: Fleet, home: str, listed: tuple[Committable, ...]) -> tu
     return tuple(judge(listed, said)), None
 
 
-async def _place(fleet: Fleet, plan: Plan) -> None:
+async def _place(fleet: Fleet, plan: Plan, who: str) -> None:
     async with regions.open_store_of(fleet, plan.asked.to) as store:
         asked = plan.asked
         record = record_of(plan.copy, plan.deployment, plan.home, asked.to, fork=asked.fork is not None)
+        # First, so that no sweep takes the files that the copy names: it has none of its own (X10).
+        async with artifacts.open_access(fleet.control.s3, regions.TIMEOUT_S) as control:
+            await pins.pin(control, fleet.control.bucket, _pin(plan, who))
         await place(store, plan.copy, record)
+        await verify(store, plan.copy.location)
+
+
+def _pin(plan: Plan, who: str) -> pins.Pin:
+    return pins.Pin(
+        deployment=plan.deployment,
+        location=str(plan.copy.source.directory),
+        why=f"its files are named by {plan.copy.location}",
+        who=who,
+        at=datetime.now(UTC),
+    )
 
 
 def _end(word: str, plan: Plan, form: output.Format) -> int:

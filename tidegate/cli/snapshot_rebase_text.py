@@ -27,6 +27,9 @@ def plan(made: Plan) -> str:
     rows += [("positions" if not n else "", line) for n, line in enumerate(positions or ["none: nothing is read"])]
     rows += [("dropped" if not n else "", line) for n, line in enumerate(_dropped(made) or ["nothing"])]
     rows.append(("replays", _replays(made)))
+    if copy.source.metadata.is_savepoint is False and made.home == asked.to:
+        note = "Flink removes this checkpoint, and with it files that the copy names, once newer ones are complete"
+        rows.append(("note", f"{note}; for a copy that lasts rebase a savepoint"))
     return output.columns(rows)
 
 
