@@ -238,7 +238,7 @@ class Scene:
                 OUTPUT_TOPIC,
                 "--until-caught-up",
                 "--timeout-s",
-                "120",
+                "300",
                 "-o",
                 "json",
             ),
