@@ -12,7 +12,7 @@ from tidegate.errors import InvalidInput
 from tidegate.model.fleet import CellRef, Fleet
 from tidegate.snapshot.files import METADATA_NAME
 
-_EPOCH_DIR: Final = re.compile(r"e(\d{8})-.+")
+_EPOCH_DIR: Final = re.compile(r"[et](\d{8})-.+")
 SHIPPED: Final = "from-"
 """What the directory of shipped snapshots begins with; the region that they came from follows."""
 
@@ -101,7 +101,7 @@ def read_prefix(prefix: str) -> TransactionalPrefix | None:
 
 
 def epoch_of_directory(name: str) -> int | None:
-    """The epoch in the name of a stop's directory, ``e00000007-<trigger>``; None if it has none."""
+    """The epoch in the directory of a stop, ``e00000007-<trigger>``, or of a taken one, ``t00000007-…``; else None."""
     match = _EPOCH_DIR.fullmatch(name)
     return int(match.group(1)) if match else None
 

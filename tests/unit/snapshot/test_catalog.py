@@ -12,11 +12,12 @@ from tests.unit.report import samples
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import InvalidInput
 from tidegate.model.record import StopIntent
+from tidegate.names import savepoint_dir, taken_dir
 from tidegate.snapshot import pins
 from tidegate.snapshot.catalog import Kind, catalog, jobs_of
 from tidegate.snapshot.files import read_snapshot, verify
 from tidegate.snapshot.listing import Listing
-from tidegate.snapshot.place import location_of, read_prefix, short_id
+from tidegate.snapshot.place import epoch_of_directory, location_of, read_prefix, short_id
 
 OTHER = Job(deployment="fraud", epoch=3, job_id="6" * 32, uid="alerts-sink")
 OLD = Job(epoch=6, job_id="4" * 32)
@@ -163,3 +164,9 @@ def test_x10_what_the_record_names_is_kept_and_what_lies_below_a_stops_directory
     assert pins.protection("s3://east/savepoints/ledger/e00000007-7c0/savepoint-1", named, []) is None
     assert jobs_of(record)[JOB] == 7
     assert pins.named_by(None) == {}
+
+
+def test_the_epoch_is_in_the_directory_of_a_stop_and_of_a_snapshot_that_was_taken():
+    for directory in (savepoint_dir("s3://b/sp", "ledger", 7, "ab"), taken_dir("s3://b/sp", "ledger", 7, "ab")):
+        assert epoch_of_directory(S3Uri.parse(directory).name) == 7
+    assert epoch_of_directory("copy-chk-12-1a2b3c4d") is None
