@@ -18,7 +18,7 @@ pytestmark = pytest.mark.matrix
 
 
 async def test_a_second_upgrade_is_refused_and_names_the_holder(scene: Scene):
-    first = await scene.upgrade("v2")
+    first = await scene.upgrade("v2", bake_s=30.0)  # it is to hold the deployment for as long as a command takes
     await faults.STOP.wait(scene, first)
     second = await scene.tidegate("upgrade", DEPLOYMENT, "--to", "v2-crash-late", "--bake", "1s", "--yes")
     assert second.status == 4, second.out + second.err
@@ -34,7 +34,7 @@ async def test_a_second_upgrade_is_refused_and_names_the_holder(scene: Scene):
 
 async def test_the_same_start_twice_is_one_operation(scene: Scene):
     fence = (await scene.record()).fence
-    command = ("upgrade", DEPLOYMENT, "--to", "v2", "--bake", "5s", "--yes")
+    command = ("upgrade", DEPLOYMENT, "--to", "v2", "--bake", "30s", "--yes")
     one, two = await asyncio.gather(scene.tidegate(*command), scene.tidegate(*command))
     assert (one.status, two.status) == (0, 0), one.out + one.err + two.out + two.err
     ids = {done.out.split()[1] for done in (one, two)}
