@@ -138,7 +138,8 @@ async def test_says_that_no_worker_runs(scene: Scene):
     assert await scene.record() == before
     # It is started and waits: with workers it goes on, and ends as if nothing had been.
     await scene.all_ready()
-    again = await scene.tidegate(*upgrade())
+    operation = done.out.split()[1]
+    again = await scene.tidegate("ops", "watch", operation)
     assert again.status == 0, again.out + again.err
     await scene.check()
 
