@@ -130,7 +130,11 @@ class FlinkActivities:
     async def _run(self, request: StepInput) -> Run:
         held = request.held
         site = await self._sites.site_of(held.deployment, request.fleet_digest)
-        tenure = Tenure(self._sites.records, Claim(held.deployment, held.holder, held.fence))
+        tenure = Tenure(
+            self._sites.records,
+            Claim(held.deployment, held.holder, held.fence),
+            attempt=activity.info().attempt,
+        )
         return Run(site=site, tenure=tenure, beat=_beat, n=request.n)
 
 

@@ -95,7 +95,8 @@ class RegistryActivities:
         await self._tenure(request.held).unhalt()
 
     def _tenure(self, held: Held) -> Tenure:
-        return Tenure(self._sites.records, Claim(held.deployment, held.holder, held.fence))
+        claim = Claim(held.deployment, held.holder, held.fence)
+        return Tenure(self._sites.records, claim, attempt=activity.info().attempt)
 
     async def _run_closed(self, holder: Holder, cluster_id: str) -> bool:
         """O4: asked of the same cluster and namespace only; anything else is not known, so not closed."""

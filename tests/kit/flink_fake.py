@@ -192,7 +192,8 @@ class FakeFlink:
         self.jobs[job_id] = job
         why = self.reject_next_start or program.init_fails
         self.reject_next_start = None
-        if why is None and snapshot is not None and not self._snapshot_exists(snapshot):
+        restored = None if snapshot is None else self._checkpoint_id_at(snapshot)
+        if why is None and snapshot is not None and restored is None:
             why = f"java.io.FileNotFoundException: Cannot find checkpoint or savepoint file/directory '{snapshot}'"
         if why is not None:
             job.errors.append(
@@ -201,8 +202,8 @@ class FakeFlink:
             self._to(job, S.FAILED)
             job.ended_ms = now
             return "rejected", why
-        if snapshot is not None:
-            job.restored_id = self.snapshots.get(snapshot, 0)
+        if restored is not None:
+            job.restored_id = restored
             job.next_checkpoint_id = job.restored_id + 1
         self._to(job, S.RUNNING)
         self.hooks.on_start(job, args, snapshot)
@@ -305,8 +306,8 @@ class FakeFlink:
             self.snapshots.pop(checkpoint.path, None)
             self.hooks.discard_snapshot(job, checkpoint.path)
 
-    def _snapshot_exists(self, path: str) -> bool:
-        return self.hooks.snapshot_exists(path) if self.hooks.snapshot_exists else path in self.snapshots
+    def _checkpoint_id_at(self, path: str) -> int | None:
+        return self.hooks.checkpoint_id_at(path) if self.hooks.checkpoint_id_at else self.snapshots.get(path)
 
     def _restart(self, job: FakeJob) -> None:
         self._release(job)

@@ -103,8 +103,9 @@ class Hooks:
     write_snapshot: Callable[[FakeJob, str, int], None] = lambda job, path, checkpoint_id: None
     """`_metadata` is written below ``path``, before the checkpoint counts as completed."""
     discard_snapshot: Callable[[FakeJob, str], None] = lambda job, path: None
-    snapshot_exists: Callable[[str], bool] | None = None
-    """Instead of the cluster's own memory of what it wrote."""
+    checkpoint_id_at: Callable[[str], int | None] | None = None
+    """The id in the `_metadata` below a path, None if there is none; instead of the cluster's memory of what it wrote.
+    A job goes on counting from there, also if it is a copy that somebody made."""
 
 
 @dataclass

@@ -28,9 +28,16 @@ class MemoryStore:
     method's name. ``calls`` has every (op, uri) that arrived.
     """
 
-    def __init__(self, *buckets: str, before: Hook = _nothing, after: Hook = _nothing) -> None:
+    def __init__(
+        self,
+        *buckets: str,
+        before: Hook = _nothing,
+        after: Hook = _nothing,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self.before = before
         self.after = after
+        self.now = now
         self.buckets = set(buckets)  # none given: every bucket is there
         self.objects: dict[S3Uri, Object] = {}
         self.calls: list[tuple[str, S3Uri]] = []
@@ -49,7 +56,7 @@ class MemoryStore:
     def _store(self, at: S3Uri, body: bytes, metadata: Mapping[str, str] | None) -> str:
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
         lowered = {key.lower(): value for key, value in (metadata or {}).items()}
-        self.objects[at] = Object(bytes(body), etag, lowered, datetime.now(UTC))
+        self.objects[at] = Object(bytes(body), etag, lowered, self.now())
         return etag
 
     async def get(self, uri: Uri) -> Object:
@@ -158,7 +165,7 @@ class MemoryStore:
         at = await self._enter("start_upload", uri)
         upload_id = f"upload-{next(self._upload_ids):04}"
         self.open_uploads[upload_id] = (at, {}, dict(metadata or {}))
-        self.touched[upload_id] = datetime.now(UTC)
+        self.touched[upload_id] = self.now()
         await self.after("start_upload", at)
         return upload_id
 
@@ -189,7 +196,7 @@ class MemoryStore:
         if upload_id not in self.open_uploads:
             return None
         self.open_uploads[upload_id][1][number] = bytes(body)
-        self.touched[upload_id] = datetime.now(UTC)
+        self.touched[upload_id] = self.now()
         await self.after("upload_part", at)
         return UploadedPart(number, len(body), _md5(body))
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ from tests.kit.objects import MemoryStore
 from tests.kit.world_gate import ACTOR, Call, Died, Gate, GatedFlink, GatedKafka, GatedStore
 from tests.kit.world_job import INPUT, OUTPUT, PARTITIONS, Behaviour, LedgerJobs
 from tests.kit.world_judge import Judgement, broken, judge, superseded
-from tests.kit.world_loop import VirtualLoop, virtual_time
+from tests.kit.world_loop import EPOCH_S, VirtualLoop, virtual_time
 from tidegate import names
 from tidegate.clients.flink_types import JobState
 from tidegate.clients.s3 import S3Uri
@@ -90,11 +90,12 @@ class Op:
     world: World
     name: str
     tenure: Tenure
-    actors: int = 0
+    attempts: int = 0
 
     def run(self, n: int = 1) -> Run:
         """A fresh process: it knows nothing but the claim."""
-        tenure = Tenure(self.world.records, self.tenure.claim)
+        self.attempts += 1
+        tenure = Tenure(self.world.records, self.tenure.claim, attempt=self.attempts)
         return Run(site=self.world.site, tenure=tenure, n=n)
 
     @property
@@ -138,18 +139,19 @@ class World:
     job_of_epoch: dict[int, str] = field(default_factory=dict)
     newest_running: int = 0
     ops: int = 0
+    _writes: int = 0
 
     def __post_init__(self) -> None:
-        self.kafka = FakeKafka(now_ms=int(time.time() * 1000))  # by the same clock as the store
-        self.store = MemoryStore()
-        self.control = MemoryStore()
+        self.kafka = FakeKafka(now_ms=int(EPOCH_S * 1000))  # by the same clock as the store
+        self.store = MemoryStore(now=self._tick)
+        self.control = MemoryStore(now=self._tick)
         self.jobs = LedgerJobs(self.kafka, self.store, behaviours())
         self.flink = FakeFlink(
             checkpoint_dir="s3://east/checkpoints",
             checkpoint_interval_ms=None,
             hooks=self.jobs.hooks(),
             program=self.jobs.program,
-            clock=lambda: 1_700_000_000.0 + self.loop.time(),
+            clock=lambda: EPOCH_S + self.loop.time(),
             stop_takes_s=0.05,
             retained=5,
         )
@@ -177,6 +179,11 @@ class World:
         self._last: DeploymentRecord | None = None
         self._watch_record()
         self._calls_to_checkpoint = 0
+
+    def _tick(self) -> datetime:
+        """The time of a write: virtual, and no two at once."""
+        self._writes += 1
+        return datetime.fromtimestamp(EPOCH_S + self.loop.time(), UTC) + timedelta(microseconds=self._writes)
 
     @staticmethod
     async def _fetch(_artifact: ArtifactRef) -> Path:

@@ -96,13 +96,16 @@ class LedgerJobs:
             on_stop=self._stop,
             write_snapshot=self._write,
             discard_snapshot=self._discard,
-            snapshot_exists=lambda path: (
-                S3Uri.parse(path).join("_metadata") in self.store.objects if path.startswith("s3://") else False
-            ),
+            checkpoint_id_at=self._checkpoint_id_at,
         )
 
     def program(self, jar: str, args: list[str]) -> Program:
         return self.behaviours[artifact_of(jar)].program
+
+    def _checkpoint_id_at(self, path: str) -> int | None:
+        if not path.startswith("s3://") or S3Uri.parse(path).join("_metadata") not in self.store.objects:
+            return None
+        return drive(read_snapshot(self.store, path)).metadata.checkpoint_id
 
     # ------------------------------------------------------------ the tasks' life
 

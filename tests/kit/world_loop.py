@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import selectors
+import sys
 import time
 from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 T = TypeVar("T")
 
-_TIMED = (
-    "tidegate.operation.run",
-    "tidegate.operation.submit",
-    "tidegate.operation.switch",
-    "tidegate.operation.prove",
-    "tidegate.operation.observe",
-    "tidegate.registry.records",
-    "tidegate.driver.waiting",
-    "tidegate.driver.session",
-)
-"""Modules that look at the clock by ``time.monotonic()``."""
+EPOCH_S = 1_700_000_000.0
+"""The time of day when a virtual loop begins, in seconds since 1970."""
 
 
 class _Jump(selectors.SelectSelector):
@@ -54,22 +48,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 @contextlib.contextmanager
 def virtual_time() -> Iterator[VirtualLoop]:
-    """A loop of virtual time; the machine's modules read its clock within the block."""
+    """A loop of virtual time; within the block every module of tidegate reads its clock, and no other."""
     loop = VirtualLoop()
-    shim = SimpleNamespace(monotonic=loop.time, time=lambda: 1_700_000_000.0 + loop.time(), sleep=time.sleep)
-    patched = []
-    for name in _TIMED:
-        module = importlib.import_module(name)
-        if hasattr(module, "time"):
-            patched.append((module, module.time))
-            module.time = shim
-    try:
-        yield loop
-    finally:
-        for module, real in patched:
-            module.time = real
-        stop_all(loop)
-        loop.close()
+    clock = SimpleNamespace(monotonic=loop.time, time=lambda: EPOCH_S + loop.time(), sleep=time.sleep)
+    calendar = SimpleNamespace(now=lambda zone: datetime.fromtimestamp(EPOCH_S + loop.time(), zone))
+    with ExitStack() as patches:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("tidegate.") and getattr(module, "time", None) is time:
+                patches.enter_context(patch.object(module, "time", clock))
+        patches.enter_context(patch("tidegate.model.record.datetime", calendar))
+        try:
+            yield loop
+        finally:
+            stop_all(loop)
+            loop.close()
 
 
 def stop_all(loop: asyncio.AbstractEventLoop) -> None:

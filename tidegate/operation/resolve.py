@@ -109,8 +109,7 @@ async def pin(run: Run, intent: StopIntent, stopped: Stopped) -> tuple[Deploymen
     pinned = pinned_by(intent, stopped, as_positions(ends))
     closed = intent.model_copy(update={"state": IntentState.DONE, "location": stopped.location})
     record = await run.tenure.change("close-stop", run.n, partial(_pin, closed=closed, pinned=pinned))
-    ours = record.pinned is not None and record.pinned.model_copy(update={"stale_state_of": None}) == pinned
-    return record, ours
+    return record, run.tenure.wrote
 
 
 def _pin(record: DeploymentRecord, *, closed: StopIntent, pinned: Pinned) -> DeploymentRecord:

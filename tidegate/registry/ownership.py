@@ -51,9 +51,12 @@ class Claim:
 class Tenure:
     """A deployment as held by one operation. Each change is one compare-and-swap under the operation's fence."""
 
-    def __init__(self, records: RecordStore, claim: Claim) -> None:
+    def __init__(self, records: RecordStore, claim: Claim, *, attempt: int = 1) -> None:
         self._records = records
         self.claim = claim
+        self.wrote = False
+        """Whether the last change was written by this attempt itself, and not found done by a twin of it."""
+        self._attempt = attempt
         self._latest: Stored | None = None
 
     async def read(self) -> DeploymentRecord:
@@ -79,6 +82,7 @@ class Tenure:
             Unavailable: the control bucket did not answer for its bound; call again to learn what came of it.
 
         """
+        self.wrote = False
         basis = self._latest or await self._records.read_or_create(self.claim.deployment)
         while True:
             self._check(basis.record)
@@ -88,9 +92,10 @@ class Tenure:
                 return basis.record
             wanted = wanted.model_copy(update={"seq": basis.record.seq + 1})
             holder = self.claim.holder
-            wanted = wanted.model_copy(update={"write_id": write_id(holder.operation, holder.run_id, step, n, wanted)})
+            own = write_id(holder.operation, holder.run_id, step, n, wanted, attempt=self._attempt)
             try:
-                self._latest = await self._records.swap(basis, wanted)
+                self._latest = await self._records.swap(basis, wanted.model_copy(update={"write_id": own}))
+                self.wrote = True
                 return self._latest.record
             except Conflict as conflict:
                 basis = conflict.current

@@ -16,10 +16,13 @@ Stored: TypeAlias = Stood[DeploymentRecord]
 Conflict = SwapConflict
 
 
-def write_id(operation: str, run_id: str, step: str, n: int, content: DeploymentRecord) -> str:
-    """O3: of the operation, the step and the content, so that only the very same write is known as one's own."""
+def write_id(operation: str, run_id: str, step: str, n: int, content: DeploymentRecord, *, attempt: int = 1) -> str:
+    """O3: of the operation, the step and the content, so that only the very same write is known as one's own.
+
+    ``attempt`` tells twins apart, which may write the same within the same millisecond (O16).
+    """
     bare = content.model_copy(update={"seq": 0, "write_id": ""})
-    return names.derive_id(operation, run_id, step, n, hashlib.sha256(encode(bare)).hexdigest())
+    return names.derive_id(operation, run_id, step, n, attempt, hashlib.sha256(encode(bare)).hexdigest())
 
 
 class RecordStore:

@@ -12,6 +12,7 @@ import os
 from contextlib import ExitStack
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -29,7 +30,8 @@ from tidegate.errors import MustHalt, Refused, Superseded, TidegateError
 
 MATRIX = bool(os.environ.get("TIDEGATE_MATRIX"))
 ARTIFACTS = st.sampled_from(["v1", "v2", "v2u"])
-BROKEN = st.sampled_from(["rejected", "crash-early", "crash-late"])
+NEVER_SOUND = ["rejected", "crash-early", "crash-late"]
+BROKEN = st.sampled_from(NEVER_SOUND)
 FAULTS = st.sampled_from(
     [Fault.DIE_BEFORE, Fault.DIE_AFTER, Fault.DIE_HELD, Fault.LOSE_REQUEST, Fault.LOSE_ANSWER, Fault.HOLD, Fault.DOUBLE]
 )
@@ -218,7 +220,8 @@ class Fleet(RuleBasedStateMachine):
         writer = w.record.writer
         assert writer is not None
         trace = "\n".join(w.trace[-150:])
-        for wanted in (writer.artifact.name, "v1"):
+        # What runs for a while and then ends is no end to bring it to.
+        for wanted in ["v1"] if writer.artifact.name in NEVER_SOUND else [writer.artifact.name, "v1"]:
             try:
                 w.go("last", lambda wanted=wanted: last.ensure(wanted))
                 break
@@ -239,12 +242,13 @@ class Fleet(RuleBasedStateMachine):
 HALTS: list[str] = []
 
 
+@pytest.mark.timeout(3_600 if MATRIX else 300)
 def test_the_model():
     HALTS.clear()
     run_state_machine_as_test(
         Fleet,
         settings=settings(
-            max_examples=2_000 if MATRIX else 60,
+            max_examples=2_000 if MATRIX else 300,
             stateful_step_count=30 if MATRIX else 14,
             deadline=None,
             derandomize=not MATRIX,
@@ -253,4 +257,4 @@ def test_the_model():
         ),
     )
     print(f"{len(HALTS)} runs ended with a question to a person")
-    assert len(HALTS) < (400 if MATRIX else 12), HALTS[:5]
+    assert len(HALTS) < (400 if MATRIX else 60), HALTS[:5]
