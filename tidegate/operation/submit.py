@@ -17,9 +17,10 @@ from tidegate.snapshot.checkpoints import completed_checkpoints
 RESTARTS_EVERY_S = 3.0
 """Between two counts of restarts while a job comes up. A count is a dozen requests, and each takes from the CPU that
 the job needs to come up; a good start is over before the first."""
+FIRST_LOOK_S = 1.0
 RUNNING_POLL_MS = 250
-"""Between two looks whether all tasks run. The gap does not wait for the answer, and each look takes CPU from the job.
-"""
+"""Before the first look whether all tasks run, and between two. The gap ends when output comes, not when it is seen to:
+each look, and all that follows the last (the record, the proof's figures), takes CPU from the job that comes up."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ async def _all_tasks_run(run: Run, intent: StartIntent, deadline: Deadline) -> b
     beside the wait, by the same limit as in the proof.
     """
     driver, limit = run.site.driver, run.site.spec.prove.max_restarts
+    await asyncio.sleep(min(FIRST_LOOK_S, deadline.left_s))
     waiting = asyncio.ensure_future(
         driver.wait_running(
             intent.job_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -124,19 +125,23 @@ async def verify(store: ObjectStore, location: Uri) -> Verified:
     (``details['files']``: uri, expected size, found size of each missing or wrong one), SnapshotUnreadable,
     SnapshotUnsupported, and what the store raises.
     """
-    snapshot = await read_snapshot(store, location)
+    # Its own directory holds files of it nearly always: both answers at once, since a switch waits for them.
+    own = metadata_uri(location).parent
+    snapshot, found = await asyncio.gather(read_snapshot(store, location), _sizes_below(store, own))
     refs = referenced_files(snapshot.metadata, snapshot.directory)
-    found: dict[S3Uri, int] = {}
-    for directory in sorted({ref.uri.parent for ref in refs}):
-        prefix = S3Uri(directory.bucket, f"{directory.key}/" if directory.key else "", directory.scheme)
-        async for item in store.list(prefix):
-            found[item.uri] = item.size
+    for directory in sorted({ref.uri.parent for ref in refs} - {own}):
+        found |= await _sizes_below(store, directory)
     wrong = [ref for ref in refs if not ref.fits(found.get(ref.uri))]
     if wrong:
         raise _incomplete(snapshot, refs, wrong, found)
     needed = {ref.uri for ref in refs}
     total = len(snapshot.metadata.data) + sum(found[uri] for uri in needed)
     return Verified(snapshot, files=len(needed) + 1, bytes=total)
+
+
+async def _sizes_below(store: ObjectStore, directory: S3Uri) -> dict[S3Uri, int]:
+    prefix = S3Uri(directory.bucket, f"{directory.key}/" if directory.key else "", directory.scheme)
+    return {item.uri: item.size async for item in store.list(prefix)}
 
 
 def _incomplete(
