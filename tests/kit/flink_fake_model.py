@@ -23,6 +23,8 @@ class Program:
     """From accepted to all tasks running."""
     mode: str = "exactly_once"
     retained: bool = True
+    vertices: tuple[tuple[str, str], ...] | None = None
+    """(id, description) of each vertex in its plan; None: a source and a sink."""
 
 
 @dataclass

@@ -164,7 +164,10 @@ class FlinkRest:
         program = self.flink.program(self.flink.jars[jar_id][0], body.get("programArgsList") or [])
         if program.main_throws is not None:
             return _server_error(f"ProgramInvocationException: main\nCaused by: {program.main_throws}")
-        nodes = [{"id": vertex, "parallelism": body.get("parallelism") or 1} for vertex in (SOURCE, SINK)]
+        nodes = [
+            {"id": vertex, "parallelism": body.get("parallelism") or 1, "description": description}
+            for vertex, description in program.vertices or ((SOURCE, "Source: numbers<br/>"), (SINK, "Sink<br/>"))
+        ]
         return 200, {"plan": {"nodes": nodes}}
 
     def _run(self, request: Request, jar_id: str) -> Answer:

@@ -128,6 +128,11 @@ def finished_subtask(index: int) -> bytes:
     return i32(-index - 1)
 
 
+def id_of(uid: str) -> str:
+    """What an operator's id is here, unless it is given."""
+    return hashlib.md5(uid.encode(), usedforsecurity=False).hexdigest()
+
+
 def operator(
     uid: str,
     subtasks: Sequence[bytes] | None,
@@ -139,7 +144,7 @@ def operator(
     return (
         utf(f"{uid} name")
         + utf(uid)
-        + (operator_id or hashlib.md5(uid.encode(), usedforsecurity=False).digest())
+        + (operator_id or bytes.fromhex(id_of(uid)))
         + i32(parallelism)
         + i32(max_parallelism)
         + coordinator

@@ -11,6 +11,7 @@ import typer
 from tidegate.cli import follow, operations, output, regions, runbook
 from tidegate.cli import snapshot_text as text
 from tidegate.cli.options import DryRunOption, FleetOption, OutputOption, WhoOption, read_fleet, who_asks
+from tidegate.cli.snapshot_diff import diff
 from tidegate.cli.snapshot_rebase import rebase
 from tidegate.cli.snapshot_sweep import sweep
 from tidegate.cli.snapshot_take import take
@@ -20,7 +21,6 @@ from tidegate.model.ship import SHIP_SNAPSHOTS, ShipInput
 from tidegate.registry import artifacts
 from tidegate.snapshot import pins
 from tidegate.snapshot.catalog import Catalog
-from tidegate.snapshot.diff import diff as compare
 from tidegate.snapshot.files import Snapshot, Verified, read_snapshot
 from tidegate.snapshot.files import verify as verify_files
 from tidegate.snapshot.show import SnapshotView, view
@@ -168,36 +168,7 @@ async def _verify(fleet: Fleet, named: str, region: str | None) -> tuple[regions
             raise
 
 
-@app.command("diff", short_help="what differs between two snapshots")
-def diff(
-    before: Named,
-    after: Named,
-    *,
-    region: RegionOption = None,
-    fleet: FleetOption = None,
-    form: OutputOption = output.Format.TEXT,
-) -> None:
-    """Example:  tidegate snapshot diff ledger/e6-chk-40 ledger/e7-chk-12
-
-    Operators and states that came, went or changed, by uid: what the job of the second one would drop or start empty if
-    it were started from the first one.
-    """
-    loaded = read_fleet(fleet).fleet
-    one, other = asyncio.run(_both(loaded, before, after, region))
-    result = compare(one.metadata, other.metadata)
-    if form is output.Format.JSON:
-        output.answer(text.diff_json(str(one.directory), str(other.directory), result))
-        return
-    output.say(text.diff(str(one.directory), str(other.directory), result))
-
-
-async def _both(fleet: Fleet, before: str, after: str, region: str | None) -> tuple[Snapshot, Snapshot]:
-    read: list[Snapshot] = []
-    for named in (before, after):
-        found = await regions.find(fleet, named, region)
-        async with regions.open_store_of(fleet, found.region) as store:
-            read.append(await read_snapshot(store, found.location))
-    return read[0], read[1]
+app.command("diff", short_help="what differs between two snapshots, or a snapshot and a job graph")(diff)
 
 
 @app.command("ship", short_help="copy a snapshot to another region, whole")

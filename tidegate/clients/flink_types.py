@@ -264,10 +264,11 @@ class Jar(_Answer):
 
 
 class PlanNode(_Answer):
-    """A node of a job's plan."""
+    """A vertex of a job's plan. ``id`` is the operator id of its chain's head, ``description`` the chain."""
 
     id: str
     parallelism: int = 1
+    description: str = ""
 
 
 class TaskManager(_Answer):

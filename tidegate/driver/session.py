@@ -117,6 +117,15 @@ class SessionClusterDriver:
             handle=jar_id, artifact=artifact, entry_class=entry_class, parallelism=parallelism, slots_needed=needed
         )
 
+    async def plan(
+        self, artifact: ArtifactFile, *, entry_class: str, args: list[str], parallelism: int
+    ) -> list[PlanNode]:
+        """The artifact's job graph; no job is made. The jar is uploaded if no jar of its sha256 is there.
+
+        Raises InvalidInput if the artifact makes no job graph.
+        """
+        return (await self._planned(artifact, entry_class, args, parallelism))[1]
+
     async def _planned(
         self, artifact: ArtifactFile, entry_class: str, args: list[str], parallelism: int
     ) -> tuple[str, list[PlanNode]]:

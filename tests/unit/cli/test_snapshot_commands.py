@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from tests.kit import snapshot_bytes as w
+from tests.kit.flink_fake import FakeFlink
+from tests.kit.flink_fake_model import Program
+from tests.kit.flink_fake_net import FlinkNet
 from tests.kit.objects import MemoryStore
 from tests.kit.snapshots import JOB, Job
-from tidegate.cli import regions
+from tidegate.cli import regions, snapshot_diff
 from tidegate.cli.main import run
 from tidegate.clients.kafka_types import TransactionState, TxnState
 from tidegate.errors import Unavailable
+from tidegate.model.record import ArtifactRef, DeploymentRecord, Writer
 from tidegate.registry import artifacts
 
 FLEET = Path(__file__).parents[3] / "runbooks" / "fleet-sandbox.yaml"
@@ -157,3 +163,75 @@ def test_a_mistake_says_what_there_is(capsys, named, words):
     status, _, err = told(capsys, "snapshot", "show", named)
     assert status == 2
     assert words in err
+
+
+@pytest.fixture
+def flink(monkeypatch, tmp_path, store):
+    """The home cell's Flink; v1 is uploaded, v2 is not. ``flink.vertices`` is the graph that a jar makes there."""
+    flink = FakeFlink()
+    flink.vertices = BALANCE
+    flink.program = lambda *_: Program(vertices=flink.vertices)
+    net = FlinkNet(flink)
+    jar = tmp_path / "v1.jar"
+    jar.write_bytes(b"PK v1")
+    put = store.upload_file(jar, "s3://east/artifacts/ledger-v1.jar", {artifacts.SHA256: artifacts.sha256_of(jar)})
+    asyncio.run(put)
+    monkeypatch.setattr(snapshot_diff, "FlinkClient", lambda url, timeout_s: net.client())
+    return flink
+
+
+BALANCE = (
+    (w.id_of("payments-source"), "payments-source name<br/>"),
+    (w.id_of("balance"), "balance name<br/>+- balances-sink name<br/>   +- Sink Committer: balances-sink name<br/>"),
+)
+
+
+def test_x27_diff_against_an_artifact_says_that_all_is_there(capsys, flink):
+    result = answered(capsys, "snapshot", "diff", "ledger/e7-chk-12", "--artifact", "v1")
+    assert (result["starts"], result["cell"], result["artifact"]["name"]) == (True, "east/cell-1", "v1")
+    assert {one["operator"]: one["fate"] for one in result["operators"]} == dict.fromkeys(
+        ("payments-source", "balance", "balances-sink", "Sink Committer: balances-sink"), "kept"
+    )
+    status, out, _ = told(capsys, "snapshot", "diff", Job().location(12), "--artifact", "v1")
+    assert status == 0
+    assert "balances-sink (" in out
+    assert "chained, by its name" in out
+    assert "every operator with state in the snapshot is in the graph" in out
+    assert flink.jobs == {}
+
+
+def test_x27_diff_against_an_artifact_names_what_it_drops_and_what_begins_empty(capsys, flink):
+    flink.vertices = (BALANCE[0], (w.id_of("balance-2"), BALANCE[1][1].replace("balance name", "balance 2")))
+    status, out, _ = told(capsys, "snapshot", "diff", "ledger/e7-chk-12", "--artifact", "v1")
+    assert status == 0
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert "balance (2 KiB): its state would be dropped" in lines["dropped"]
+    assert "balance 2: would start empty" in lines["empty"]
+    assert "Flink refuses this start, because of balance" in lines["so"]
+
+
+def test_x27_diff_against_an_artifact_names_state_that_stood_still(capsys, flink, store):
+    v2 = ArtifactRef(name="v2", sha256="2" * 64, uri="s3://east/artifacts/ledger-v2.jar")
+    writer = Writer(
+        region="east", cell="cell-1", job_id=JOB, epoch=7, artifact=v2, parallelism=2, started_from=None,
+        since=datetime(2026, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    old = v2.model_copy(update={"name": "v0", "sha256": "0" * 64})
+    record = DeploymentRecord(deployment="ledger", epoch=7, writer=writer, stale_state_of=old)
+    asyncio.run(store.put("s3://tidegate/own/ledger.json", record.model_dump_json().encode()))
+    out = told(capsys, "snapshot", "diff", "ledger/e7-chk-12", "--artifact", "v1")[1]
+    assert "state that only v0 has has stood still; v1 would, if it knows it, take it up" in out
+    assert "stale_state: keep" in out
+    result = answered(capsys, "snapshot", "diff", "ledger/e7-chk-12", "--artifact", "v1")
+    assert result["stale"]["of"]["name"] == "v0"
+    assert result["notes"] == []
+
+
+def test_diff_takes_a_second_snapshot_or_an_artifact(capsys, flink):
+    for given in ((), ("ledger/e7-chk-11", "--artifact", "v1")):
+        status, _, err = told(capsys, "snapshot", "diff", "ledger/e7-chk-12", *given)
+        assert status == 2
+        assert "one of the two" in err
+    status, _, err = told(capsys, "snapshot", "diff", "ledger/e7-chk-12", "--artifact", "v2")
+    assert status == 2
+    assert "tidegate artifact put ledger v2" in err
