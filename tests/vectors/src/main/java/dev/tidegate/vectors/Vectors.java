@@ -108,25 +108,41 @@ public final class Vectors {
 
     public static void main(String[] args) throws Exception {
         Path target = Path.of(args[0]);
+        List<String> wanted = args.length > 1 && !args[1].isEmpty() ? List.of(args[1].split(",")) : List.copyOf(CASES.keySet());
+        long begun = System.nanoTime();
+        long budget = args.length > 2 && !args[2].isEmpty() ? Duration.ofSeconds(Long.parseLong(args[2])).toNanos() : Long.MAX_VALUE;
         Map<String, String> taken = new LinkedHashMap<>();
-        for (Map.Entry<String, Case> entry : CASES.entrySet()) {
-            if (args.length > 1 && !List.of(args[1].split(",")).contains(entry.getKey())) {
+        for (String name : CASES.keySet()) {
+            if (!wanted.contains(name)) {
                 continue;
             }
-            Path folder = Files.createDirectories(target.resolve(entry.getKey()));
-            Path kept = WORK.resolve(entry.getKey());
-            if (Files.exists(folder.resolve("case.json")) && Files.exists(kept.resolve("location"))) {
-                taken.put(entry.getKey(), Files.readString(kept.resolve("location"))); // Made before an interruption.
+            Case made = CASES.get(name);
+            Path folder = Files.createDirectories(target.resolve(name));
+            Path kept = WORK.resolve(name);
+            // Made before an interruption. A snapshot that another case starts on must still be there itself.
+            boolean basis = CASES.values().stream().anyMatch(other -> name.equals(other.from));
+            if (Files.exists(folder.resolve("case.json")) && (!basis || Files.exists(kept.resolve("location")))) {
+                if (basis) {
+                    taken.put(name, Files.readString(kept.resolve("location")));
+                }
                 continue;
             }
+            if (System.nanoTime() - begun > budget) {
+                System.out.println("left " + name);
+                continue;
+            }
+            long start = System.nanoTime();
             deleteAll(kept);
-            String location = run(entry.getKey(), entry.getValue(), taken);
-            taken.put(entry.getKey(), location);
+            Files.deleteIfExists(folder.resolve("case.json"));
+            Files.deleteIfExists(folder.resolve("oracle.json"));
+            String location = run(name, made, taken);
+            taken.put(name, location);
             Files.writeString(kept.resolve("location"), location);
             Path metadata = Path.of(java.net.URI.create(location)).resolve("_metadata");
             Files.copy(metadata, folder.resolve("_metadata"), StandardCopyOption.REPLACE_EXISTING);
-            Files.writeString(folder.resolve("case.json"), describe(entry.getValue(), location) + "\n");
-            System.out.println(entry.getKey() + " " + location + " " + Files.size(metadata));
+            Files.writeString(folder.resolve("case.json"), describe(made, location) + "\n");
+            long seconds = Duration.ofNanos(System.nanoTime() - start).toSeconds();
+            System.out.println(name + " " + location + " " + Files.size(metadata) + " bytes, " + seconds + " s");
         }
         System.exit(0); // Flink's threads would go on.
     }
