@@ -14,7 +14,7 @@ from tidegate.errors import InvalidInput
 from tidegate.model.fleet import Fleet
 from tidegate.model.keep import KEEP_RECOVERY_POINTS, KeepInput
 from tidegate.points.index import against, restorability
-from tidegate.points.model import Point, Points, Restorability
+from tidegate.points.model import Outage, Point, Points, Restorability
 from tidegate.points.store import PointStore
 from tidegate.registry import artifacts
 from tidegate.temporal.connect import connect
@@ -111,6 +111,16 @@ def _details(region: str, found: Points | None, now: datetime) -> None:
     output.say(f"\n{region}, looked at {output.utc(found.updated_at)}")
     rows = [_point(found, point, now) for point in found.points]
     output.say(output.columns(rows, head=("POINT", "AGE", "SNAPSHOT", "STANDS AGAINST IT"), indent="  "))
+    for outage in found.outages:
+        output.say(f"  {_outage(outage)}")
+
+
+def _outage(outage: Outage) -> str:
+    since = output.utc(outage.since)
+    if outage.until is None:
+        return f"{outage.point} is not restorable since {since}: {outage.problem}"
+    until = output.utc(outage.until)
+    return f"{outage.point} was not restorable from {since} to {until}: {outage.problem}; since then it is whole again"
 
 
 def _point(found: Points, point: Point, now: datetime) -> tuple[str, ...]:

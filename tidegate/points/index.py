@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from tidegate.points.model import Point, Points, Restorability
+from tidegate.points.model import Outage, Point, Points, Restorability
+
+OUTAGES_KEPT = 20
+"""So many outages of a region are written down, the newest."""
 
 STALE_S = 60.0
 """After so long without a look nobody knows whether the files are still there."""
@@ -30,6 +34,22 @@ def against(points: Points, point: Point) -> str | None:
     if not point.outputs_there:
         return "its outputs have not all come through the mirror" if point.outputs_there is False else "no mirror tells"
     return None
+
+
+def outages(before: Points | None, points: Sequence[Point], now: datetime) -> tuple[Outage, ...]:
+    """The outages of a region after one more look: new ones begin, and end where all files are there again."""
+    known = before.outages if before is not None else ()
+    lasting = {one.point for one in known if one.until is None}
+    whole = {point.id for point in points if point.problem is None}
+    begun = [
+        Outage(point=point.id, problem=point.problem, whole_at=point.verified_at, since=now)
+        for point in points
+        if point.problem is not None and point.id not in lasting
+    ]
+    ended = [
+        one.model_copy(update={"until": now}) if one.until is None and one.point in whole else one for one in known
+    ]
+    return (*begun, *ended)[:OUTAGES_KEPT]
 
 
 def restorability(points: Points | None, deployment: str, region: str, now: datetime) -> Restorability:

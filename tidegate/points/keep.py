@@ -1,14 +1,15 @@
 """Keep recovery points: one look at everything, done again and again (X4 to X7).
 
-Each cycle finds what Flink has completed, ships the newest, says whose the outputs are, looks whether all files are
-there, and writes what it found for both regions. It can be cut off anywhere: the next one begins from what is.
+Each cycle finds what Flink has completed, says whose the outputs are, looks whether all files are there in both
+regions, ships the newest, and writes what it found. What is missing in the standby is told before it is sent again. It
+can be cut off anywhere: the next one begins from what is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from tidegate.clients.transfer import TransferStore
 from tidegate.errors import Refused, SnapshotError, SnapshotIncomplete
 from tidegate.model.record import utc_now
 from tidegate.points.attribution import Cut, Log, sides_of
+from tidegate.points.index import outages
 from tidegate.points.model import OutputCut, Point, Points, Settlement
 from tidegate.points.store import PointStore, Stored
 from tidegate.snapshot.catalog import Entry, Kind, catalog
@@ -108,9 +110,21 @@ class Keeper:
         home = await self._write(before, self.home.place.region, here, ())
         kept = Kept(home, None, notes=notes)
         if self.away is not None:
-            await self._ship(newest, kept)
-            kept.away = await self._publish(self.away, {point.id: point for point in here}, kept.notes)
+            await self._keep_away(self.away, newest, {point.id: point for point in here}, kept)
         return kept
+
+    async def _keep_away(self, away: Side, newest: Entry | None, here: Mapping[str, Point], kept: Kept) -> None:
+        """Look at what stands in the standby, then ship; a file that was missing is told even if it is sent again."""
+        seen = await catalog(away.store, away.place)
+        stands = [entry for entry in seen.entries if entry.shipped_from == self.home.place.region]
+        known = _by_id((await self.points.read(away.place.deployment, away.place.region)).points)
+        told = {point.id: point.problem for point in known.values()}
+        if any(entry.problem is not None and told.get(entry.id) != entry.problem for entry in stands[:KEPT]):
+            kept.away = await self._publish(away, stands, here, kept.notes)
+        sent = await self._ship(newest, away, kept)
+        if sent is not None:
+            stands = sorted([sent, *(one for one in stands if one.location != sent.location)], key=_age, reverse=True)
+        kept.away = await self._publish(away, stands, here, kept.notes)
 
     async def _begin_reading(self, before: Points | None) -> None:
         """Where the logs are read from: where the last keeper was, else from their ends on."""
@@ -209,24 +223,34 @@ class Keeper:
             problem=entry.problem,
         )
 
-    async def _ship(self, newest: Entry | None, kept: Kept) -> None:
-        if newest is None or self.away is None:
-            return
+    async def _ship(self, newest: Entry | None, away: Side, kept: Kept) -> Entry | None:
+        """Ship the newest; the copy as it stands there now, all of its files seen."""
+        if newest is None:
+            return None
         try:
-            done = await ship(self.home.store, self.away.store, newest, self.away.place, self.pace, self.beat)
+            done = await ship(self.home.store, away.store, newest, away.place, self.pace, self.beat)
         except SnapshotIncomplete as error:
             kept.notes.append(f"{newest.id} went while it was shipped (X6): {error.message}")
-            return
+            return None
         kept.shipped, kept.sent_bytes = newest.id, done.progress.sent
+        return replace(
+            newest,
+            region=away.place.region,
+            location=done.location,
+            at=done.record.taken_at,
+            shipped_from=done.record.source_region,
+            problem=None,
+        )
 
-    async def _publish(self, away: Side, here: Mapping[str, Point], notes: list[str]) -> Points:
+    async def _publish(
+        self, away: Side, stands: Sequence[Entry], here: Mapping[str, Point], notes: list[str]
+    ) -> Points:
         """What is there in the standby, and whether its outputs are there too (X5)."""
         place = away.place
         before = await self.points.read(place.deployment, place.region)
         known = _by_id(before.points)
         found: list[Point] = []
-        seen = await catalog(away.store, place)
-        for entry in [one for one in seen.entries if one.shipped_from == self.home.place.region][:KEPT]:
+        for entry in stands[:KEPT]:
             was, original = known.get(entry.id), here.get(entry.id)
             source = was.source if was is not None else None
             if source is None and (record := await read_shipped(away.store, entry.location)) is not None:
@@ -249,7 +273,9 @@ class Keeper:
             )
             found.append(point.model_copy(update={"outputs_there": await self._outputs_there(point)}))
         holes = tuple(await self.mirror.holes()) if self.mirror is not None else ()
-        notes += [f"hole in the mirror (X7): {hole}" for hole in holes]
+        notes += [
+            f"hole in the mirror (X7): {hole}" for hole in holes if f"hole in the mirror (X7): {hole}" not in notes
+        ]
         return await self._write(before, place.region, found, holes)
 
     async def _outputs_there(self, point: Point) -> bool | None:
@@ -266,6 +292,7 @@ class Keeper:
             updated_at=self.now(),
             points=tuple(points),
             holes=holes,
+            outages=outages(before.points, points, self.now()) if region != self.home.place.region else (),
             read_from={_name(tp): log.start for tp, log in sorted(self._logs.items())} if self._after else {},
             read_after=self._after,
         )
@@ -279,6 +306,10 @@ def _order(entry: Entry) -> tuple[int, int]:
         entry.epoch if entry.epoch is not None else -1,
         entry.checkpoint_id if entry.checkpoint_id is not None else -1,
     )
+
+
+def _age(entry: Entry) -> tuple[datetime, int]:
+    return entry.at, entry.checkpoint_id if entry.checkpoint_id is not None else -1
 
 
 def _by_id(points: Points | None) -> dict[str, Point]:

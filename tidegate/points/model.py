@@ -63,6 +63,21 @@ class Point(Frozen):
     """What was wrong when it was looked at last; None: nothing."""
 
 
+class Outage(Frozen):
+    """A time in which a point could not be restored from, because of its files: also told when they are back."""
+
+    point: str
+    """Its id."""
+    problem: str
+    """What was wrong with its files when that was seen first."""
+    whole_at: datetime | None
+    """When all of them had been seen last before."""
+    since: datetime
+    """When it was seen."""
+    until: datetime | None = None
+    """When they were all seen again; None: never yet."""
+
+
 class Points(Frozen):
     """All of them, newest first."""
 
@@ -76,6 +91,8 @@ class Points(Frozen):
     points: tuple[Point, ...] = ()
     holes: tuple[str, ...] = ()
     """What the mirror has lost, or can no longer bring (X7)."""
+    outages: tuple[Outage, ...] = ()
+    """Of points in the standby, the newest first: what was missing there, also if it was sent again since."""
     read_from: dict[str, int] = Field(default_factory=dict)
     """By output partition: where the log is read on for snapshots newer than the newest that was attributed."""
     read_after: tuple[int, int] | None = None

@@ -11,7 +11,7 @@ import pytest
 
 from tests.kit.objects import MemoryStore
 from tidegate.cli.main import run
-from tidegate.points.model import OutputCut, Point, Points
+from tidegate.points.model import Outage, OutputCut, Point, Points
 from tidegate.points.store import PointStore, Stored
 from tidegate.registry import artifacts
 
@@ -34,7 +34,7 @@ def store(monkeypatch):
     return store
 
 
-def _keep(store, region, **changes):
+def _keep(store, region, *outages, **changes):
     now = datetime.now(UTC)
     point = Point(
         id="e7-chk-12",
@@ -52,6 +52,7 @@ def _keep(store, region, **changes):
         home="east",
         updated_at=now,
         points=(point.model_copy(update=changes),),
+        outages=outages,
     )
     asyncio.run(PointStore(store, "tidegate").write(Stored(None, None), points))
 
@@ -87,3 +88,16 @@ def test_x5_what_stands_against_a_point_is_told(store, capsys, changes, why):
     west = next(line for line in answer["index"] if line["region"] == "west")
     assert (west["restorable"], west["why_not"]) == (False, why)
     assert answer["points"]["ledger/west"]["points"][0]["id"] == "e7-chk-12"
+
+
+def test_x5_a_file_that_was_missing_is_told_also_when_it_is_back(store, capsys):
+    at = datetime(2026, 1, 2, 14, 5, 12, tzinfo=UTC)
+    gone = Outage(point="e7-chk-11", problem="s3://west/f is missing", whole_at=at, since=at)
+    back = gone.model_copy(update={"point": "e7-chk-12", "until": at + timedelta(seconds=2)})
+    _keep(store, "east")
+    _keep(store, "west", gone, back)
+    assert run(["points", "ledger"]) == 0
+    out = capsys.readouterr().out
+    assert "e7-chk-11 is not restorable since 2026-01-02 14:05:12" in out
+    assert "e7-chk-12 was not restorable from 2026-01-02 14:05:12" in out
+    assert "s3://west/f is missing; since then it is whole again" in out

@@ -15,6 +15,7 @@ from tidegate.clients.objects import S3Uri
 from tidegate.errors import BasisChanged
 from tidegate.points.index import STALE_S, against, restorability
 from tidegate.points.keep import Keeper, Side
+from tidegate.points.model import Points
 from tidegate.points.store import PointStore, points_key
 from tidegate.snapshot.pace import Pace
 
@@ -221,10 +222,26 @@ async def test_a_shared_file_that_is_lost_in_the_standby_is_sent_again_while_hom
     await scene.west.delete(
         next(uri for uri in scene.west.objects if uri.name.startswith("shared-") and "." not in uri.name)
     )
+    written: list[Points] = []
+
+    async def watched(op: str, uri: S3Uri) -> None:
+        if op in {"create", "replace"} and uri.key == points_key("ledger", "west"):
+            found = (await PointStore(scene.control, "tidegate").read("ledger", "west")).points
+            assert found is not None
+            written.append(found)
+
+    scene.control.before = watched
     kept = await keeper.cycle()
     assert kept.sent_bytes == 1500
     assert kept.away is not None
     assert kept.away.points[0].problem is None
+    assert len(written) == 2, "what was missing is told before it is sent again"
+    assert "shared-" in (written[1].points[0].problem or "")
+    assert written[1].outages[0].until is None
+    outage = kept.away.outages[0]
+    assert (outage.point, outage.until) == ("e7-chk-1", scene.now)
+    assert "is missing" in outage.problem
+    assert (await keeper.cycle()).away == kept.away.model_copy(update={"seq": kept.away.seq + 1})
 
 
 async def test_x7_a_hole_in_the_mirror_stands_against_every_point(scene: Scene):
