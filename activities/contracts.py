@@ -32,6 +32,8 @@ from tidegate.model.steps import (
     ReportInput,
     SnapshotFact,
     StepInput,
+    StopFact,
+    StopJobInput,
     SwitchFact,
     SwitchInput,
     TakeInput,
@@ -90,6 +92,12 @@ async def ensure_running(request: EnsureInput) -> EnsureFact:
 async def ensure_stopped(request: EnsureInput) -> None:
     """Make sure that nothing runs: the way back of a first start. Raises MustHalt."""
     _contract(f"ensure_stopped({request.artifact.name})")
+
+
+@activity.defn(name="stop_deployment")
+async def stop_deployment(request: StopJobInput) -> StopFact:
+    """Stop the job with a savepoint that stays pinned; nothing is started after it."""
+    _contract(f"stop_deployment({request.held.deployment})")
 
 
 @activity.defn(name="take_snapshot")
@@ -175,6 +183,7 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         switch,
         ensure_running,
         ensure_stopped,
+        stop_deployment,
         take_snapshot,
         prove,
         audit,

@@ -25,6 +25,8 @@ from tidegate.model.steps import (
     ProveInput,
     SnapshotFact,
     StepInput,
+    StopFact,
+    StopJobInput,
     SwitchFact,
     SwitchInput,
     TakeSnapshotInput,
@@ -34,6 +36,7 @@ from tidegate.operation import ensure as ensure_step
 from tidegate.operation import ensure_stopped as stopped_step
 from tidegate.operation import observe as observe_step
 from tidegate.operation import prove as prove_step
+from tidegate.operation import stop_deployment as stop_step
 from tidegate.operation import switch as switch_step
 from tidegate.operation import take_snapshot as snapshot_step
 from tidegate.operation.run import Deadline, Run
@@ -48,7 +51,7 @@ DEFER_S = 30.0
 
 
 class FlinkActivities:
-    """observe, prepare, switch, ensure_running, prove."""
+    """observe, prepare, switch, ensure_running, ensure_stopped, stop_deployment, take_snapshot, prove."""
 
     def __init__(self, sites: Sites) -> None:
         self._sites = sites
@@ -62,6 +65,7 @@ class FlinkActivities:
             self.switch,
             self.ensure_running,
             self.ensure_stopped,
+            self.stop_deployment,
             self.take_snapshot,
             self.prove,
         ]
@@ -116,6 +120,12 @@ class FlinkActivities:
         """See ``tidegate.operation.ensure_stopped``."""
         run = await self._run(request)
         await _deferring_cancel(stopped_step.ensure_stopped(run, request))
+
+    @activity.defn(name="stop_deployment")
+    async def stop_deployment(self, request: StopJobInput) -> StopFact:
+        """See ``tidegate.operation.stop_deployment``."""
+        run = await self._run(request)
+        return await _deferring_cancel(stop_step.stop_deployment(run, request))
 
     @activity.defn(name="take_snapshot")
     async def take_snapshot(self, request: TakeSnapshotInput) -> SnapshotFact | None:

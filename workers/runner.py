@@ -17,6 +17,7 @@ from workflows.keep_recovery_points import KeepRecoveryPoints
 from workflows.restore_deployment import RestoreDeployment
 from workflows.ship_snapshots import ShipSnapshots
 from workflows.start_deployment import StartDeployment
+from workflows.stop_deployment import StopDeployment
 from workflows.sweep_snapshots import SweepSnapshots
 from workflows.take_snapshot import TakeSnapshot
 from workflows.upgrade_deployment import UpgradeDeployment
@@ -25,6 +26,7 @@ WORKFLOWS: tuple[type, ...] = (
     UpgradeDeployment,
     StartDeployment,
     RestoreDeployment,
+    StopDeployment,
     TakeSnapshot,
     ShipSnapshots,
     KeepRecoveryPoints,

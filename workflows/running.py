@@ -73,8 +73,10 @@ class RunningOperation(Operation):
         reads = dict.fromkeys((artifact.sha256, *also_reads, *declared))
         return Goal(artifact, self.fixed_plan.basis.parallelism, bake_s, tuple(reads))
 
-    async def make_run(self, forward: Goal, back: Goal | None) -> Ending:
+    async def make_run(self, forward: Goal, back: Goal | None, failed: str | None = None) -> Ending:
         """Make ``forward`` run and prove itself; else ``back``, proven too. ``back`` None: nothing ran, so stop it.
+
+        ``failed``: why going forward has failed already, by other means; only the way back is left.
 
         Raises:
             Superseded: another operation took over.
@@ -82,6 +84,8 @@ class RunningOperation(Operation):
         """
         self.acted_at = workflow.now()
         goal, start, why, lost = forward, forward.first_start, "", 0
+        if failed is not None and back is not None:
+            goal, start, why = back, None, failed
         while True:
             going_forward = goal is forward
             self.why = why

@@ -81,6 +81,11 @@ def test_the_page_of_a_restore(stage: Stage) -> None:
     _follow(stage, "runbooks/restore-deployment.md")
 
 
+def test_the_page_of_a_stop(stage: Stage) -> None:
+    _runs(stage, "v1")
+    _follow(stage, "runbooks/stop-deployment.md")
+
+
 def test_the_page_of_a_snapshot(stage: Stage) -> None:
     _runs(stage, "v1")
     _follow(stage, "runbooks/take-snapshot.md")

@@ -16,6 +16,7 @@ from tidegate.model.keep import KEEP_RECOVERY_POINTS, KeepInput
 from tidegate.model.operation import (
     RESTORE_DEPLOYMENT,
     START_DEPLOYMENT,
+    STOP_DEPLOYMENT,
     TAKE_SNAPSHOT,
     UPGRADE_DEPLOYMENT,
     ApproveInput,
@@ -30,6 +31,7 @@ from tidegate.model.operation import (
     RestoreInput,
     SnapshotInput,
     StartInput,
+    StopInput,
     UpgradeInput,
 )
 from tidegate.model.record import ArtifactRef, DeploymentRecord
@@ -38,11 +40,13 @@ from tidegate.model.sweep import SWEEP_SNAPSHOTS, SweepInput
 from tidegate.names import CONTROL_QUEUE
 from tidegate.operation.plan import make_plan
 from tidegate.operation.restore import plan_restore
+from tidegate.operation.stop_deployment import plan_stop
 from tidegate.operation.take_snapshot import plan_snapshot
 from workflows import (
     restore_deployment,
     ship_snapshots,
     start_deployment,
+    stop_deployment,
     sweep_snapshots,
     take_snapshot,
     upgrade_deployment,
@@ -55,7 +59,14 @@ RESTORE, TAKE = "runbooks/restore-deployment.md", "runbooks/take-snapshot.md"
 SHIP = "runbooks/ship-snapshots.md"
 KEEP = "runbooks/keep-recovery-points.md"
 SWEEP = "runbooks/sweep-snapshots.md"
-WORKFLOWS = {UPGRADE: upgrade_deployment, START: start_deployment, RESTORE: restore_deployment, TAKE: take_snapshot}
+STOP = "runbooks/stop-deployment.md"
+WORKFLOWS = {
+    UPGRADE: upgrade_deployment,
+    START: start_deployment,
+    RESTORE: restore_deployment,
+    TAKE: take_snapshot,
+    STOP: stop_deployment,
+}
 
 
 def _seen(*, runs: bool) -> Observation:
@@ -94,7 +105,11 @@ def _snapshot_plan() -> Plan:
     return plan_snapshot(SnapshotInput(deployment="ledger"), _seen(runs=True))
 
 
-PLANS = {UPGRADE: _upgrade_plan, START: _start_plan, RESTORE: _restore_plan, TAKE: _snapshot_plan}
+def _stop_plan() -> Plan:
+    return plan_stop(StopInput(deployment="ledger"), _seen(runs=True))
+
+
+PLANS = {UPGRADE: _upgrade_plan, START: _start_plan, RESTORE: _restore_plan, TAKE: _snapshot_plan, STOP: _stop_plan}
 
 
 @pytest.mark.parametrize("page", PLANS)
@@ -150,6 +165,7 @@ def input_rows(model: type[BaseModel]) -> list[list[str]]:
         (START, StartInput),
         (RESTORE, RestoreInput),
         (TAKE, SnapshotInput),
+        (STOP, StopInput),
         (SHIP, ShipInput),
         (KEEP, KeepInput),
         (SWEEP, SweepInput),
@@ -187,6 +203,7 @@ def test_the_outcomes_and_their_exit_statuses_are_those_of_the_code() -> None:
         (START, START_DEPLOYMENT),
         (RESTORE, RESTORE_DEPLOYMENT),
         (TAKE, TAKE_SNAPSHOT),
+        (STOP, STOP_DEPLOYMENT),
         (SHIP, SHIP_SNAPSHOTS),
         (KEEP, KEEP_RECOVERY_POINTS),
         (SWEEP, SWEEP_SNAPSHOTS),
@@ -207,7 +224,7 @@ def test_a_page_opens_with_what_to_do_now(page: str) -> None:
 
 
 if __name__ == "__main__":
-    for one in (UpgradeInput, StartInput, RestoreInput, SnapshotInput, ShipInput, SweepInput):
+    for one in (UpgradeInput, StartInput, StopInput, RestoreInput, SnapshotInput, ShipInput, SweepInput):
         print(one.__name__)
         for row in input_rows(one):
             print(f"| `{row[0]}` | {row[1] if row[1] == 'required' else f'`{row[1]}`'} | {row[2]} |")

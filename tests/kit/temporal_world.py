@@ -43,6 +43,7 @@ from tidegate.model.steps import (
     StartFact,
     StepInput,
     StopFact,
+    StopJobInput,
     SwitchFact,
     SwitchInput,
     TakeInput,
@@ -276,6 +277,20 @@ class World:
         self._check(request.held)
         self._change(intents=())
         self.job_state = "CANCELED"
+
+    def _stop_deployment(self, request: StopJobInput) -> StopFact:
+        self._check(request.held)
+        assert self.record.writer is not None
+        self.job_state = "FINISHED"
+        return StopFact(
+            job_id=self.record.writer.job_id,
+            epoch=self.record.epoch,
+            location="s3://east/savepoints/ledger/e00000007-x/savepoint-1",
+            files=3,
+            size_bytes=41_000,
+            asked_at=AT,
+            completed_at=AT,
+        )
 
     def _take_snapshot(self, request: TakeSnapshotInput) -> SnapshotFact | None:
         self._check(request.held)

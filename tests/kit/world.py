@@ -36,11 +36,22 @@ from tidegate.model.record import (
     StartIntent,
     StopIntent,
 )
-from tidegate.model.steps import EnsureFact, EnsureInput, Held, SnapshotFact, SwitchFact, SwitchInput, TakeSnapshotInput
+from tidegate.model.steps import (
+    EnsureFact,
+    EnsureInput,
+    Held,
+    SnapshotFact,
+    StopFact,
+    StopJobInput,
+    SwitchFact,
+    SwitchInput,
+    TakeSnapshotInput,
+)
 from tidegate.operation.ensure import ensure_running
 from tidegate.operation.ensure_stopped import ensure_stopped
 from tidegate.operation.run import Run
 from tidegate.operation.site import Site
+from tidegate.operation.stop_deployment import stop_deployment
 from tidegate.operation.switch import switch
 from tidegate.operation.take_snapshot import take_snapshot
 from tidegate.registry.ownership import Takeover, Tenure, new_holder, take
@@ -118,6 +129,9 @@ class Op:
 
     async def snapshot(self, n: int = 1, **more: Any) -> SnapshotFact | None:
         return await take_snapshot(self.run(n), TakeSnapshotInput(held=self.held, fleet_digest="", n=n, **more))
+
+    async def stop(self, n: int = 1) -> StopFact:
+        return await stop_deployment(self.run(n), StopJobInput(held=self.held, fleet_digest="", n=n))
 
     async def ensure_stopped(self, to: str, n: int = 1) -> None:
         await ensure_stopped(self.run(n), self._ensure(to, n))

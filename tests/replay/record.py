@@ -22,7 +22,7 @@ from tests.kit.temporal_env import Run, start_server, upgrade, workers
 from tests.kit.temporal_world import World
 from tidegate import errors
 from tidegate.model.keep import KeepInput
-from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, Verdict
+from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, StopInput, Verdict
 from tidegate.model.ship import ShipInput
 from tidegate.model.sweep import SweepInput
 from tidegate.names import CONTROL_QUEUE
@@ -203,6 +203,26 @@ async def _take_given_up(client: Client, world: World) -> Run:
     return await _take(client, world)
 
 
+async def _stop(client: Client, _: World) -> Run:
+    handle = await client.start_workflow(
+        "StopDeployment", StopInput(deployment="ledger"), id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
+    )
+    return Run(handle)
+
+
+async def _stop_goes_back(client: Client, world: World) -> Run:
+    world.will("stop_deployment", errors.SavepointFailed("no space"))
+    return await _stop(client, world)
+
+
+async def _stop_halted_resumed(client: Client, world: World) -> Run:
+    world.will("stop_deployment", errors.NoProgress("the savepoint did not come"))
+    run = await _stop(client, world)
+    await run.phase(Phase.HALTED)
+    await run.update("resume")
+    return run
+
+
 async def _keep_points_aborted(client: Client, world: World) -> Run:
     block = world.block("keep_points")
     handle = await client.start_workflow(
@@ -262,6 +282,9 @@ SCENARIOS: dict[str, Scenario] = {
     "restore-newest": _restore_newest,
     "restore-refused": _restore_refused,
     "restore-undone": _restore_undone,
+    "stop-done": _stop,
+    "stop-goes-back": _stop_goes_back,
+    "stop-halted-resumed": _stop_halted_resumed,
     "take-done": _take,
     "take-given-up": _take_given_up,
     "ship-done": _ship,

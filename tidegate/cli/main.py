@@ -27,6 +27,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("artifact", "tidegate.cli.artifact:app"),
     ("upgrade", "tidegate.cli.upgrade:app"),
     ("start", "tidegate.cli.start:app"),
+    ("stop", "tidegate.cli.stop:app"),
     ("restore", "tidegate.cli.restore:app"),
     ("kafka", "tidegate.cli.kafka:app"),
     ("ops", "tidegate.cli.ops:app"),

@@ -15,7 +15,7 @@ from tidegate.cli.control import open_control
 from tidegate.cli.operations import Handle
 from tidegate.cli.options import confirm
 from tidegate.errors import InvalidInput
-from tidegate.model.operation import RunbookInput
+from tidegate.model.operation import STOP_DEPLOYMENT, RunbookInput
 from tidegate.model.record import DeploymentRecord
 from tidegate.temporal.connect import connect
 from tidegate.temporal.converter import invalid_input
@@ -93,7 +93,7 @@ def launch(
         return 0
     if not request.dry_run:
         runs = record.writer.artifact.name if record and record.writer else "nothing"
-        shall = artifact or runs
+        shall = "nothing" if runbook == STOP_DEPLOYMENT else artifact or runs
         confirm(f"{verb} {request.deployment}: {runs} runs now, {shall} shall run. Go on?", yes=yes)
 
     async def begin() -> Handle:

@@ -17,6 +17,7 @@ UPGRADE_DEPLOYMENT = "UpgradeDeployment"
 START_DEPLOYMENT = "StartDeployment"
 RESTORE_DEPLOYMENT = "RestoreDeployment"
 TAKE_SNAPSHOT = "TakeSnapshot"
+STOP_DEPLOYMENT = "StopDeployment"
 
 
 class Input(BaseModel):
@@ -103,6 +104,10 @@ class SnapshotInput(RunbookInput):
         default="native",
         description="native: the state backend's own files, fast; canonical: what every state backend reads",
     )
+
+
+class StopInput(RunbookInput):
+    """StopDeployment: stop the job with a savepoint, and leave the deployment stopped."""
 
 
 class JobFacts(Frozen):

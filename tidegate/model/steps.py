@@ -114,6 +114,10 @@ class StopFact(Frozen):
     output_ends: dict[str, int] = Field(default_factory=dict)
 
 
+class StopJobInput(StepInput):
+    """stop_deployment: stop the running job with a savepoint; nothing is started after it."""
+
+
 class StartFact(Frozen):
     """A job that runs, and what it started from."""
 

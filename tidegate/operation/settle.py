@@ -104,13 +104,18 @@ async def settle(
     return result
 
 
-async def settle_after_stop(run: Run, record: DeploymentRecord, epoch: int, location: str) -> DeploymentRecord:
-    """Settle for a savepoint whose stop was not seen to commit, and write down that it is committed now (X2)."""
+async def settle_after_stop(
+    run: Run, record: DeploymentRecord, epoch: int, location: str, *, known_committed: bool = False
+) -> DeploymentRecord:
+    """Settle for a stop's savepoint, and write down that it is committed now (X2).
+
+    ``known_committed``: as for ``settle``; False: the stop was not seen to commit.
+    """
     intent = SettleIntent(
         id=run.id(record, f"settle-stop-{epoch}"), step="settle", n=run.n, epoch=epoch, snapshot=location
     )
     record = await run.tenure.change("settle", run.n, lambda current: current.with_intents(intent))
-    await settle(run, record, intent, known_committed=False)
+    await settle(run, record, intent, known_committed=known_committed)
 
     def settled(current: DeploymentRecord) -> DeploymentRecord:
         pinned = current.pinned

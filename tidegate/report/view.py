@@ -5,7 +5,14 @@ from __future__ import annotations
 import shlex
 from typing import Literal
 
-from tidegate.model.operation import RESTORE_DEPLOYMENT, START_DEPLOYMENT, TAKE_SNAPSHOT, UPGRADE_DEPLOYMENT, Outcome
+from tidegate.model.operation import (
+    RESTORE_DEPLOYMENT,
+    START_DEPLOYMENT,
+    STOP_DEPLOYMENT,
+    TAKE_SNAPSHOT,
+    UPGRADE_DEPLOYMENT,
+    Outcome,
+)
 from tidegate.model.steps import ReportInput
 from tidegate.report import facts, words
 from tidegate.report.page import Cell, Command, Page
@@ -126,6 +133,11 @@ def _commands(request: ReportInput) -> tuple[Command, ...]:
         add(_repeat_word(request.outcome), f"tidegate start {deployment} {shlex.quote(plan.to_artifact.name)}")
     elif plan is not None and request.runbook == RESTORE_DEPLOYMENT:
         add("see what there is to restore from, and its price", f"tidegate restore {deployment} --dry-run")
+    elif plan is not None and request.runbook == STOP_DEPLOYMENT:
+        if request.outcome is Outcome.DONE:
+            add("make it run again", f"tidegate start {deployment} {shlex.quote(plan.to_artifact.name)}")
+        else:
+            add(_repeat_word(request.outcome), f"tidegate stop {deployment}")
     elif plan is not None and request.runbook == TAKE_SNAPSHOT:
         add("repeat it", f"tidegate snapshot take {deployment}")
     add("what is now", f"tidegate registry show {deployment}")
