@@ -128,7 +128,7 @@ class Calls:
                 raise _NobodyThere from error
             raise from_activity_error(error, deadline_s) from error
         except asyncio.CancelledError as error:
-            # Our own handle.cancel(): a cancelled workflow does not reach this task (Concluding.run_steps).
+            # Our own handle.cancel(): a cancelled workflow does not reach this task (ending.through_cancellation).
             raise Aborted from error
         finally:
             self.running = None

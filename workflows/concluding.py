@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
@@ -26,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from tidegate.temporal import search_attributes
     from workflows.calls import Aborted
-    from workflows.ending import Ending
+    from workflows.ending import Ending, through_cancellation
     from workflows.kit import Standing, with_hint
 
 AUDIT_S = 1_800.0
@@ -42,9 +40,6 @@ class Concluding(Standing):
     async def run_steps(self, steps: Callable[[], Awaitable[Ending]]) -> OperationResult:
         """Run the runbook's steps to an end, whatever comes.
 
-        The steps run as a task of their own, so that a cancelled workflow (which cancels this one) becomes an abort in
-        good order instead of an exception at whatever line happens to wait.
-
         Raises:
             ApplicationError: every outcome but done and planned (O11); its details hold the OperationResult.
 
@@ -56,13 +51,7 @@ class Concluding(Standing):
                 search_attributes.PHASE.value_set(self.phase.value),
             ]
         )
-        main = asyncio.create_task(self._run_guarded(steps))
-        try:
-            await workflow.wait([main])
-        except asyncio.CancelledError:
-            self.cancelled(workflow.cancellation_reason())
-            await workflow.wait([main])
-        return main.result()
+        return await through_cancellation(self._run_guarded(steps), self.cancelled)
 
     async def _run_guarded(self, steps: Callable[[], Awaitable[Ending]]) -> OperationResult:
         # Only Superseded comes out of the steps once something was changed: all else ends there, undone or halted.
@@ -77,21 +66,20 @@ class Concluding(Standing):
         except TidegateError as error:
             ending = Ending(Outcome.UNDONE, "nothing was changed", why=with_hint(error))
         ending = await self._conclude(ending)
-        result = OperationResult(
-            operation=workflow.info().workflow_id,
-            runbook=self.runbook,
-            deployment=self.base.deployment,
-            outcome=ending.outcome,
-            summary=ending.summary,
-            verdict=self.verdict,
-            report=self.report_key,
-            plan=self.plan,
-            why=ending.why,
-            next_commands=ending.next_commands,
+        return ending.told(
+            OperationResult(
+                operation=workflow.info().workflow_id,
+                runbook=self.runbook,
+                deployment=self.base.deployment,
+                outcome=ending.outcome,
+                summary=ending.summary,
+                verdict=self.verdict,
+                report=self.report_key,
+                plan=self.plan,
+                why=ending.why,
+                next_commands=ending.next_commands,
+            )
         )
-        if ending.outcome in {Outcome.DONE, Outcome.PLANNED}:
-            return result
-        raise ApplicationError(f"{ending.outcome}: {ending.message}", result, type=ending.type, non_retryable=True)
 
     # -- conclude
 
@@ -124,9 +112,8 @@ class Concluding(Standing):
         return ending
 
     def _settle_board(self, ending: Ending) -> None:
-        good = ending.outcome in {Outcome.DONE, Outcome.PLANNED}
         self.ok("conclude", self.report_key or "") if self.held else None
-        self.board.end_running(StepState.OK if good else StepState.FAILED, workflow.now(), ending.why)
+        self.board.end_running(StepState.OK if ending.good else StepState.FAILED, workflow.now(), ending.why)
         self.ending, self.next_commands, self.waiting_for = ending, ending.next_commands, ""
         self.why = ending.why
         self.board.replan([])

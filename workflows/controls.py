@@ -60,16 +60,16 @@ class Controls:
             if self.approval.approved and self.approval.plan_hash.startswith(request.plan_hash):
                 return
             word = "approved" if self.approval.approved else "rejected"
-            _refuse(f"plan {self.approval.plan_hash[:12]} is {word} already, by {self.approval.by}")
+            refuse(f"plan {self.approval.plan_hash[:12]} is {word} already, by {self.approval.by}")
         if not self.approval_wanted or self.plan is None:
-            _refuse(f"no approval is waited for: the operation is {self.phase}")
+            refuse(f"no approval is waited for: the operation is {self.phase}")
         if not self.plan.hash.startswith(request.plan_hash):
-            _refuse(
+            refuse(
                 f"plan_hash {request.plan_hash} is not the plan that waits: {self.plan.hash[:12]}",
                 "read it again with tidegate ops show, and approve what it says now",
             )
         if request.by == self.base.requested_by:
-            _refuse(f"{request.by} asked for this operation and cannot approve it", "another person must approve")
+            refuse(f"{request.by} asked for this operation and cannot approve it", "another person must approve")
 
     @workflow.update(description="Reject the plan; the operation ends and has changed nothing.")
     def reject(self, request: RejectInput) -> str:
@@ -85,9 +85,9 @@ class Controls:
         if self.approval is not None:
             if not self.approval.approved:
                 return
-            _refuse(f"approved already by {self.approval.by}", "stop it with tidegate ops abort")
+            refuse(f"approved already by {self.approval.by}", "stop it with tidegate ops abort")
         if not self.approval_wanted:
-            _refuse(f"no approval is waited for: the operation is {self.phase}")
+            refuse(f"no approval is waited for: the operation is {self.phase}")
 
     # -- pause, resume, abort
 
@@ -103,7 +103,7 @@ class Controls:
         if self.pause_requested:
             return
         if self.phase in {Phase.HALTED, Phase.UNDOING}:
-            _refuse(f"cannot pause: the operation is {self.phase}")
+            refuse(f"cannot pause: the operation is {self.phase}")
         self._refuse_if_too_late()
 
     @workflow.update(description="Go on after a pause or a halt.")
@@ -121,15 +121,15 @@ class Controls:
             return
         if self.phase is Phase.HALTED:
             if self.decision == "abort":
-                _refuse("abort was asked first; it goes back")
+                refuse("abort was asked first; it goes back")
             return
         if not self.pause_requested:
-            _refuse(f"nothing to resume: the operation is {self.phase}")
+            refuse(f"nothing to resume: the operation is {self.phase}")
 
     @workflow.update(description="Stop in good order and go back: the old artifact runs in the end, proven.")
     def abort(self, request: ControlInput) -> str:
         """Go back at the next safe point; nothing that was begun is left half-done."""
-        self.request_abort(f"aborted by {request.by}" + (f": {request.why}" if request.why else ""))
+        self.request_abort(aborted_by(request))
         self._last_control = ("abort", request)
         return "goes back at the next safe point"
 
@@ -137,7 +137,7 @@ class Controls:
     def _may_abort(self, request: ControlInput) -> None:
         if self.phase is Phase.HALTED and self.too_late is None:
             if self.decision == "resume":
-                _refuse("resume was asked first; wait for what comes of it")
+                refuse("resume was asked first; wait for what comes of it")
             return
         if self.abort_requested is None:
             self._refuse_if_too_late()
@@ -151,12 +151,28 @@ class Controls:
     def cancelled(self, reason: str | None) -> None:
         """``temporal workflow cancel`` means abort (O11). Too late, it does nothing, as abort would be refused."""
         if self.too_late is None:
-            self.request_abort("cancelled" + (f": {reason}" if reason else ""))
+            self.request_abort(cancelled_for(reason))
 
     def _refuse_if_too_late(self) -> None:
         if self.too_late is not None:
-            _refuse(self.too_late)
+            refuse(self.too_late)
 
 
-def _refuse(message: str, hint: str | None = None) -> NoReturn:
+def aborted_by(request: ControlInput) -> str:
+    """The words of an abort."""
+    return f"aborted by {request.by}" + (f": {request.why}" if request.why else "")
+
+
+def cancelled_for(reason: str | None) -> str:
+    """The words of an abort that came as ``temporal workflow cancel``."""
+    return "cancelled" + (f": {reason}" if reason else "")
+
+
+def refuse(message: str, hint: str | None = None) -> NoReturn:
+    """Answer a control that makes no sense now.
+
+    Raises:
+        ApplicationError: Refused.
+
+    """
     raise to_application_error(Refused(message, hint=hint))

@@ -1,15 +1,21 @@
-"""How an operation ends, before it is reported."""
+"""How an operation ends, before it is reported, and what the workflow ends with (O11)."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from tidegate.errors import Superseded, TidegateError
-    from tidegate.model.operation import Outcome, Phase, Verdict
+    from tidegate.model.operation import OperationResult, Outcome, Phase, Verdict
     from workflows import facts
+
+Result = TypeVar("Result")
 
 _TYPES = {
     Outcome.UNDONE: "Undone",
@@ -51,6 +57,11 @@ class Ending:
         )
 
     @property
+    def good(self) -> bool:
+        """Whether the workflow completes; in every other outcome it fails (O11)."""
+        return self.outcome in {Outcome.DONE, Outcome.PLANNED}
+
+    @property
     def type(self) -> str:
         """Type of the workflow's failure (O11)."""
         return self.error_type or _TYPES[self.outcome]
@@ -71,3 +82,29 @@ class Ending:
     def message(self) -> str:
         """One line: what is now, and what led to it."""
         return f"{self.summary}: {self.why}" if self.why else self.summary
+
+    def told(self, result: OperationResult) -> OperationResult:
+        """What the workflow returns.
+
+        Raises:
+            ApplicationError: every outcome but done and planned (O11); its details hold ``result``.
+
+        """
+        if self.good:
+            return result
+        raise ApplicationError(f"{self.outcome}: {self.message}", result, type=self.type, non_retryable=True)
+
+
+async def through_cancellation(main: Coroutine[Any, Any, Result], cancelled: Callable[[str | None], None]) -> Result:
+    """Run ``main`` to its end; ``temporal workflow cancel`` only calls ``cancelled`` with the reason (O11).
+
+    It runs as a task of its own, so that a cancelled workflow (which cancels the task that waits here) becomes an abort
+    in good order instead of an exception at whatever line happens to wait.
+    """
+    task = asyncio.create_task(main)
+    try:
+        await workflow.wait([task])
+    except asyncio.CancelledError:
+        cancelled(workflow.cancellation_reason())
+        await workflow.wait([task])
+    return task.result()

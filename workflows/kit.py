@@ -1,6 +1,7 @@
 """Where an operation stands: what it knows and holds, what a person sees of it, pausing and halting.
 
-All runbooks share it. What happens before anything is changed is in `preparing`, how an operation ends in `concluding`.
+All runbooks that hold a deployment share it; those that hold none share `unheld`. What happens before anything is
+changed is in `preparing`, how an operation ends in `concluding`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from tidegate import errors
     from tidegate.errors import TidegateError
     from tidegate.model.operation import (
+        Input,
         Observation,
         OperationStatus,
         Phase,
@@ -34,22 +36,20 @@ with workflow.unsafe.imports_passed_through():
     )
     from tidegate.temporal import search_attributes
     from tidegate.temporal.errors import to_application_error
-    from workflows.board import Board, markdown
+    from workflows.board import Board
     from workflows.calls import Aborted, Calls
     from workflows.controls import Controls
     from workflows.ending import Ending
+    from workflows.shown import Shown
 
 HALT_S = 60.0
 
 T = TypeVar("T")
-Given = TypeVar("Given", bound=RunbookInput)
+Given = TypeVar("Given", bound=Input)
 
 
-class Standing(Controls):
+class Standing(Controls, Shown):
     """One run of a runbook on a deployment: what it knows and holds, where it stands, what a person sees of it."""
-
-    runbook: str
-    """Name of the workflow type."""
 
     def __init__(self, request: RunbookInput, target: str | None) -> None:
         """``target`` is the name of the artifact that shall run; None: the record knows which."""
@@ -100,25 +100,11 @@ class Standing(Controls):
             report=self.report_key,
         )
 
-    def show(self) -> None:
-        """Bring the workflow's current details up to date."""
-        workflow.set_current_details(markdown(self.status()))
-
     def enter(self, phase: Phase) -> None:
         """The operation stands here now."""
         if phase is not self.phase:
             self.phase = phase
             workflow.upsert_search_attributes([search_attributes.PHASE.value_set(phase.value)])
-        self.show()
-
-    def begin(self, step: str, deadline_s: float | None = None) -> None:
-        """The step runs now."""
-        self.board.begin(step, workflow.now(), deadline_s)
-        self.show()
-
-    def ok(self, step: str, fact: str, *, started: datetime | None = None, ended: datetime | None = None) -> None:
-        """The step is done; ``fact`` is what proves it."""
-        self.board.end(step, StepState.OK, ended or workflow.now(), fact, started)
         self.show()
 
     async def safe_point(self) -> None:

@@ -1,0 +1,37 @@
+"""What a person sees of an operation, brought up to date with each step."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from tidegate.model.operation import OperationStatus, StepState
+    from workflows.board import Board, markdown
+
+
+class Shown:
+    """An operation that can be watched. Base of every runbook."""
+
+    runbook: str
+    """Name of the workflow type."""
+    board: Board
+
+    def status(self) -> OperationStatus:
+        """The answer of the query ``status``."""
+        raise NotImplementedError
+
+    def show(self) -> None:
+        """Bring the workflow's current details up to date."""
+        workflow.set_current_details(markdown(self.status()))
+
+    def begin(self, step: str, deadline_s: float | None = None) -> None:
+        """The step runs now."""
+        self.board.begin(step, workflow.now(), deadline_s)
+        self.show()
+
+    def ok(self, step: str, fact: str, *, started: datetime | None = None, ended: datetime | None = None) -> None:
+        """The step is done; ``fact`` is what proves it."""
+        self.board.end(step, StepState.OK, ended or workflow.now(), fact, started)
+        self.show()
