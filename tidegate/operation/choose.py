@@ -22,6 +22,7 @@ from tidegate.model.record import (
 )
 from tidegate.model.steps import EnsureInput
 from tidegate.operation.appraise import artifact_of
+from tidegate.operation.beside import refuse_disturbing
 from tidegate.operation.left import savepoints_of, snapshots_of
 from tidegate.operation.price import epoch_of, name_of
 from tidegate.operation.run import Deadline, Run, patiently
@@ -61,6 +62,7 @@ async def choose(run: Run, record: DeploymentRecord, request: EnsureInput) -> Ch
     Raises:
         MustHalt: there is state, and none of it can be used: to go on from older or empty state needs a person (I3).
         InvalidInput: the input's ``snapshot`` or ``from_empty`` contradicts what is there.
+        Refused: the input's ``snapshot`` would disturb the deployment that wrote it (X12).
         Unavailable: S3 did not answer.
 
     """
@@ -220,7 +222,8 @@ async def _from_outside(run: Run, record: DeploymentRecord, request: EnsureInput
     """A deployment that has never run under Tidegate: from a snapshot that the input names, or empty if it says so."""
     ran: list[StartIntent] = [start for start in starts_of(record.intents) if start.state is not IntentState.VOID]
     if request.snapshot is not None:
-        await verify(run.site.snapshots, request.snapshot)
+        verified = await verify(run.site.snapshots, request.snapshot)
+        await refuse_disturbing(run.site, verified.snapshot)
         return Choice(request.snapshot, None, None, why="named by the input")
     if request.from_empty or any(start.from_empty for start in ran):
         return Choice(None, None, None, why="empty state, as the input asked")

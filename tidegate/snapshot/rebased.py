@@ -21,7 +21,7 @@ from tidegate.snapshot.place import Place
 from tidegate.snapshot.rebase import Rebased, RebaseWish, rebase
 
 REBASED_NAME: Final = "rebased.json"
-"""The record beside a copy: what was moved and dropped. For people; nothing is decided by it."""
+"""The record beside a copy: what was moved and dropped. For people; and a fork's start looks there whose copy it is."""
 
 
 class RebasedRecord(Frozen):
