@@ -244,6 +244,10 @@ class KafkaContract:
         _, fresh = await self._open(kafka, writers, topic, f"{new}-0-1")
         assert await self._end(kafka, fresh, commit=True) is EndOutcome.ENDED
         await kafka.wait_stable([topic], 5)
+        for _ in range(2):
+            await kafka.lift_denied_prefix("User:ledger", old)
+        assert old not in await kafka.denied_prefixes("User:ledger")
+        assert not await kafka.probe_denied(old, self.ledger)
 
     async def test_x14_a_principal_is_given_as_kafka_writes_it(self, kafka: KafkaClient):
         with pytest.raises(InvalidInput, match="expected User:name"):

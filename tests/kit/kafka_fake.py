@@ -272,6 +272,11 @@ class FakeKafka(KafkaClient):
         check_principal(principal)
         self._denied.add((principal, prefix))
 
+    async def lift_denied_prefix(self, principal: str, prefix: str) -> None:
+        self._call("lift_denied_prefix")
+        check_principal(principal)
+        self._denied.discard((principal, prefix))
+
     async def denied_prefixes(self, principal: str) -> list[str]:
         self._call("denied_prefixes")
         check_principal(principal)

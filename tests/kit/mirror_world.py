@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from tests.kit.connect_fake import FakeConnect
 from tests.kit.kafka_fake import FakeKafka
 from tests.kit.objects import MemoryStore
+from tidegate.clients.kafka_types import KafkaSecurity
 from tidegate.mirror.control import fresh_record
 from tidegate.mirror.link import MirrorLink
 from tidegate.model.record import Holder
@@ -48,6 +49,8 @@ class MirrorWorld:
             source_kafka=self.kafka[source],
             target_kafka=self.kafka[target],
             connect=self.connect[target].client(),
+            principal="mirror",
+            login=KafkaSecurity("SASL_PLAINTEXT", "PLAIN", "mirror", "x"),
             returns=returns,
         )
 

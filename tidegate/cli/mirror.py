@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -27,7 +28,7 @@ from tidegate.mirror import control
 from tidegate.mirror.link import MirrorLink, open_link, parse_partition, partition_text, pick
 from tidegate.mirror.status import MirrorStatus, look, wait_drained
 from tidegate.model.fleet import Fleet
-from tidegate.model.mirror import LinkRecord
+from tidegate.model.mirror import LinkRecord, LinkState, MirrorVerb
 from tidegate.model.record import Holder, utc_now
 from tidegate.registry import artifacts
 from tidegate.registry.links import BY_HAND, LinkStore, LinkTenure, take_link
@@ -82,6 +83,9 @@ def start(
     both_ways: Annotated[
         bool, typer.Option("--both-ways", help="though the link of the other direction runs, too")
     ] = False,
+    lift_deny: Annotated[
+        bool, typer.Option("--lift-deny", help="though it was shut out on Kafka: take the DENY away; name the link")
+    ] = False,
     timeout: TimeoutOption = control.START_S,
     take_over: TakeOverOption = False,
     why: WhyOption = "",
@@ -97,18 +101,24 @@ def start(
     stopped; the first time at the beginning of each topic.
 
     After a reversal say with --offset from where on the source counts (cut - 1 of each partition).
+    One that was shut out, because Connect did not answer when it was to stop, runs again only with --lift-deny.
     """
     loaded = read_fleet(fleet).fleet
     name = pick(loaded, link)
+    if lift_deny and link is None:
+        raise InvalidInput("--lift-deny: expected the link by name", hint=f"tidegate mirror start {name} --lift-deny")
     offsets = _offsets(offset or [])
     mirror = loaded.mirror(name)
     told = f"mirror {', '.join(mirror.topics)} from {mirror.source} to {mirror.target} ({name})"
     if offsets:
         told += f", from behind {', '.join(f'{partition_text(tp)} {n:,}' for tp, n in offsets.items())}"
+    if lift_deny:
+        told += f"; if User:{mirror.principal} is denied on {mirror.target}'s Kafka for it, lift that"
     if _only_told(told, dry_run=dry_run, form=form):
         return
     confirm(f"{told}?", yes=yes)
-    seen, record = asyncio.run(_start(loaded, name, offsets, _Asked(who, why, take_over), timeout, both_ways=both_ways))
+    verb = _Verb(_Asked(who, why, take_over), timeout)
+    seen, record = asyncio.run(_start(loaded, name, offsets, verb, both_ways=both_ways, lift_deny=lift_deny))
     _done("running", seen, record, form)
 
 
@@ -129,15 +139,24 @@ def stop(
 
     Shut a link: STOPPED is written to Connect and read back, so it stays stopped when workers restart. What is not yet
     in the target does not come any more: run  tidegate mirror drain  first, unless the source is lost.
+
+    If Connect does not answer within --timeout, the link is shut out instead: its principal is denied its transactions
+    on the target's Kafka, that is seen to refuse, and what was open there is ended. It holds until start --lift-deny.
     """
     loaded = read_fleet(fleet).fleet
     name = pick(loaded, link)
     mirror = loaded.mirror(name)
     told = f"stop mirroring {', '.join(mirror.topics)} from {mirror.source} to {mirror.target} ({name})"
+    if mirror.principal is not None:
+        told += f"; if Connect does not answer, deny User:{mirror.principal} on {mirror.target}'s Kafka for it"
     if _only_told(told, dry_run=dry_run, form=form):
         return
     confirm(f"{told}?", yes=yes)
-    seen, record = asyncio.run(_stop(loaded, name, _Asked(who, why, take_over), timeout))
+    seen, record, note = asyncio.run(_stop(loaded, name, _Verb(_Asked(who, why, take_over), timeout)))
+    if record.mirror is LinkState.SHUT_OUT:
+        _done("shut-out", seen, record, form, note)
+        output.note(f"next       tidegate mirror start {name} --lift-deny      when its Connect answers again")
+        return
     _done("stopped", seen, record, form)
 
 
@@ -185,6 +204,14 @@ class _Asked:
         )
 
 
+@dataclass(frozen=True)
+class _Verb:
+    """An act on a link: for whom, and how long it may take."""
+
+    asked: _Asked
+    timeout_s: float
+
+
 @asynccontextmanager
 async def _held(fleet: Fleet, link: MirrorLink, verb: str, asked: _Asked) -> AsyncIterator[LinkTenure]:
     """The link, taken for one command. Not released if it fails: what was begun stands there for whoever is next."""
@@ -200,22 +227,30 @@ async def _start(
     fleet: Fleet,
     name: str,
     offsets: dict[TopicPartition, int],
-    asked: _Asked,
-    timeout_s: float,
+    verb: _Verb,
     *,
     both_ways: bool,
+    lift_deny: bool,
 ) -> tuple[MirrorStatus, LinkRecord]:
     async with open_link(fleet, name) as link:
-        async with _held(fleet, link, "start", asked) as tenure:
-            await control.start(link, tenure, offsets=offsets or None, both_ways=both_ways, deadline_s=timeout_s)
+        async with _held(fleet, link, "start", verb.asked) as tenure:
+            await control.start(
+                link,
+                tenure,
+                offsets=offsets or None,
+                both_ways=both_ways,
+                lift_deny=lift_deny,
+                deadline_s=verb.timeout_s,
+            )
         return await look(link), tenure.record
 
 
-async def _stop(fleet: Fleet, name: str, asked: _Asked, timeout_s: float) -> tuple[MirrorStatus, LinkRecord]:
+async def _stop(fleet: Fleet, name: str, verb: _Verb) -> tuple[MirrorStatus, LinkRecord, str]:
     async with open_link(fleet, name) as link:
-        async with _held(fleet, link, "stop", asked) as tenure:
-            await control.stop(link, tenure, deadline_s=timeout_s)
-        return await look(link), tenure.record
+        async with _held(fleet, link, "stop", verb.asked) as tenure:
+            await control.stop(link, tenure, deadline_s=verb.timeout_s)
+            note = [one.note for one in tenure.record.intents if one.verb is MirrorVerb.STOP][-1]
+        return await look(link), tenure.record, note
 
 
 async def _drain(
@@ -270,11 +305,11 @@ def _only_told(told: str, *, dry_run: bool, form: output.Format) -> bool:
     return True
 
 
-def _done(word: str, seen: MirrorStatus, record: LinkRecord | None, form: output.Format) -> None:
+def _done(word: str, seen: MirrorStatus, record: LinkRecord | None, form: output.Format, note: str = "") -> None:
     if form is output.Format.JSON:
-        output.answer({"outcome": word, **_as_json(seen, record)})
+        output.answer({"outcome": word, "note": note, **_as_json(seen, record)})
         return
-    output.say(f"{word.ljust(10)} {seen.link}: {_state(seen)} · {_lag(seen)}")
+    output.say(f"{word.ljust(10)} {seen.link}: {note or _state(seen)} · {_lag(seen)}")
 
 
 def _as_json(seen: MirrorStatus, record: LinkRecord | None) -> dict[str, object]:
@@ -297,7 +332,9 @@ def describe(seen: MirrorStatus, record: LinkRecord | None, away: str = "") -> s
     ]
     rows += [("" if number else "failures", failure) for number, failure in enumerate(seen.failures)]
     rows += [("" if number else "away", reason) for number, reason in enumerate(seen.unreachable)]
-    rows += [("record", text) for text in ([away] if away else _record_lines(record))]
+    rows += [
+        ("" if number else "record", text) for number, text in enumerate([away] if away else _record_lines(record))
+    ]
     head = ("TOPIC", "PARTITION", "MIRRORED", "SOURCE END", "LAG", "AGE", "DRAINED")
     table = [
         (
@@ -326,7 +363,13 @@ def _record_lines(record: LinkRecord | None) -> list[str]:
     held = f", held by {record.holder.operation} of {record.holder.who}" if record.holder else ""
     still_open = ", ".join(f"{intent.verb} begun" for intent in record.open_intents())
     begun = f", {still_open} and not known to have ended" if still_open else ""
-    return [f"{record.mirror}{since}, epoch {record.epoch}, fence {record.fence}{held}{begun}"]
+    lines = [f"{record.mirror}{since}, epoch {record.epoch}, fence {record.fence}{held}{begun}"]
+    if record.shut_out is not None:
+        lines.append(
+            f"User:{record.shut_out} is denied on {record.target}'s Kafka for it; it runs again with:  "
+            f"tidegate mirror start {record.link} --lift-deny"
+        )
+    return lines
 
 
 def _state(seen: MirrorStatus) -> str:

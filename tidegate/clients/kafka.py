@@ -225,6 +225,13 @@ class Kafka(KafkaClient):
             f"deny {prefix}* to {principal}", lambda: kafka_transactions.deny(self._wire, principal, prefix)
         )
 
+    async def lift_denied_prefix(self, principal: str, prefix: str) -> None:
+        """See KafkaClient (``DeleteAcls``, read back by ``DescribeAcls`` from every broker)."""
+        await self._until(
+            f"lift the DENY on {prefix}* for {principal}",
+            lambda: kafka_transactions.lift(self._wire, principal, prefix),
+        )
+
     async def denied_prefixes(self, principal: str) -> list[str]:
         """See KafkaClient (``DescribeAcls``)."""
         return await self._until(

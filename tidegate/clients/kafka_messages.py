@@ -11,7 +11,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from kafka import errors as kafka_errors
     from kafka.net.sasl import get_sasl_mechanism
-    from kafka.protocol.admin.acl import CreateAclsRequest, DescribeAclsRequest
+    from kafka.protocol.admin.acl import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
     from kafka.protocol.admin.topics import CreateTopicsRequest
     from kafka.protocol.admin.transactions import (
         DescribeProducersRequest,
@@ -35,6 +35,7 @@ __all__ = [
     "CreateAclsRequest",
     "CreateTopicsRequest",
     "DefaultRecordBatch",
+    "DeleteAclsRequest",
     "DescribeAclsRequest",
     "DescribeProducersRequest",
     "DescribeTransactionsRequest",

@@ -24,6 +24,7 @@ from collections.abc import Collection
 
 from tidegate.clients.kafka_messages import (
     CreateAclsRequest,
+    DeleteAclsRequest,
     DescribeAclsRequest,
     DescribeProducersRequest,
     DescribeTransactionsRequest,
@@ -250,9 +251,37 @@ async def deny(wire: Wire, principal: str, prefix: str) -> None:
         raise Again(f"{what}: not every broker shows it yet")
 
 
+async def lift(wire: Wire, principal: str, prefix: str) -> None:
+    """Take the DENY away (one that is not there is none) and wait until no broker shows it."""
+    check_principal(principal)
+    the_deny = DeleteAclsRequest.DeleteAclsFilter(
+        resource_type_filter=ACL_TRANSACTIONAL_ID,
+        resource_name_filter=prefix,
+        pattern_type_filter=ACL_PREFIXED,
+        principal_filter=principal,
+        host_filter="*",
+        operation=ACL_WRITE,
+        permission_type=ACL_DENY,
+    )
+    what = f"lift the DENY on {prefix}* for {principal}"
+    answer = await wire.ask(DeleteAclsRequest(filters=[the_deny]))
+    for row in answer.filter_results:
+        wire.check(row.error_code, what)
+        for deleted in row.matching_acls:
+            wire.check(deleted.error_code, what)
+    if any(prefix in shown for shown in await _shown_denied(wire, principal)):
+        raise Again(f"{what}: a broker still shows it")
+
+
 async def denied(wire: Wire, principal: str) -> list[str]:
     """Prefixes that every broker shows as denied to the principal."""
     check_principal(principal)
+    seen = await _shown_denied(wire, principal)
+    return sorted(set.intersection(*seen)) if seen else []
+
+
+async def _shown_denied(wire: Wire, principal: str) -> list[set[str]]:
+    """What each broker shows."""
     seen: list[set[str]] = []
     for node in await wire.nodes():
         answer = await wire.ask(
@@ -269,7 +298,7 @@ async def denied(wire: Wire, principal: str) -> list[str]:
         )
         wire.check(answer.error_code, f"read what {principal} is denied")
         seen.append({resource.resource_name for resource in answer.resources})
-    return sorted(set.intersection(*seen)) if seen else []
+    return seen
 
 
 def check_principal(principal: str) -> None:

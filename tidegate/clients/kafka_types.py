@@ -234,6 +234,12 @@ class KafkaClient(Protocol):
         Returns when every broker shows the DENY. That it bites is for ``probe_denied`` to see.
         """
 
+    async def lift_denied_prefix(self, principal: str, prefix: str) -> None:
+        """Take such a DENY away; returns when no broker shows it. Only for a mirror, and when a person asks (X17).
+
+        One that is not there changes nothing.
+        """
+
     async def denied_prefixes(self, principal: str) -> list[str]:
         """The transactional prefixes that every broker shows as denied to the principal, sorted."""
 

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from tidegate import names
 from tidegate.clients.connect import ConnectorStatus, ConnectState
-from tidegate.clients.kafka_types import Heartbeat, TopicPartition, TxnState
+from tidegate.clients.kafka_types import Heartbeat, TopicPartition
 from tidegate.errors import InvalidInput, NoProgress, OperationFailed, Refused, Unavailable
 from tidegate.mirror.link import MirrorLink, parse_partition, partition_text
+from tidegate.mirror.shut import PAUSE_MAX_S, PAUSE_S, asked, deny, end_dead_transactions, lift, shut_out
 from tidegate.model.mirror import LinkRecord, LinkState, MirrorIntent, MirrorVerb
 from tidegate.model.record import IntentState
 from tidegate.registry.links import LinkTenure
 
-T = TypeVar("T")
 START_S: Final = 60.0
 STOP_S: Final = 30.0
 RESTARTS: Final = 3
 RESTART_SHOWN_S: Final = 2.0
-_PAUSE_S: Final = 0.05
-_PAUSE_MAX_S: Final = 0.5
 
 
 def fresh_record(link: MirrorLink) -> LinkRecord:
@@ -42,6 +40,7 @@ async def start(
     n: int = 1,
     offsets: Mapping[TopicPartition, int] | None = None,
     both_ways: bool = False,
+    lift_deny: bool = False,
     deadline_s: float = START_S,
     heartbeat: Heartbeat | None = None,
 ) -> ConnectorStatus:
@@ -50,9 +49,10 @@ async def start(
     ``offsets``: the last source offset that counts as mirrored, per partition (cut - 1 at a reversal, X20): set and
     read back before anything is mirrored. Without them it goes on where it stopped, the first time at the log's start.
     ``both_ways``: the link of the other direction may run meanwhile (what it brings is dropped by the transform).
+    ``lift_deny``: it was shut out and shall run again: once Connect has it STOPPED, the DENY is taken away.
 
     Raises:
-        Refused: the other direction is not stopped.
+        Refused: the other direction is not stopped, or the link is shut out and nobody asked to lift that.
         InvalidInput: the source lacks a topic, or Connect refuses the configuration.
         OperationFailed: tasks fail again and again; with the first line of the trace.
         NoProgress: not running in time.
@@ -62,10 +62,17 @@ async def start(
     await _check_topics(link)
     if not both_ways and link.returns:
         await _check_other_way(link)
+    denied = tenure.record.shut_out
+    if denied is not None and not lift_deny:
+        raise _denied(link, denied)
     wanted = None if offsets is None else {partition_text(tp): offset for tp, offset in sorted(offsets.items())}
     intent = await _adopt(tenure, step, n, MirrorVerb.START, wanted)
     until = time.monotonic() + deadline_s
     await _syncs_topic(link)
+    if denied is not None:
+        # Before it may write again it stands still: what it had in hand when it was shut out is not what counts now.
+        await _stopped(link, until, heartbeat)
+        await lift(link, tenure, until)
     if not await _alive(link):
         await end_dead_transactions(link)
     set_to = {parse_partition(name): offset for name, offset in (intent.offsets or {}).items()}
@@ -87,17 +94,26 @@ async def stop(
 ) -> ConnectorStatus | None:
     """X17: target state STOPPED, written and read back; it survives restarts of Connect. None: there is no connector.
 
-    Positions in the target are final from then on.
+    If Connect does not answer in time, its principal is shut out on the target's Kafka (None then, and the record says
+    SHUT_OUT). Either way, positions in the target are final from then on.
 
     Raises:
         NoProgress: accepted but not seen in time.
-        Unavailable: Connect does not answer; the link is not shut.
+        Unavailable: Connect does not answer, nor does the target's Kafka, or no principal is known: it is not shut.
         Superseded.
 
     """
     intent = await _adopt(tenure, step, n, MirrorVerb.STOP, None)
     until = time.monotonic() + deadline_s
-    status = await _stopped(link, until, heartbeat)
+    try:
+        status = await _stopped(link, until, heartbeat)
+    except Unavailable as away:
+        note = await shut_out(link, tenure, away, step=step, n=n, heartbeat=heartbeat)
+        await tenure.close(intent, f"Connect does not answer; {note}", LinkState.SHUT_OUT)
+        return None
+    for begun in tenure.record.open_intents():
+        if begun.verb is MirrorVerb.DENY:
+            await deny(link, tenure, begun, heartbeat)  # what was begun may land at any time: it is finished (O5)
     # A task that was killed and not stopped may have left a transaction behind: it holds back readers of the target.
     ended = await end_dead_transactions(link)
     note = "no connector" if status is None else "STOPPED, read back"
@@ -153,29 +169,14 @@ async def restart(
     record = await tenure.change(step, n, lambda known: known)
     if record.mirror is not LinkState.RUNNING:
         raise Refused(f"mirror link {link.name} is {record.mirror}", hint=f"tidegate mirror start {link.name}")
+    if record.shut_out is not None:
+        raise _denied(link, record.shut_out)
     intent = await _adopt(tenure, step, n, MirrorVerb.RESTART, None)
     if not await _alive(link):
         await end_dead_transactions(link)
     status = await _run(link, time.monotonic() + deadline_s, heartbeat)
     await tenure.close(intent, f"running, {len(status.tasks)} tasks", LinkState.RUNNING)
     return status
-
-
-async def end_dead_transactions(link: MirrorLink) -> list[str]:
-    """Abort what this link's dead tasks left open in the target; their transactional ids.
-
-    A worker that starts reads its offsets topic up to an end that counts open transactions in, as a read_committed
-    consumer: so it waits for a dead task's transaction until that times out. Ended by name (EndTxn, producer id and
-    epoch as the broker says), the wait is over at once. Only where the tasks are known not to run: a live task whose
-    transaction is ended fails (nothing is lost) and must be restarted.
-    """
-    kafka = link.target_kafka
-    ended: list[str] = []
-    for found in await kafka.list_transactions(names.connect_task_prefix(link.group, link.connector)):
-        if found.state is TxnState.ONGOING:
-            await kafka.end_transaction(found.transactional_id, found.producer_id, found.producer_epoch, commit=False)
-            ended.append(found.transactional_id)
-    return ended
 
 
 async def _adopt(
@@ -189,10 +190,20 @@ async def _adopt(
     for other in tenure.record.open_intents():
         if other.id == intent.id:
             continue
+        if other.verb is MirrorVerb.DENY:
+            continue  # finished by a stop, or lifted by a start that is asked to
         if other.offsets is not None and verb is MirrorVerb.STOP:
             continue  # half-set offsets stay open: the next start finishes them
         await tenure.void(other, f"overtaken by {verb} of epoch {intent.epoch}")
     return intent
+
+
+def _denied(link: MirrorLink, principal: str) -> Refused:
+    return Refused(
+        f"mirror link {link.name} is shut out: {link.target}'s Kafka refuses User:{principal} its transactions since "
+        "Connect did not answer when it was to stop (X17)",
+        hint=f"to have it run again, and the DENY taken away:  tidegate mirror start {link.name} --lift-deny",
+    )
 
 
 async def _check_topics(link: MirrorLink) -> None:
@@ -235,16 +246,16 @@ async def _alive(link: MirrorLink) -> bool:
 async def _make(link: MirrorLink, offsets: Mapping[TopicPartition, int], until: float) -> None:
     """The connector as configured, its offsets set, told to run."""
     connect, name = link.connect, link.connector
-    known = await _asked(until, lambda: connect.config(name))
+    known = await asked(until, lambda: connect.config(name))
     if known is None:
         await _created(link, until)
     elif offsets:
         await _stopped(link, until, None)
     if known is not None and known != dict(link.config):
-        await _asked(until, lambda: connect.put_config(name, link.config))
+        await asked(until, lambda: connect.put_config(name, link.config))
     if offsets:
         await _set(link, offsets, until)
-    await _asked(until, lambda: connect.resume(name))
+    await asked(until, lambda: connect.resume(name))
 
 
 async def _created(link: MirrorLink, until: float) -> None:
@@ -253,7 +264,7 @@ async def _created(link: MirrorLink, until: float) -> None:
         if await link.connect.config(link.connector) is None:
             await link.connect.create(link.connector, link.config, initial_state="STOPPED")
 
-    await _asked(until, create)
+    await asked(until, create)
 
 
 async def _set(link: MirrorLink, offsets: Mapping[TopicPartition, int], until: float) -> dict[TopicPartition, int]:
@@ -261,8 +272,8 @@ async def _set(link: MirrorLink, offsets: Mapping[TopicPartition, int], until: f
     strangers = sorted({tp.topic for tp in offsets} - set(link.topics))
     if strangers:
         raise InvalidInput(f"mirror link {link.name} does not mirror {', '.join(strangers)}")
-    await _asked(until, lambda: connect.set_mirror_offsets(name, link.source, offsets))
-    found = await _asked(until, lambda: connect.mirror_offsets(name, link.source)) or {}
+    await asked(until, lambda: connect.set_mirror_offsets(name, link.source, offsets))
+    found = await asked(until, lambda: connect.mirror_offsets(name, link.source)) or {}
     wrong = {str(tp): [offset, found.get(tp)] for tp, offset in offsets.items() if found.get(tp) != offset}
     if wrong:
         raise OperationFailed(
@@ -274,9 +285,9 @@ async def _set(link: MirrorLink, offsets: Mapping[TopicPartition, int], until: f
 async def _stopped(link: MirrorLink, until: float, heartbeat: Heartbeat | None) -> ConnectorStatus | None:
     """Write STOPPED and read it back; None: there is no connector."""
     connect, name = link.connect, link.connector
-    if await _asked(until, lambda: connect.config(name)) is None:
+    if await asked(until, lambda: connect.config(name)) is None:
         return None
-    await _asked(until, lambda: connect.stop(name))
+    await asked(until, lambda: connect.stop(name))
     return await _until(link, until, "STOPPED", lambda status: status.stopped, heartbeat)
 
 
@@ -293,17 +304,17 @@ async def _run(link: MirrorLink, until: float, heartbeat: Heartbeat | None) -> C
                 details={"failures": status.failures},
             )
         restarts += 1
-        await _asked(until, lambda: link.connect.restart(link.connector, only_failed=True))
+        await asked(until, lambda: link.connect.restart(link.connector, only_failed=True))
         await _taken_up(link, min(until, time.monotonic() + RESTART_SHOWN_S))
 
 
 async def _taken_up(link: MirrorLink, until: float) -> None:
     """Wait until a restart shows; a task that fails again at once may never be seen as anything but FAILED."""
     while time.monotonic() < until:
-        status = await _asked(until, lambda: link.connect.status(link.connector))
+        status = await asked(until, lambda: link.connect.status(link.connector))
         if status is not None and not _failed(status):
             return
-        await asyncio.sleep(_PAUSE_S)
+        await asyncio.sleep(PAUSE_S)
 
 
 def _failed(status: ConnectorStatus) -> bool:
@@ -321,9 +332,9 @@ async def _until(
     good: Callable[[ConnectorStatus], bool],
     heartbeat: Heartbeat | None,
 ) -> ConnectorStatus:
-    pause_s = _PAUSE_S
+    pause_s = PAUSE_S
     while True:
-        status = await _asked(until, lambda: link.connect.status(link.connector))
+        status = await asked(until, lambda: link.connect.status(link.connector))
         if status is not None and good(status):
             return status
         shown = (
@@ -339,17 +350,4 @@ async def _until(
                 hint=f"look at the worker's log; then:  tidegate mirror status {link.name}",
             )
         await asyncio.sleep(pause_s)
-        pause_s = min(_PAUSE_MAX_S, pause_s * 1.5)
-
-
-async def _asked(until: float, call: Callable[[], Awaitable[T]]) -> T:
-    """A call again until it is answered or the time is over: workers rebalance (409), and restart. May be doubled."""
-    pause_s = _PAUSE_S
-    while True:
-        try:
-            return await call()
-        except Unavailable:
-            if time.monotonic() > until:
-                raise
-        await asyncio.sleep(pause_s)
-        pause_s = min(_PAUSE_MAX_S, pause_s * 1.5)
+        pause_s = min(PAUSE_MAX_S, pause_s * 1.5)

@@ -12,7 +12,7 @@ from tidegate.clients.kafka import Kafka
 from tidegate.clients.kafka_types import KafkaClient, KafkaSecurity, TopicPartition
 from tidegate.errors import InvalidInput
 from tidegate.mirror.configuration import connector_config
-from tidegate.model.fleet import Fleet, KafkaAccess
+from tidegate.model.fleet import Fleet, KafkaAccess, Mirror
 from tidegate.model.nearest import did_you_mean
 
 
@@ -31,6 +31,10 @@ class MirrorLink:
     source_kafka: KafkaClient
     target_kafka: KafkaClient
     connect: ConnectClient
+    principal: str | None = None
+    """Whom its tasks are for Kafka, without ``User:``."""
+    login: KafkaSecurity | None = None
+    """Its principal's log-in to the target's Kafka, to see what it is refused; None: not known."""
     returns: Mapping[str, ConnectClient] = field(default_factory=dict)
     """Links of the other direction that share topics, with their Connect: what they brought is dropped here."""
 
@@ -38,6 +42,11 @@ class MirrorLink:
     def connector(self) -> str:
         """The connector's name."""
         return names.mirror_connector(self.name)
+
+    @property
+    def task_prefix(self) -> str:
+        """What the transactional ids of its tasks begin with."""
+        return names.connect_task_prefix(self.group, self.connector)
 
     @property
     def syncs_topic(self) -> str:
@@ -93,11 +102,20 @@ async def open_link(fleet: Fleet, name: str, timeout_s: float = 5.0) -> AsyncIte
             source_kafka=source,
             target_kafka=target,
             connect=connect,
+            principal=mirror.principal,
+            login=_login(fleet, mirror),
             returns={
                 other: await stack.enter_async_context(ConnectClient(fleet.mirror(other).connect.rest))
                 for other in returning(fleet, name)
             },
         )
+
+
+def _login(fleet: Fleet, mirror: Mirror) -> KafkaSecurity | None:
+    security = fleet.region(mirror.target).kafka.security
+    if security.mechanism is None or mirror.principal is None or mirror.principal_password is None:
+        return None
+    return KafkaSecurity(security.protocol, security.mechanism, mirror.principal, mirror.principal_password.resolve())
 
 
 def _access(kafka: KafkaAccess) -> tuple[str, KafkaSecurity | None]:

@@ -20,6 +20,8 @@ class MirrorVerb(StrEnum):
     STOP = "stop"
     SET_OFFSETS = "set-offsets"
     RESTART = "restart"
+    DENY = "deny"
+    """Connect does not answer: its principal is shut out of the link's transactions on the target's Kafka (X17)."""
 
 
 class LinkState(StrEnum):
@@ -30,6 +32,8 @@ class LinkState(StrEnum):
     RUNNING = "RUNNING"
     STOPPED = "STOPPED"
     """STOPPED was written and read back: it survives restarts of Connect (X17)."""
+    SHUT_OUT = "SHUT_OUT"
+    """Connect did not answer. Its principal is denied on the target's Kafka, and what was open there is ended."""
 
 
 class MirrorIntent(Frozen):
@@ -43,6 +47,8 @@ class MirrorIntent(Frozen):
     epoch: int
     verb: MirrorVerb
     offsets: dict[str, int] | None = None
+    principal: str | None = None
+    """Of a DENY: whose."""
     state: IntentState = IntentState.OPEN
     note: str = ""
 
@@ -62,8 +68,16 @@ class LinkRecord(Frozen):
     mirror: LinkState = LinkState.NEVER
     since: datetime | None = None
     offsets: dict[str, int] | None = None
+    denied: str | None = None
+    """The principal that the target's Kafka refuses for this link; lifted only by a start that is asked to (X17)."""
     holder: Holder | None = None
     intents: tuple[MirrorIntent, ...] = ()
+
+    @property
+    def shut_out(self) -> str | None:
+        """The principal that is, or may be, denied: a DENY that was begun may land at any time (O5)."""
+        begun = (intent.principal for intent in self.open_intents() if intent.verb is MirrorVerb.DENY)
+        return self.denied or next(begun, None)
 
     def open_intents(self) -> tuple[MirrorIntent, ...]:
         """What was begun and is not known to have ended."""

@@ -77,7 +77,14 @@ class LinkTenure:
             except SwapConflict as conflict:
                 basis = conflict.current
 
-    async def begin(self, step: str, n: int, verb: MirrorVerb, offsets: dict[str, int] | None = None) -> MirrorIntent:
+    async def begin(
+        self,
+        step: str,
+        n: int,
+        verb: MirrorVerb,
+        offsets: dict[str, int] | None = None,
+        principal: str | None = None,
+    ) -> MirrorIntent:
         """Write what is about to be done; one that is there already (of an earlier attempt) is given as it stands.
 
         A start takes the next epoch. Raises as ``change``.
@@ -90,7 +97,14 @@ class LinkTenure:
                 return record
             epoch = record.epoch + (1 if verb is MirrorVerb.START else 0)
             intent = MirrorIntent(
-                id=intent_id, step=step, n=n, link=record.link, epoch=epoch, verb=verb, offsets=offsets
+                id=intent_id,
+                step=step,
+                n=n,
+                link=record.link,
+                epoch=epoch,
+                verb=verb,
+                offsets=offsets,
+                principal=principal,
             )
             return record.model_copy(update={"epoch": epoch, "intents": (*record.intents, intent)})
 
@@ -109,6 +123,8 @@ class LinkTenure:
             changes: dict[str, object] = {"mirror": mirror, "since": utc_now()}
             if intent.verb is MirrorVerb.START:
                 changes["offsets"] = intent.offsets
+            if intent.verb is MirrorVerb.DENY:
+                changes["denied"] = intent.principal
             return done.model_copy(update=changes)
 
         return await self.change(intent.step, intent.n, closed)
@@ -133,7 +149,7 @@ class LinkTenure:
                 what = ", ".join(f"{intent.verb} of epoch {intent.epoch}" for intent in still_open)
                 raise Refused(
                     f"the mirror link {record.link} cannot be released: begun and not known to have ended: {what}",
-                    hint=f"finish it:  tidegate mirror {still_open[-1].verb} {record.link}",
+                    hint=f"finish it:  tidegate mirror {_command(still_open[-1])} {record.link}",
                 )
             return record.model_copy(update={"state": RecordState.IDLE, "holder": None, "intents": ()})
 
@@ -195,6 +211,11 @@ async def take_link(
             current = conflict.current
             continue
         return LinkTenure(links, LinkClaim(fresh.link, holder, wanted.fence), stood)
+
+
+def _command(intent: MirrorIntent) -> str:
+    """The command that finishes it."""
+    return MirrorVerb.STOP if intent.verb is MirrorVerb.DENY else intent.verb
 
 
 def _numbered(record: LinkRecord, seq: int, holder: Holder, step: str, n: int) -> LinkRecord:

@@ -128,3 +128,30 @@ def test_a_failed_start_leaves_its_intent_for_whoever_is_next(command):
     assert command("stop", "--yes")[0] == 0
     assert "STOPPED" in command("status")[1]
     assert "begun" not in command("status")[1]
+
+
+def test_x17_a_stop_with_connect_dead_shuts_it_out_and_only_a_start_by_name_lifts_it(command):
+    command("start", "--yes")
+    connect, west = command.world.connect["west"], command.world.kafka["west"]
+    connect.down = True
+    status, out, err = command("stop", "--yes", "--timeout", "0.1")
+    assert status == 0
+    assert "shut-out   east-to-west: Connect does not answer; User:mirror is denied connect-west-tidegate" in out
+    assert "seen to refuse; nothing was open" in out
+    assert "tidegate mirror start east-to-west --lift-deny" in err
+    assert asyncio.run(west.denied_prefixes("User:mirror")) == ["connect-west-tidegate-east-to-west-"]
+    out = command("status")[1]
+    assert "SHUT_OUT since" in out
+    assert "User:mirror is denied on west's Kafka" in out
+
+    connect.down = False
+    status, _, err = command("start", "--yes")
+    assert status == 4
+    assert "--lift-deny" in err
+    status, _, err = command("start", "--yes", "--lift-deny")
+    assert status == 2
+    assert "expected the link by name" in err
+    status, out, _ = command("start", "east-to-west", "--yes", "--lift-deny")
+    assert status == 0
+    assert "running" in out
+    assert asyncio.run(west.denied_prefixes("User:mirror")) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.kit.mirror_world import MirrorWorld, holder
@@ -85,13 +87,15 @@ async def test_x17_a_stop_that_is_accepted_and_not_done_is_not_said_to_be_done(w
         await tenure.release()
 
 
-async def test_x17_connect_away_is_not_shut(world):
+async def test_x17_connect_away_and_nobody_to_deny_is_not_shut(world):
     link = world.link()
     tenure = await world.take(link)
     await start(link, tenure)
     world.connect["west"].down = True
-    with pytest.raises(Unavailable):
-        await stop(link, tenure, deadline_s=0.2)
+    with pytest.raises(Unavailable, match="no principal that could be denied"):
+        await stop(replace(link, principal=None), tenure, deadline_s=0.2)
+    assert tenure.record.mirror is LinkState.RUNNING
+    assert [intent.verb for intent in tenure.record.open_intents()] == [MirrorVerb.STOP]
 
 
 async def test_a_stop_without_a_connector_leaves_nothing_to_stop(world):
