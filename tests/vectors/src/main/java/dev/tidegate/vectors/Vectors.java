@@ -191,7 +191,12 @@ public final class Vectors {
                 graph.setSavepointRestoreSettings(SavepointRestoreSettings.forPath(taken.get(made.from)));
             }
             JobID id = mini.submitJob(graph).get(600, TimeUnit.SECONDS).getJobID();
-            await(name + ": tasks run", () -> running(mini, id, made.from == null));
+            await(name + ": tasks run", () -> running(mini, id, false));
+            if (made.from == null) {
+                // A source that has come to its end waits for one more checkpoint before its tasks are finished.
+                takeOrRetry(name, mini, id, Kind.CHECKPOINT, "");
+                await(name + ": the rules end", () -> running(mini, id, true));
+            }
             Job.holdMs = made.holdMs; // Only now: under back pressure the source that ends would take long to.
             String location = null;
             for (int round = 0; round < made.rounds; round++) {
