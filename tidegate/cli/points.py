@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli import operations, output, runbook
+from tidegate.cli import output, runbook
 from tidegate.cli.options import FleetOption, OutputOption, WhoOption, read_fleet, who_asks
 from tidegate.errors import InvalidInput
 from tidegate.model.fleet import Fleet
@@ -17,7 +17,6 @@ from tidegate.points.index import against, restorability
 from tidegate.points.model import Outage, Point, Points, Restorability
 from tidegate.points.store import PointStore
 from tidegate.registry import artifacts
-from tidegate.temporal.connect import connect
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -67,16 +66,15 @@ def points(
 
 
 def _keep(request: KeepInput) -> int:
-    async def begin() -> operations.Handle:
-        client = await connect()
-        what = f"recovery points of {request.deployment}, asked by {request.requested_by}"
-        operation = f"keep-points-{request.deployment}"
-        started = await operations.start(client, KEEP_RECOVERY_POINTS, request, operation, what)
-        if started.attached:
-            output.note(f"they are kept already, by {operation}")
-        return started.handle
-
-    return asyncio.run(runbook.begun(begin))
+    operation = f"keep-points-{request.deployment}"
+    return runbook.started(
+        KEEP_RECOVERY_POINTS,
+        request,
+        operation,
+        f"recovery points of {request.deployment}",
+        no_follow=True,
+        attached="they are kept already, by",
+    )
 
 
 _HEAD = ("DEPLOYMENT", "REGION", "RESTORABLE", "POINT", "AGE", "VERIFIED", "POINTS")

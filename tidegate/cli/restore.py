@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from tidegate.cli import output, runbook
-from tidegate.cli.options import DryRunOption, FleetOption, OutputOption, WhoOption, YesOption, who_asks
+from tidegate.cli.bundle import bundled
+from tidegate.cli.options import OutputOption, YesOption
 from tidegate.errors import InvalidInput
 from tidegate.model.operation import RESTORE_DEPLOYMENT, RestoreInput
 
@@ -15,6 +16,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(short_help="make a deployment go on from a snapshot")
+@bundled
 def restore(
     deployment: Annotated[str, typer.Argument(help="name in the fleet file")],
     *,
@@ -38,15 +40,8 @@ def restore(
     ] = None,
     bake: runbook.BakeOption = "60s",
     reason: runbook.ReasonOption = "",
-    require_approval: runbook.ApprovalOption = False,
-    break_glass: runbook.BreakGlassOption = None,
-    take_over: runbook.TakeOverOption = False,
-    why: runbook.WhyOption = None,
-    dry_run: DryRunOption = False,
-    no_follow: runbook.NoFollowOption = False,
-    print_command: runbook.PrintOption = False,
-    fleet: FleetOption = None,
-    who: WhoOption = None,
+    taking: runbook.Taking,
+    launching: runbook.Launching,
     yes: YesOption = False,
     _form: OutputOption = output.Format.TEXT,
 ) -> int:
@@ -57,31 +52,17 @@ def restore(
     """
     if as_of and source != "newest":
         raise InvalidInput("--as-of: cannot be combined with --from")
-    request = runbook.validated(
+    request = runbook.asked(
         RestoreInput,
-        {
-            "deployment": deployment,
-            "source": source,
-            "as_of": as_of,
-            "artifact": artifact,
-            "accept_loss": accept_loss,
-            "accept_replay": accept_replay,
-            "requested_by": who_asks(who),
-            "reason": reason,
-            "bake_s": runbook.seconds(bake, "--bake"),
-            "require_approval": require_approval,
-            "break_glass": break_glass,
-            "dry_run": dry_run,
-            **runbook.take_over(take_over, why),
-        },
+        taking,
+        launching,
+        deployment=deployment,
+        source=source,
+        as_of=as_of,
+        artifact=artifact,
+        accept_loss=accept_loss,
+        accept_replay=accept_replay,
+        reason=reason,
+        bake_s=runbook.seconds(bake, "--bake"),
     )
-    return runbook.launch(
-        RESTORE_DEPLOYMENT,
-        "restore",
-        request,
-        artifact,
-        fleet=fleet,
-        yes=yes,
-        print_command=print_command,
-        no_follow=no_follow,
-    )
+    return runbook.launch(RESTORE_DEPLOYMENT, "restore", request, artifact, launching, yes=yes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from tidegate.cli import follow, operations, output
 from tidegate.cli.control import open_control
 from tidegate.cli.operations import Handle
-from tidegate.cli.options import confirm
+from tidegate.cli.options import DryRunOption, FleetOption, WhoOption, confirm, who_asks
 from tidegate.errors import InvalidInput
 from tidegate.model.operation import STOP_DEPLOYMENT, RunbookInput
 from tidegate.model.record import DeploymentRecord
@@ -37,6 +38,28 @@ PrintOption = Annotated[
     bool, typer.Option("--print-command", help="print the plain temporal command and start nothing")
 ]
 
+
+@dataclass(frozen=True)
+class Taking:
+    """Options of a command whose runbook takes a deployment."""
+
+    require_approval: ApprovalOption = False
+    break_glass: BreakGlassOption = None
+    take_over: TakeOverOption = False
+    why: WhyOption = None
+
+
+@dataclass(frozen=True)
+class Launching:
+    """Options of every command that starts a runbook."""
+
+    dry_run: DryRunOption = False
+    no_follow: NoFollowOption = False
+    print_command: PrintOption = False
+    fleet: FleetOption = None
+    who: WhoOption = None
+
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|min|h|)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -58,24 +81,23 @@ def take_over(wanted: bool, why: str | None) -> dict[str, object]:
     return {"take_over": {"why": why}} if wanted else {}
 
 
-def validated(model: type[RunbookInput], fields: dict[str, object]) -> RunbookInput:
-    """The input. Raises InvalidInput with the names of the fields that do not fit."""
+def asked(model: type[RunbookInput], taking: Taking, launching: Launching, **fields: object) -> RunbookInput:
+    """The input: ``fields`` and what the options say. Raises InvalidInput with the names of those that do not fit."""
+    options = {
+        "requested_by": who_asks(launching.who),
+        "dry_run": launching.dry_run,
+        "require_approval": taking.require_approval,
+        "break_glass": taking.break_glass,
+        **take_over(taking.take_over, taking.why),
+    }
     try:
-        return model.model_validate(fields)
+        return model.model_validate(fields | options)
     except ValidationError as error:
         raise invalid_input(error, model.__name__) from error
 
 
 def launch(
-    runbook: str,
-    verb: str,
-    request: RunbookInput,
-    artifact: str | None,
-    *,
-    fleet: Path | None,
-    yes: bool,
-    print_command: bool,
-    no_follow: bool,
+    runbook: str, verb: str, request: RunbookInput, artifact: str | None, launching: Launching, *, yes: bool
 ) -> int:
     """Start the runbook, or attach to the very same operation if it is there; follow it. The exit code.
 
@@ -86,9 +108,9 @@ def launch(
         TemporalUnreachable, ControlUnreachable: exit code 5.
 
     """
-    record = asyncio.run(_look_up(request, artifact, fleet))
+    record = asyncio.run(_look_up(request, artifact, launching.fleet))
     operation = operations.operation_id(verb, request, record.epoch if record else 0)
-    if print_command:
+    if launching.print_command:
         output.say(operations.plain_command(runbook, request, operation))
         return 0
     if not request.dry_run:
@@ -96,18 +118,35 @@ def launch(
         shall = "nothing" if runbook == STOP_DEPLOYMENT else artifact or runs
         confirm(f"{verb} {request.deployment}: {runs} runs now, {shall} shall run. Go on?", yes=yes)
 
+    to = f" to {artifact}" if artifact else ""
+    return started(runbook, request, operation, f"{verb} {request.deployment}{to}", no_follow=launching.no_follow)
+
+
+def started(
+    runbook: str,
+    request: operations.Request,
+    operation: str,
+    what: str,
+    *,
+    no_follow: bool,
+    attached: str = "the same request is there already: attached to",
+) -> int:
+    """Start ``operation``, or attach to it if it is there (then ``attached`` is said), and follow it. The exit code.
+
+    Raises:
+        TemporalUnreachable: exit code 5.
+
+    """
+
     async def begin() -> Handle:
         client = await connect()
-        to = f" to {artifact}" if artifact else ""
-        summary = f"{verb} {request.deployment}{to}, asked by {request.requested_by}"
-        started = await operations.start(client, runbook, request, operation, summary)
-        if started.attached:
-            output.note(f"the same request is there already: attached to {operation}")
-        return started.handle
+        summary = f"{what}, asked by {request.requested_by}"
+        found = await operations.start(client, runbook, request, operation, summary)
+        if found.attached:
+            output.note(f"{attached} {operation}")
+        return found.handle
 
-    if not no_follow:
-        return follow.follow_to_end(begin)
-    return asyncio.run(begun(begin))
+    return asyncio.run(begun(begin)) if no_follow else follow.follow_to_end(begin)
 
 
 async def begun(begin: operations.Begin) -> int:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli import follow, operations, output, regions, runbook
+from tidegate.cli import operations, output, regions, runbook
 from tidegate.cli import snapshot_text as text
-from tidegate.cli.options import DryRunOption, FleetOption, OutputOption, WhoOption, read_fleet, who_asks
+from tidegate.cli.bundle import bundled
+from tidegate.cli.options import FleetOption, OutputOption, WhoOption, read_fleet, who_asks
 from tidegate.cli.snapshot_diff import diff
 from tidegate.cli.snapshot_rebase import rebase
 from tidegate.cli.snapshot_sweep import sweep
@@ -25,7 +26,6 @@ from tidegate.snapshot.files import Snapshot, Verified, read_snapshot
 from tidegate.snapshot.files import verify as verify_files
 from tidegate.snapshot.show import SnapshotView, view
 from tidegate.snapshot.word import Judged, judge
-from tidegate.temporal.connect import connect
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -172,6 +172,7 @@ app.command("diff", short_help="what differs between two snapshots, or a snapsho
 
 
 @app.command("ship", short_help="copy a snapshot to another region, whole")
+@bundled
 def ship(
     deployment: Annotated[str, typer.Argument(help="a deployment")],
     *,
@@ -183,11 +184,7 @@ def ship(
         float | None, typer.Option("--limit", metavar="MIB", min=0.001, help="send at most so many MiB a second")
     ] = None,
     reason: runbook.ReasonOption = "",
-    dry_run: DryRunOption = False,
-    no_follow: runbook.NoFollowOption = False,
-    print_command: runbook.PrintOption = False,
-    fleet: FleetOption = None,
-    who: WhoOption = None,
+    launching: runbook.Launching,
     _form: OutputOption = output.Format.TEXT,
 ) -> int:
     """Example:  tidegate snapshot ship ledger --to west
@@ -195,34 +192,31 @@ def ship(
     Copy a snapshot from the home region to another one, so that it can be restored there. Each file is sent once;
     _metadata comes last, so what is half-way is no snapshot. Killed or aborted, the same command goes on where it was.
     """
-    read_fleet(fleet).fleet.deployment(deployment)
+    read_fleet(launching.fleet).fleet.deployment(deployment)
     # Which one is the newest is found by the step that ships it: Flink retains few, and one that is named here may be
     # gone when its turn comes.
     request = ShipInput(
         deployment=deployment,
         to=to,
         snapshot=snapshot,
-        requested_by=who_asks(who),
+        requested_by=who_asks(launching.who),
         reason=reason,
-        dry_run=dry_run,
+        dry_run=launching.dry_run,
         bytes_per_s=limit * (1 << 20) if limit else None,
     )
     operation = operations.operation_id("ship", request, 0)
-    if print_command:
+    if launching.print_command:
         output.say(operations.plain_command(SHIP_SNAPSHOTS, request, operation))
         return 0
 
-    async def begin() -> operations.Handle:
-        client = await connect()
-        what = f"ship {snapshot or 'the newest snapshot'} of {deployment}, asked by {request.requested_by}"
-        started = await operations.start(client, SHIP_SNAPSHOTS, request, operation, what)
-        if started.attached:
-            output.note(f"the same request runs already: attached to {operation}")
-        return started.handle
-
-    if not no_follow:
-        return follow.follow_to_end(begin)
-    return asyncio.run(runbook.begun(begin))
+    return runbook.started(
+        SHIP_SNAPSHOTS,
+        request,
+        operation,
+        f"ship {snapshot or 'the newest snapshot'} of {deployment}",
+        no_follow=launching.no_follow,
+        attached="the same request runs already: attached to",
+    )
 
 
 app.command("rebase", short_help="a copy for another region's Kafka, or for a fork")(rebase)

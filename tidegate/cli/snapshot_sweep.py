@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli import follow, operations, output, regions, runbook
-from tidegate.cli.options import DryRunOption, FleetOption, OutputOption, WhoOption, YesOption, confirm, read_fleet
-from tidegate.cli.options import who_asks as asking
+from tidegate.cli import operations, output, regions, runbook
+from tidegate.cli.bundle import bundled
+from tidegate.cli.options import OutputOption, YesOption, confirm, read_fleet, who_asks
 from tidegate.clients.flink import FlinkClient
 from tidegate.model.fleet import Fleet
 from tidegate.model.sweep import KEEP, OLDER_THAN_S, SWEEP_SNAPSHOTS, SweepInput
@@ -20,11 +20,11 @@ from tidegate.operation.sweep import Broom, Sight
 from tidegate.registry import artifacts
 from tidegate.snapshot.place import place_in
 from tidegate.snapshot.sweep import Policy
-from tidegate.temporal.connect import connect
 
 DAY_S = 86_400.0
 
 
+@bundled
 def sweep(
     deployment: Annotated[str, typer.Argument(help="a deployment")],
     *,
@@ -36,11 +36,7 @@ def sweep(
     ] = f"{OLDER_THAN_S / DAY_S:g}d",
     region: Annotated[str | None, typer.Option("--region", help="default: the home region")] = None,
     reason: runbook.ReasonOption = "",
-    dry_run: DryRunOption = False,
-    no_follow: runbook.NoFollowOption = False,
-    print_command: runbook.PrintOption = False,
-    fleet: FleetOption = None,
-    who: WhoOption = None,
+    launching: runbook.Launching,
     yes: YesOption = False,
     form: OutputOption = output.Format.TEXT,
 ) -> int:
@@ -49,7 +45,7 @@ def sweep(
     Remove old snapshots, and the files that nothing else names. What is pinned, named by the record, a recovery point
     or of a job that runs stays. What would go is shown, and asked for; nothing that came since it was shown can go.
     """
-    loaded = read_fleet(fleet).fleet
+    loaded = read_fleet(launching.fleet).fleet
     place = place_in(loaded, deployment, region)
     request = SweepInput(
         deployment=deployment,
@@ -57,33 +53,27 @@ def sweep(
         keep=keep,
         older_than_s=age_s(older_than),
         as_of=datetime.now(UTC),
-        requested_by=asking(who),
+        requested_by=who_asks(launching.who),
         reason=reason,
     )
     operation = operations.operation_id("sweep", request, 0)
-    if print_command:
+    if launching.print_command:
         output.say(operations.plain_command(SWEEP_SNAPSHOTS, request, operation))
         return 0
     sight = asyncio.run(look(loaded, request))
     asks_in_json = form is output.Format.JSON
-    if asks_in_json and (dry_run or not yes):
+    if asks_in_json and (launching.dry_run or not yes):
         output.answer(as_json(place.region, sight))
     elif not asks_in_json:
         output.say(as_text(place.region, sight))
-    if dry_run:
+    if launching.dry_run:
         return 0
     if not sight.files and not sight.uploads:
         output.note("nothing to remove; the sweep only ends what one before it has left half done")
     confirm(f"sweep {deployment} in {place.region}: {told(sight)} go, for good. Go on?", yes=yes)
 
-    async def begin() -> operations.Handle:
-        client = await connect()
-        what = f"sweep {deployment} in {place.region}, asked by {request.requested_by}"
-        return (await operations.start(client, SWEEP_SNAPSHOTS, request, operation, what)).handle
-
-    if not no_follow:
-        return follow.follow_to_end(begin)
-    return asyncio.run(runbook.begun(begin))
+    what = f"sweep {deployment} in {place.region}"
+    return runbook.started(SWEEP_SNAPSHOTS, request, operation, what, no_follow=launching.no_follow)
 
 
 def age_s(text: str) -> float:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from tidegate.cli import output, runbook
-from tidegate.cli.options import DryRunOption, FleetOption, OutputOption, WhoOption, YesOption, who_asks
+from tidegate.cli.bundle import bundled
+from tidegate.cli.options import OutputOption, YesOption
 from tidegate.errors import InvalidInput
 from tidegate.model.operation import START_DEPLOYMENT, StartInput
 
@@ -15,6 +16,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(short_help="make a deployment that does not run, run")
+@bundled
 def start(
     deployment: Annotated[str, typer.Argument(help="name in the fleet file")],
     artifact: Annotated[str, typer.Argument(help="name of the artifact to run")],
@@ -25,15 +27,8 @@ def start(
     ] = None,
     bake: runbook.BakeOption = "60s",
     reason: runbook.ReasonOption = "",
-    require_approval: runbook.ApprovalOption = False,
-    break_glass: runbook.BreakGlassOption = None,
-    take_over: runbook.TakeOverOption = False,
-    why: runbook.WhyOption = None,
-    dry_run: DryRunOption = False,
-    no_follow: runbook.NoFollowOption = False,
-    print_command: runbook.PrintOption = False,
-    fleet: FleetOption = None,
-    who: WhoOption = None,
+    taking: runbook.Taking,
+    launching: runbook.Launching,
     yes: YesOption = False,
     _form: OutputOption = output.Format.TEXT,
 ) -> int:
@@ -44,29 +39,15 @@ def start(
     """
     if from_empty and snapshot:
         raise InvalidInput("--from-empty: cannot be combined with --snapshot")
-    request = runbook.validated(
+    request = runbook.asked(
         StartInput,
-        {
-            "deployment": deployment,
-            "artifact": artifact,
-            "from_empty": from_empty,
-            "snapshot": snapshot,
-            "requested_by": who_asks(who),
-            "reason": reason,
-            "bake_s": runbook.seconds(bake, "--bake"),
-            "require_approval": require_approval,
-            "break_glass": break_glass,
-            "dry_run": dry_run,
-            **runbook.take_over(take_over, why),
-        },
+        taking,
+        launching,
+        deployment=deployment,
+        artifact=artifact,
+        from_empty=from_empty,
+        snapshot=snapshot,
+        reason=reason,
+        bake_s=runbook.seconds(bake, "--bake"),
     )
-    return runbook.launch(
-        START_DEPLOYMENT,
-        "start",
-        request,
-        artifact,
-        fleet=fleet,
-        yes=yes,
-        print_command=print_command,
-        no_follow=no_follow,
-    )
+    return runbook.launch(START_DEPLOYMENT, "start", request, artifact, launching, yes=yes)

@@ -7,13 +7,15 @@ from typing import Annotated
 import typer
 
 from tidegate.cli import output, runbook
-from tidegate.cli.options import DryRunOption, FleetOption, OutputOption, WhoOption, YesOption, who_asks
+from tidegate.cli.bundle import bundled
+from tidegate.cli.options import OutputOption, YesOption
 from tidegate.model.operation import UPGRADE_DEPLOYMENT, UpgradeInput
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(short_help="stop a job with a savepoint, start another artifact from it, prove it")
+@bundled
 def upgrade(
     deployment: Annotated[str, typer.Argument(help="name in the fleet file")],
     to: Annotated[str, typer.Option("--to", metavar="ARTIFACT", help="name of the artifact to run")],
@@ -23,15 +25,8 @@ def upgrade(
     on_unreadable_state: Annotated[
         str, typer.Option(help="going back would repeat committed output: replay (with a manifest), or halt and ask")
     ] = "replay",
-    require_approval: runbook.ApprovalOption = False,
-    break_glass: runbook.BreakGlassOption = None,
-    take_over: runbook.TakeOverOption = False,
-    why: runbook.WhyOption = None,
-    dry_run: DryRunOption = False,
-    no_follow: runbook.NoFollowOption = False,
-    print_command: runbook.PrintOption = False,
-    fleet: FleetOption = None,
-    who: WhoOption = None,
+    taking: runbook.Taking,
+    launching: runbook.Launching,
     yes: YesOption = False,
     _form: OutputOption = output.Format.TEXT,
 ) -> int:
@@ -40,28 +35,14 @@ def upgrade(
     Stop the job with a savepoint, start another artifact from it, prove it. Whatever fails on the way, the old
     artifact runs again in the end, proven; or the operation stands halted and says how to go on.
     """
-    request = runbook.validated(
+    request = runbook.asked(
         UpgradeInput,
-        {
-            "deployment": deployment,
-            "to": to,
-            "requested_by": who_asks(who),
-            "reason": reason,
-            "bake_s": runbook.seconds(bake, "--bake"),
-            "on_unreadable_state": on_unreadable_state,
-            "require_approval": require_approval,
-            "break_glass": break_glass,
-            "dry_run": dry_run,
-            **runbook.take_over(take_over, why),
-        },
+        taking,
+        launching,
+        deployment=deployment,
+        to=to,
+        reason=reason,
+        bake_s=runbook.seconds(bake, "--bake"),
+        on_unreadable_state=on_unreadable_state,
     )
-    return runbook.launch(
-        UPGRADE_DEPLOYMENT,
-        "upgrade",
-        request,
-        to,
-        fleet=fleet,
-        yes=yes,
-        print_command=print_command,
-        no_follow=no_follow,
-    )
+    return runbook.launch(UPGRADE_DEPLOYMENT, "upgrade", request, to, launching, yes=yes)

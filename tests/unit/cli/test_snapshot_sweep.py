@@ -60,7 +60,7 @@ def begun(monkeypatch):
         await begin()
         return 0
 
-    monkeypatch.setattr(snapshot_sweep, "connect", connect)
+    monkeypatch.setattr(runbook, "connect", connect)
     monkeypatch.setattr(operations, "start", start)
     monkeypatch.setattr(runbook, "begun", said)
     return requests
