@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from tidegate.clients import kafka_log, kafka_records, kafka_transactions
+from tidegate.clients.kafka_fetch import FETCH_BYTES, READ_COMMITTED, READ_UNCOMMITTED
 from tidegate.clients.kafka_messages import (
     CreateTopicsRequest,
     FindCoordinatorRequest,
@@ -37,8 +38,6 @@ from tidegate.errors import InvalidInput, NoProgress, Unavailable
 T = TypeVar("T")
 LATEST = -1
 EARLIEST = -2
-READ_UNCOMMITTED = 0
-READ_COMMITTED = 1
 GROUP_COORDINATOR = 0
 # From 10 on OffsetFetch names topics by id only.
 OFFSET_FETCH_MAX_VERSION = 9
@@ -303,7 +302,7 @@ class Kafka(KafkaClient):
         return await kafka_log.committed(self._wire, tp, self._leader, first, end)
 
     async def records(
-        self, tp: TopicPartition, first: int, end: int, max_bytes: int = kafka_log.FETCH_BYTES
+        self, tp: TopicPartition, first: int, end: int, max_bytes: int = FETCH_BYTES
     ) -> AsyncIterator[LogRecord]:
         """See KafkaClient (``Fetch``, read_committed)."""
         if first >= end:

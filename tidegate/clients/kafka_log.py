@@ -5,25 +5,14 @@ A mirror drops producer ids, so who wrote what can only be read here, at home, w
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from tidegate.clients.kafka_messages import (
-    DefaultRecordBatch,
-    FetchRequest,
-    MemoryRecords,
-)
+from tidegate.clients.kafka_fetch import READ_UNCOMMITTED, Leader, batches, control_type, fetch
+from tidegate.clients.kafka_messages import DefaultRecordBatch
 from tidegate.clients.kafka_types import Batch, CommittedRange, ControlType, TopicPartition
-from tidegate.clients.kafka_wire import Again, Wire, error_of
-from tidegate.errors import Refused
-
-Leader = Callable[[TopicPartition], Awaitable[int]]
-
-FETCH_BYTES = 4 << 20
-# From 13 on Fetch names topics by id only.
-FETCH_MAX_VERSION = 12
-COMMIT_MARKER = 1
+from tidegate.clients.kafka_wire import Again, Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,52 +23,13 @@ class Piece:
     records_inside: int
 
 
-async def fetch(wire: Wire, tp: TopicPartition, leader: int, offset: int) -> tuple[bytes, int]:
-    """One read_uncommitted fetch without a wait: the raw records from the batch that holds ``offset``, and the end."""
-    partition = FetchRequest.FetchTopic.FetchPartition(
-        partition=tp.partition, fetch_offset=offset, partition_max_bytes=FETCH_BYTES
-    )
-    request = FetchRequest(
-        replica_id=-1,
-        max_wait_ms=0,
-        min_bytes=0,
-        max_bytes=FETCH_BYTES,
-        isolation_level=0,
-        session_id=0,
-        session_epoch=-1,
-        topics=[FetchRequest.FetchTopic(topic=tp.topic, partitions=[partition])],
-        forgotten_topics_data=[],
-        rack_id="",
-        max_version=FETCH_MAX_VERSION,
-    )
-    answer = await wire.ask(request, leader)
-    wire.check(answer.error_code, f"read {tp}")
-    row = answer.responses[0].partitions[0]
-    if error_of(row.error_code) == "OffsetOutOfRangeError":
-        raise Refused(
-            f"{tp} does not hold offset {offset:,}: the log begins later or ends before it",
-            hint="retention has removed it, or the topic was made anew",
-            details={"topic": tp.topic, "partition": tp.partition, "offset": offset},
-        )
-    wire.check(row.error_code, f"read {tp} at {offset}")
-    return bytes(row.records or b""), int(row.high_watermark)
-
-
 def parse(records: bytes, at: int, first: int, end: int) -> list[Piece]:
     """The batches in a fetch's bytes from offset ``at`` on, with how many of their records lie in [first, end).
 
     A last batch that the fetch cut off is left for the next one.
     """
     pieces: list[Piece] = []
-    for raw in MemoryRecords(records):
-        if not isinstance(raw, DefaultRecordBatch):
-            raise Refused(f"record batch of format {raw.magic}: only format 2 (Kafka 0.11 and later) has producer ids")
-        if raw.last_offset < at:
-            continue
-        control: ControlType | None = None
-        if raw.is_control_batch:
-            key = next(iter(raw)).key
-            control = ControlType.COMMIT if int.from_bytes(key[2:4], "big") == COMMIT_MARKER else ControlType.ABORT
+    for raw in batches(records, at, "producer ids"):
         batch = Batch(
             base_offset=raw.base_offset,
             last_offset=raw.last_offset,
@@ -90,7 +40,7 @@ def parse(records: bytes, at: int, first: int, end: int) -> list[Piece]:
             records=raw.records_count,
             max_timestamp_ms=raw.max_timestamp,
             log_append_time=raw.timestamp_type == DefaultRecordBatch.LOG_APPEND_TIME,
-            control_type=control,
+            control_type=control_type(raw) if raw.is_control_batch else None,
         )
         pieces.append(Piece(batch, _inside(raw, batch, first, end)))
     return pieces
@@ -164,10 +114,10 @@ async def read(wire: Wire, tp: TopicPartition, leader: Leader, first: int, end: 
     while True:
 
         async def fetch_next(at: int = offset) -> list[Piece] | None:
-            records, high_watermark = await fetch(wire, tp, await leader(tp), at)
-            pieces = parse(records, at, first, end)
-            if not pieces and at < high_watermark:
-                raise Again(f"{tp}: no batch comes at offset {at:,} though the log ends at {high_watermark:,}")
+            got = await fetch(wire, tp, await leader(tp), at, isolation=READ_UNCOMMITTED)
+            pieces = parse(got.data, at, first, end)
+            if not pieces and at < got.high_watermark:
+                raise Again(f"{tp}: no batch comes at offset {at:,} though the log ends at {got.high_watermark:,}")
             return pieces
 
         pieces = await wire.until(f"read {tp} from offset {offset:,}", fetch_next)

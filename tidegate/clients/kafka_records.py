@@ -8,22 +8,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from tidegate.clients.kafka_log import COMMIT_MARKER, FETCH_BYTES, FETCH_MAX_VERSION, Leader
-from tidegate.clients.kafka_messages import DefaultRecordBatch, FetchRequest, MemoryRecords, kafka_errors
-from tidegate.clients.kafka_types import LogRecord, TopicPartition
-from tidegate.clients.kafka_wire import Again, Wire, error_of
+from tidegate.clients import kafka_fetch
+from tidegate.clients.kafka_fetch import FETCH_BYTES, READ_COMMITTED, Aborted, Leader, batches, control_type
+from tidegate.clients.kafka_messages import kafka_errors
+from tidegate.clients.kafka_types import ControlType, LogRecord, TopicPartition
+from tidegate.clients.kafka_wire import Again, Wire
 from tidegate.errors import Refused
-
-READ_COMMITTED = 1
-
-
-class Aborted(Protocol):
-    """A row of a fetch's list of aborted transactions."""
-
-    producer_id: int
-    first_offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +32,12 @@ def parse(data: bytes, aborted: Iterable[Aborted], at: int) -> Page:
     out: set[int] = set()
     records: list[LogRecord] = []
     next_offset: int | None = None
-    for raw in MemoryRecords(data):
-        if not isinstance(raw, DefaultRecordBatch):
-            raise Refused(f"record batch of format {raw.magic}: only format 2 (Kafka 0.11 and later) has headers")
-        if raw.last_offset < at:
-            continue
+    for raw in batches(data, at, "headers"):
         next_offset = raw.last_offset + 1
         while waiting and waiting[0].first_offset <= raw.last_offset:
             out.add(waiting.pop(0).producer_id)
         if raw.is_control_batch:
-            if int.from_bytes(next(iter(raw)).key[2:4], "big") != COMMIT_MARKER:
+            if control_type(raw) is ControlType.ABORT:
                 out.discard(raw.producer_id)
             continue
         if raw.is_transactional and raw.producer_id in out:
@@ -74,35 +62,10 @@ def _records(raw: Any, at: int) -> Iterable[LogRecord]:  # noqa: ANN401 (kafka-p
 
 async def fetch(wire: Wire, tp: TopicPartition, leader: int, offset: int, max_bytes: int) -> Page:
     """One read_committed fetch without a wait. Raises Again; Refused if the log no longer holds ``offset``."""
-    partition = FetchRequest.FetchTopic.FetchPartition(
-        partition=tp.partition, fetch_offset=offset, partition_max_bytes=max_bytes
-    )
-    request = FetchRequest(
-        replica_id=-1,
-        max_wait_ms=0,
-        min_bytes=0,
-        max_bytes=max_bytes,
-        isolation_level=READ_COMMITTED,
-        session_id=0,
-        session_epoch=-1,
-        topics=[FetchRequest.FetchTopic(topic=tp.topic, partitions=[partition])],
-        forgotten_topics_data=[],
-        rack_id="",
-        max_version=FETCH_MAX_VERSION,
-    )
-    answer = await wire.ask(request, leader)
-    wire.check(answer.error_code, f"read {tp}")
-    row = answer.responses[0].partitions[0]
-    if error_of(row.error_code) == "OffsetOutOfRangeError":
-        raise Refused(
-            f"{tp} does not hold offset {offset:,}: the log begins later or ends before it",
-            hint="retention has removed it, or the topic was made anew",
-            details={"topic": tp.topic, "partition": tp.partition, "offset": offset},
-        )
-    wire.check(row.error_code, f"read {tp} at {offset}")
-    page = parse(bytes(row.records or b""), row.aborted_transactions or (), offset)
-    if page.next_offset is None and offset < row.last_stable_offset:
-        raise Again(f"{tp}: no batch comes at offset {offset:,} though it is stable up to {row.last_stable_offset:,}")
+    got = await kafka_fetch.fetch(wire, tp, leader, offset, isolation=READ_COMMITTED, max_bytes=max_bytes)
+    page = parse(got.data, got.aborted, offset)
+    if page.next_offset is None and offset < got.last_stable_offset:
+        raise Again(f"{tp}: no batch comes at offset {offset:,} though it is stable up to {got.last_stable_offset:,}")
     return page
 
 
