@@ -27,7 +27,7 @@ down: $(VENV)/.done ## end the sandbox; its data stays
 	$(BIN)/python -m sandbox.demo down
 
 test: $(VENV)/.done ## unit, workflow and replay tests, then one case of each class on the real parts (TIDEGATE_SEED=N: those again)
-	$(BIN)/python -m pytest -q tests --ignore tests/integration
+	$(BIN)/python -m pytest -q tests --ignore tests/integration --durations 12 --durations-min 5
 	TIDEGATE_TEST_RATE=$${TIDEGATE_TEST_RATE:-300} $(BIN)/python -m pytest -q tests/integration/upgrade
 
 matrix: $(VENV)/.done ## every case on the real parts, each class in a sandbox of its own (its log is audited from the start)
