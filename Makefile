@@ -29,13 +29,15 @@ down: $(VENV)/.done ## end the sandbox; its data stays
 test: $(VENV)/.done ## unit, workflow and replay tests, then one case of each class on the real parts (TIDEGATE_SEED=N: those again)
 	$(BIN)/python -m pytest -q tests --ignore tests/integration --durations 12 --durations-min 5
 	TIDEGATE_TEST_RATE=$${TIDEGATE_TEST_RATE:-300} $(BIN)/python -m pytest -q tests/integration/upgrade
+	TIDEGATE_TEST_RATE=$${TIDEGATE_TEST_RATE:-300} $(BIN)/python -m pytest -q tests/integration/restore
 
 matrix: $(VENV)/.done ## every case on the real parts, each class in a sandbox of its own (its log is audited from the start)
 	@failed=""; \
-	for cases in tests/integration/upgrade/test_*.py; do \
+	for cases in tests/integration/upgrade/test_*.py tests/integration/restore/test_*.py; do \
 	    TIDEGATE_MATRIX=1 $(BIN)/python -m pytest -q $$cases || failed="$$failed $$cases"; \
 	done; \
-	$(BIN)/python -m pytest -q tests/integration --ignore tests/integration/upgrade || failed="$$failed others"; \
+	$(BIN)/python -m pytest -q tests/integration --ignore tests/integration/upgrade \
+	    --ignore tests/integration/restore || failed="$$failed others"; \
 	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 TRIPLES ?= 15

@@ -283,11 +283,8 @@ class Scene:
 
     # -- the invariants
 
-    async def check(self, verdict: Verdict | None = None, *, wrong: int = 0) -> Verdict:
-        """What must hold after every operation (I1, I2, X14, X26, O4): see the assertions.
-
-        ``verdict``: the operation's own, if nothing was done since; else the log is audited again.
-        """
+    async def settled(self) -> None:
+        """Nobody holds it, nothing is open, one job lives, no dead epoch keeps readers back (I1, X14, O4)."""
         record = await self.record()
         assert (record.state, record.holder) == (RecordState.IDLE, None), f"still held: {record.holder}"
         assert not record.open_intents(), f"open: {record.open_intents()}"
@@ -302,6 +299,13 @@ class Scene:
         ]
         dead = [name for name in open_ids if epoch_of_transactional_id(name) != epoch]
         assert not dead, f"open transactions of dead epochs (the writer's is {epoch}): {dead}"
+
+    async def check(self, verdict: Verdict | None = None, *, wrong: int = 0) -> Verdict:
+        """What must hold after every operation (I1, I2, X14, X26, O4): as `settled`, and the values.
+
+        ``verdict``: the operation's own, if nothing was done since; else the log is audited again.
+        """
+        await self.settled()
         verdict = verdict or await self.audit()
         announced = await self.announced()
         found = {name: getattr(verdict, name) for name in ("lost", "duplicated", "wrong", "unexpected")}

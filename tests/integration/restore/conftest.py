@@ -1,55 +1,40 @@
-"""Restores on real parts: one stage for all cases of this folder; what each came to is printed at the end."""
+"""State on real parts, in one sandbox: every case with TIDEGATE_MATRIX=1; else one of each class, by a printed seed."""
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from sandbox.api import Sandbox
-from tests.kit.stage import Scene, open_scene, stage_sandbox
+from tests.kit import rotation
+from tests.kit.stage import Scene
+from tests.kit.staged import sandbox, stage
+
+__all__ = ["sandbox", "stage"]
 
 HERE = Path(__file__).parent
-ROUNDS = int(os.environ.get("TIDEGATE_RESTORE_ROUNDS") or ("20" if os.environ.get("TIDEGATE_MATRIX") == "1" else "2"))
+ROUNDS = int(os.environ.get("TIDEGATE_RESTORE_ROUNDS") or ("20" if rotation.EVERY_CASE else "2"))
 """How often everything is killed and restored."""
 NOTES: list[str] = []
+"""Lines that the end of the test run prints: what each case came to."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE not in item.path.parents:
-            continue
-        item.add_marker(pytest.mark.sandbox)
-        item.add_marker(pytest.mark.timeout(3_600))
-        if inspect.iscoroutinefunction(getattr(item, "function", None)):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    rotation.choose_cases(config, items, HERE, timeout_s=3_600)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if NOTES:
-        terminalreporter.section("restores")
-        for line in NOTES:
-            terminalreporter.line(line)
-
-
-@pytest.fixture(scope="session")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with stage_sandbox(tmp_path_factory.mktemp("stage") / "data") as made:
-        yield made
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def stage(sandbox: Sandbox) -> AsyncIterator[Scene]:
-    async with open_scene(sandbox) as scene:
-        yield scene
+    rotation.tell(terminalreporter, "state cases", NOTES)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def scene(stage: Scene) -> AsyncIterator[Scene]:
+async def scene(stage: Scene, request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
     """v1 runs, nobody holds it, all parts are up."""
     await stage.back_to("v1")
+    began = time.monotonic()
     yield stage
+    NOTES.append(f"{request.node.name}: {time.monotonic() - began:.0f} s")
