@@ -208,41 +208,49 @@ def _incremental(cursor: Cursor, tag: int, what: str, start: int) -> Incremental
 def _named_streams(cursor: Cursor, what: str) -> NamedStreams:
     count = cursor.count(what, 2 + 1)  # an empty name and the shortest handle's tag
     found: list[tuple[str, StreamHandle]] = []
-    for _ in range(count):
-        name = cursor.utf("the local name of a file")
-        stream = _plain_file(cursor)
-        found.append((name, _stream(cursor, what) if stream is None else stream))
+    while len(found) < count:
+        _plain_files(cursor, count - len(found), found)
+        if len(found) < count:
+            name = cursor.utf("the local name of a file")
+            found.append((name, _stream(cursor, what)))
     return tuple(found)
 
 
-def _plain_file(cursor: Cursor) -> StreamHandle | None:
-    """What ``read_stream`` would read, if it is one of the two that nearly all are; else None, and nothing is read.
+def _plain_files(cursor: Cursor, most: int, found: list[tuple[str, StreamHandle]]) -> None:
+    """Add the named files that come next, as long as they are of the two kinds that nearly all are.
 
-    Most of a large ``_metadata`` is these: so they are read in one go, without a call for each field.
+    Most of a large ``_metadata`` is these: so they are read in one go, without a call for each file or field. It stops
+    before the first that is anything else, or is damaged, or ends beyond the window, with nothing of that one read:
+    ``Cursor`` and ``read_stream`` say what it is.
     """
-    data, start = cursor.data, cursor.position
+    data, at, last, origin = cursor.data, cursor.position, cursor.end, cursor.origin
+    size_and_length, size_of, add = _SIZE_AND_LENGTH.unpack_from, _SIZE.unpack_from, found.append
     try:
-        tag = data[start]
-        if tag == FILE:
-            size, length = _SIZE_AND_LENGTH.unpack_from(data, start + 1)
-            text = start + 11
-            end = after = text + length
-        elif tag == RELATIVE_FILE:
-            text = start + 3
-            after = text + (data[start + 1] << 8 | data[start + 2])
-            (size,) = _SIZE.unpack_from(data, after)
-            end = after + 8
-        else:
-            return None
-    except (struct.error, IndexError):
-        return None
-    encoded = data[text:after]
-    if end > cursor.end or size < -1 or not encoded.isascii() or 0 in encoded:
-        return None
-    cursor.position = end
-    span = _tuple(Span, (cursor.origin + start, cursor.origin + end))
-    fields = (encoded.decode("ascii"), None if size == -1 else size, span)
-    return _tuple(FileHandle, fields) if tag == FILE else _tuple(RelativeHandle, fields)
+        for _ in range(most):
+            start = at + 2 + (data[at] << 8 | data[at + 1])
+            tag = data[start]
+            if tag == FILE:
+                size, length = size_and_length(data, start + 1)
+                text = start + 11
+                end = after = text + length
+            elif tag == RELATIVE_FILE:
+                text = start + 3
+                after = text + (data[start + 1] << 8 | data[start + 2])
+                (size,) = size_of(data, after)
+                end = after + 8
+            else:
+                break
+            name, path = data[at + 2 : start], data[text:after]
+            if end > last or size < -1 or 0 in path or 0 in name:
+                break
+            span = _tuple(Span, (origin + start, origin + end))
+            fields = (path.decode("ascii"), None if size == -1 else size, span)
+            stream = _tuple(FileHandle, fields) if tag == FILE else _tuple(RelativeHandle, fields)
+            add((name.decode("ascii"), stream))
+            at = end
+    except (struct.error, IndexError, UnicodeDecodeError):
+        pass  # what stands there is read again by those who can say what is wrong with it
+    cursor.position = at
 
 
 def _changelog(cursor: Cursor, tag: int, what: str, start: int) -> ChangelogHandle:
