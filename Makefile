@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test matrix bench check fix lock clean
+.PHONY: help setup demo up down test matrix bench bench-gap bench-codec bench-verify bench-ship bench-rpo check fix lock clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.done ## the Python environment, from the lock
 
@@ -41,9 +41,30 @@ matrix: $(VENV)/.done ## every case on the real parts, each class in a sandbox o
 	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 TRIPLES ?= 15
+PAIRS ?= 9
+RPO_S ?= 600
 
-bench: $(VENV)/.done ## the gap of an upgrade against a script's and flink-cli's: make bench TRIPLES=3
+bench: $(VENV)/.done ## every measurement in turn: make bench TRIPLES=3 PAIRS=3 RPO_S=120 is a quick look
+	@failed=""; \
+	for part in gap codec verify ship rpo; do \
+	    $(MAKE) --no-print-directory bench-$$part || failed="$$failed $$part"; \
+	done; \
+	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
+
+bench-gap: $(VENV)/.done ## the gap of an upgrade against a script's and flink-cli's: make bench-gap TRIPLES=3
 	$(BIN)/python -m benchmarks.gap --triples $(TRIPLES)
+
+bench-codec: $(VENV)/.done ## our reader of _metadata against Flink's: make bench-codec PAIRS=3
+	$(BIN)/python -m benchmarks.codec --pairs $(PAIRS)
+
+bench-verify: $(VENV)/.done ## a snapshot of 10,000 files verified, against the bare LIST
+	$(BIN)/python -m benchmarks.verify --pairs $(PAIRS)
+
+bench-ship: $(VENV)/.done ## a snapshot shipped, against a plain parallel copy
+	$(BIN)/python -m benchmarks.ship --pairs $(PAIRS)
+
+bench-rpo: $(VENV)/.done ## how old the newest recovery point in the standby is: make bench-rpo RPO_S=120
+	$(BIN)/python -m benchmarks.rpo --seconds $(RPO_S)
 
 check: $(VENV)/.done ## lint, types and import rules
 	$(BIN)/ruff format --check .

@@ -15,11 +15,13 @@ TO_SCRIPT: Final = 1.05
 TO_COMMAND_LINE: Final = 0.33
 
 
-class _Figures(BaseModel):
+class Figures(BaseModel):
+    """What was measured does not change."""
+
     model_config = ConfigDict(frozen=True)
 
 
-class Sample(_Figures):
+class Sample(Figures):
     """One upgrade by one way. All in ms; the three parts of the gap are by Flink's own clock (see README.md)."""
 
     triple: int
@@ -37,7 +39,7 @@ class Sample(_Figures):
     load: float = 0.0
 
 
-class Spread(_Figures):
+class Spread(Figures):
     """Figures of many samples."""
 
     count: int
@@ -50,7 +52,7 @@ class Spread(_Figures):
     """Third quartile."""
 
 
-class Bound(_Figures):
+class Bound(Figures):
     """A figure that has to hold."""
 
     what: str
@@ -62,8 +64,13 @@ class Bound(_Figures):
         """Whether it does."""
         return self.value <= self.at_most
 
+    @property
+    def line(self) -> str:
+        """It, for a person."""
+        return f"{'PASS' if self.holds else 'FAIL'}  {self.what}: {self.value:.3g}, at most {self.at_most:g}"
 
-class Summary(_Figures):
+
+class Summary(Figures):
     """What a run of the benchmark says."""
 
     triples: int
@@ -175,10 +182,7 @@ def text(summary: Summary) -> str:
     counts = " · ".join(f"{what} {said.get(what)}" for what in ("lost", "duplicated", "wrong"))
     lines.append(f"verdict over all      {counts}")
     lines.append("")
-    lines += [
-        f"{'PASS' if bound.holds else 'FAIL'}  {bound.what}: {bound.value:.3g}, at most {bound.at_most:g}"
-        for bound in summary.bounds
-    ]
+    lines += [bound.line for bound in summary.bounds]
     if not summary.exact:
         lines.append("FAIL  the output is not exact: no figure above counts")
     return "\n".join(lines)

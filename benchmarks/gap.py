@@ -1,4 +1,4 @@
-"""``make bench``: how long processing stands still in an upgrade, by three ways in turns, on the real sandbox.
+"""``make bench-gap``: how long processing stands still in an upgrade, by three ways in turns, on the real sandbox.
 
     python -m benchmarks.gap --triples 15 -o json
 
@@ -8,23 +8,21 @@ Ends with 0 if every bound holds, 1 if one does not. README.md beside this file 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
-import sys
-import time
 from pathlib import Path
 
 from temporalio.client import Client
 
-from benchmarks import figures
+from benchmarks import figures, running
 from benchmarks.figures import Sample, Summary, Ways
 from benchmarks.output import OutputMeter
+from benchmarks.running import say
 from benchmarks.stand import Job, Stand, set_up
 from benchmarks.ways import CommandLine, RestScript, Tidegate, Way, operate
 from sandbox.api import Sandbox
 from sandbox.stage import DEPLOYMENT, OUTPUT_TOPIC, Stage
-from tidegate.errors import OperationFailed, TidegateError
+from tidegate.errors import OperationFailed
 from tidegate.model.operation import START_DEPLOYMENT, StartInput
 from tidegate.temporal.converter import data_converter
 
@@ -33,12 +31,6 @@ WAYS = Ways(tidegate=Tidegate.name, script=RestScript.name, command_line=Command
 BASE_PORT = 26_000
 _REACH_MS = 500.0
 """A way's own end (RUNNING, or the submit's answer) may come before the first output: the window reaches beyond."""
-_began = time.monotonic()
-
-
-def say(line: str) -> None:
-    """Progress, to standard error: standard output holds the result alone."""
-    print(f"[{time.monotonic() - _began:6.1f} s] {line}", file=sys.stderr, flush=True)
 
 
 async def first_job(stand: Stand, client: Client) -> Job:
@@ -135,25 +127,17 @@ async def bench(asked: argparse.Namespace) -> int:
 
 def main() -> None:
     """Run as ``python -m benchmarks.gap``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gap", description=__doc__)
+    parser = running.options("gap", __doc__)
     parser.add_argument("--triples", type=int, default=15, help="measured triples of (tidegate, script, flink-cli)")
     parser.add_argument("--warmup", type=int, default=1, help="triples before those, which do not count")
     parser.add_argument("--rate", type=int, default=1_000, help="events per second")
     parser.add_argument("--data", type=Path, default=Path(".tidegate/bench"))
     parser.add_argument("--base-port", type=int, default=BASE_PORT)
     parser.add_argument("--keep", action="store_true", help="leave the sandbox up, to look at it")
-    parser.add_argument("-o", dest="form", choices=["text", "json"], default="text", help="form of the answer")
     asked = parser.parse_args()
     if asked.triples < 1 or asked.warmup < 0:
         parser.error("--triples must be at least 1, --warmup at least 0")
-    try:
-        status = asyncio.run(bench(asked))
-    except TidegateError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"       {error.hint}", file=sys.stderr)
-        status = error.exit_code
-    sys.exit(status)
+    running.run(bench(asked))
 
 
 if __name__ == "__main__":

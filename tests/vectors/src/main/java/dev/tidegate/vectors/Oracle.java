@@ -1,10 +1,13 @@
 package dev.tidegate.vectors;
 
 import java.io.BufferedInputStream;
+import java.io.BufferedReader;
 import java.io.DataInputStream;
+import java.io.InputStreamReader;
 import java.lang.reflect.Field;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
@@ -31,8 +34,8 @@ public final class Oracle {
     private Oracle() {}
 
     public static void main(String[] paths) throws Exception {
-        if (paths.length == 2 && paths[0].equals("--time")) {
-            time(Path.of(paths[1]));
+        if (paths.length == 1 && paths[0].equals("--time")) {
+            time();
             return;
         }
         for (String path : paths) {
@@ -46,12 +49,23 @@ public final class Oracle {
         }
     }
 
-    /** Seconds of each of five readings, for a comparison of speed. */
-    private static void time(Path path) throws Exception {
-        for (int round = 0; round < 5; round++) {
+    /**
+     * For a comparison of speed, turn by turn: each line of standard input is "count TAB path TAB path ...", and is
+     * answered by the seconds that it took to read those files that many times, in this JVM.
+     */
+    private static void time() throws Exception {
+        BufferedReader asked = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line; (line = asked.readLine()) != null; ) {
+            String[] words = line.split("\t");
+            long operators = 0;
             long start = System.nanoTime();
-            load(path);
-            System.out.println((System.nanoTime() - start) / 1e9);
+            for (int round = Integer.parseInt(words[0]); round > 0; round--) {
+                for (int word = 1; word < words.length; word++) {
+                    operators += load(Path.of(words[word])).getOperatorStates().size();
+                }
+            }
+            System.out.println((System.nanoTime() - start) / 1e9 + "\t" + operators);
+            System.out.flush();
         }
     }
 
