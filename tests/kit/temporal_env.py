@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
@@ -86,11 +87,13 @@ class Run:
         return OperationResult.model_validate(cause.details[0])
 
 
-async def upgrade(client: Client, **fields: Any) -> Run:
-    request = UpgradeInput.model_validate(
-        {"deployment": "ledger", "to": "v2", "requested_by": "ana", "bake_s": 30, **fields}
-    )
-    handle = await client.start_workflow(
-        "UpgradeDeployment", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
-    )
+async def begin(client: Client, runbook: str, model: type[BaseModel], **fields: Any) -> Run:
+    """Start a runbook on the deployment ``ledger`` with these fields of its input, under an id of its own."""
+    request = model.model_validate({"deployment": "ledger", **fields})
+    handle = await client.start_workflow(runbook, request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE)
     return Run(handle)
+
+
+async def upgrade(client: Client, **fields: Any) -> Run:
+    given = {"to": "v2", "requested_by": "ana", "bake_s": 30, **fields}
+    return await begin(client, "UpgradeDeployment", UpgradeInput, **given)

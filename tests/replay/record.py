@@ -11,25 +11,40 @@ import asyncio
 import gzip
 import json
 import sys
-import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError
 
-from tests.kit.temporal_env import Run, start_server, upgrade, workers
+from tests.kit.temporal_env import Run, begin, start_server, upgrade, workers
 from tests.kit.temporal_world import World
 from tidegate import errors
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, StopInput, Verdict
 from tidegate.model.ship import ShipInput
 from tidegate.model.sweep import SweepInput
-from tidegate.names import CONTROL_QUEUE
 
 HISTORIES = Path(__file__).parent / "histories"
 
 Scenario = Callable[[Client, World], Awaitable[Run]]
+
+
+async def _aborted_in(step: str, world: World, begun: Awaitable[Run], why: str) -> Run:
+    """Aborted while this step runs."""
+    block = world.block(step)
+    run = await begun
+    await block.entered.wait()
+    await run.update("abort", why=why)
+    return run
+
+
+async def _when_halted(begun: Awaitable[Run], decision: str, **fields: Any) -> Run:
+    """It stands halted, and a person decides."""
+    run = await begun
+    await run.phase(Phase.HALTED)
+    await run.update(decision, **fields)
+    return run
 
 
 async def _done(client: Client, _: World) -> Run:
@@ -64,18 +79,12 @@ async def _job_lost(client: Client, world: World) -> Run:
 
 async def _halted_resumed(client: Client, world: World) -> Run:
     world.will("switch", errors.MustHalt("Flink in east answers no request"))
-    run = await upgrade(client)
-    await run.phase(Phase.HALTED)
-    await run.update("resume")
-    return run
+    return await _when_halted(upgrade(client), "resume")
 
 
 async def _halted_undo_aborted(client: Client, world: World) -> Run:
     world.will("switch", errors.MustHalt("Flink in east answers no request"))
-    run = await upgrade(client)
-    await run.phase(Phase.HALTED)
-    await run.update("abort", why="enough")
-    return run
+    return await _when_halted(upgrade(client), "abort", why="enough")
 
 
 async def _paused(client: Client, world: World) -> Run:
@@ -90,11 +99,7 @@ async def _paused(client: Client, world: World) -> Run:
 
 
 async def _aborted_in_switch(client: Client, world: World) -> Run:
-    block = world.block("switch")
-    run = await upgrade(client)
-    await block.entered.wait()
-    await run.update("abort", why="wrong version")
-    return run
+    return await _aborted_in("switch", world, upgrade(client), "wrong version")
 
 
 async def _cancelled_in_proof(client: Client, world: World) -> Run:
@@ -123,11 +128,7 @@ async def _bad_verdict(client: Client, world: World) -> Run:
 async def _start(client: Client, world: World) -> Run:
     world._change(writer=None, epoch=0)
     world.job_state = None
-    request = StartInput(deployment="ledger", artifact="v1", from_empty=True, bake_s=5)
-    handle = await client.start_workflow(
-        "StartDeployment", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
-    )
-    return Run(handle)
+    return await begin(client, "StartDeployment", StartInput, artifact="v1", from_empty=True, bake_s=5)
 
 
 async def _start_stopped_again(client: Client, world: World) -> Run:
@@ -137,18 +138,11 @@ async def _start_stopped_again(client: Client, world: World) -> Run:
 
 async def _start_halted_resumed(client: Client, world: World) -> Run:
     world.will("ensure_running", errors.MustHalt("there is no snapshot that it can read"))
-    run = await _start(client, world)
-    await run.phase(Phase.HALTED)
-    await run.update("resume")
-    return run
+    return await _when_halted(_start(client, world), "resume")
 
 
 async def _restore(client: Client, world: World, **fields: Any) -> Run:
-    request = RestoreInput.model_validate({"deployment": "ledger", "bake_s": 5, **fields})
-    handle = await client.start_workflow(
-        "RestoreDeployment", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
-    )
-    return Run(handle)
+    return await begin(client, "RestoreDeployment", RestoreInput, bake_s=5, **fields)
 
 
 async def _restore_newest(client: Client, world: World) -> Run:
@@ -166,11 +160,7 @@ async def _restore_undone(client: Client, world: World) -> Run:
 
 
 async def _ship(client: Client, _: World, **fields: Any) -> Run:
-    request = ShipInput(deployment="ledger", requested_by="ana", **fields)
-    handle = await client.start_workflow(
-        "ShipSnapshots", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
-    )
-    return Run(handle)
+    return await begin(client, "ShipSnapshots", ShipInput, requested_by="ana", **fields)
 
 
 async def _ship_dry_run(client: Client, world: World) -> Run:
@@ -183,19 +173,11 @@ async def _ship_vanished(client: Client, world: World) -> Run:
 
 
 async def _ship_aborted(client: Client, world: World) -> Run:
-    block = world.block("ship_snapshot")
-    run = await _ship(client, world)
-    await block.entered.wait()
-    await run.update("abort", why="wrong hour")
-    return run
+    return await _aborted_in("ship_snapshot", world, _ship(client, world), "wrong hour")
 
 
 async def _take(client: Client, world: World) -> Run:
-    request = SnapshotInput(deployment="ledger")
-    handle = await client.start_workflow(
-        "TakeSnapshot", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
-    )
-    return Run(handle)
+    return await begin(client, "TakeSnapshot", SnapshotInput)
 
 
 async def _take_given_up(client: Client, world: World) -> Run:
@@ -204,10 +186,7 @@ async def _take_given_up(client: Client, world: World) -> Run:
 
 
 async def _stop(client: Client, _: World) -> Run:
-    handle = await client.start_workflow(
-        "StopDeployment", StopInput(deployment="ledger"), id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
-    )
-    return Run(handle)
+    return await begin(client, "StopDeployment", StopInput)
 
 
 async def _stop_goes_back(client: Client, world: World) -> Run:
@@ -217,31 +196,16 @@ async def _stop_goes_back(client: Client, world: World) -> Run:
 
 async def _stop_halted_resumed(client: Client, world: World) -> Run:
     world.will("stop_deployment", errors.NoProgress("the savepoint did not come"))
-    run = await _stop(client, world)
-    await run.phase(Phase.HALTED)
-    await run.update("resume")
-    return run
+    return await _when_halted(_stop(client, world), "resume")
 
 
 async def _keep_points_aborted(client: Client, world: World) -> Run:
-    block = world.block("keep_points")
-    handle = await client.start_workflow(
-        "KeepRecoveryPoints",
-        KeepInput(deployment="ledger", requested_by="ana"),
-        id=f"op-{uuid.uuid4().hex[:8]}",
-        task_queue=CONTROL_QUEUE,
-    )
-    await block.entered.wait()
-    await Run(handle).update("abort", why="moves to another region")
-    return Run(handle)
+    keep = begin(client, "KeepRecoveryPoints", KeepInput, requested_by="ana")
+    return await _aborted_in("keep_points", world, keep, "moves to another region")
 
 
 async def _sweep(client: Client, _: World, **fields: Any) -> Run:
-    request = SweepInput(deployment="ledger", requested_by="ana", **fields)
-    handle = await client.start_workflow(
-        "SweepSnapshots", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
-    )
-    return Run(handle)
+    return await begin(client, "SweepSnapshots", SweepInput, requested_by="ana", **fields)
 
 
 async def _sweep_dry_run(client: Client, world: World) -> Run:
@@ -254,11 +218,7 @@ async def _sweep_held(client: Client, world: World) -> Run:
 
 
 async def _sweep_aborted(client: Client, world: World) -> Run:
-    block = world.block("sweep_snapshots")
-    run = await _sweep(client, world)
-    await block.entered.wait()
-    await run.update("abort", why="wrong region")
-    return run
+    return await _aborted_in("sweep_snapshots", world, _sweep(client, world), "wrong region")
 
 
 SCENARIOS: dict[str, Scenario] = {

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
-
 from temporalio.client import Client
 
 from tests.kit.eventually import eventually
-from tests.kit.temporal_env import Run
+from tests.kit.temporal_env import Run, begin
 from tests.kit.temporal_world import World
 from tidegate import errors
 from tidegate.model.keep import KeepInput
-from tidegate.names import CONTROL_QUEUE
 
 
 async def _keep(client: Client, deployment: str = "ledger") -> Run:
-    handle = await client.start_workflow(
-        "KeepRecoveryPoints",
-        KeepInput(deployment=deployment),
-        id=f"op-{uuid.uuid4().hex[:8]}",
-        task_queue=CONTROL_QUEUE,
-    )
-    return Run(client.get_workflow_handle(handle.id))  # whichever run it is: it begins anew
+    run = await begin(client, "KeepRecoveryPoints", KeepInput, deployment=deployment)
+    return Run(client.get_workflow_handle(run.handle.id))  # whichever run it is: it begins anew
 
 
 async def test_when_its_time_is_over_it_goes_on_anew_until_it_is_aborted_o19(client: Client, world: World) -> None:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from temporalio.client import Client
 
-from tests.kit.temporal_env import Run
+from tests.kit.temporal_env import Run, begin
 from tests.kit.temporal_world import World, artifact, choice
 from tidegate import errors
 from tidegate.model.operation import Outcome, Phase, RestoreInput
 from tidegate.model.steps import EVERY_EPOCH, RestoreFrom
-from tidegate.names import CONTROL_QUEUE
 
 
 async def _restore(client: Client, **fields: Any) -> Run:
-    request = RestoreInput.model_validate({"deployment": "ledger", "requested_by": "ana", "bake_s": 5, **fields})
-    handle = await client.start_workflow(
-        "RestoreDeployment", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
-    )
-    return Run(handle)
+    return await begin(client, "RestoreDeployment", RestoreInput, **{"requested_by": "ana", "bake_s": 5, **fields})
 
 
 async def test_the_newest_after_a_crash(client: Client, world: World) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import Any
 
 from temporalio.client import Client
 
 from tests.kit.eventually import eventually
-from tests.kit.temporal_env import Run
+from tests.kit.temporal_env import Run, begin
 from tests.kit.temporal_world import World
 from tidegate import errors
 from tidegate.model.operation import Outcome, StepState
@@ -18,11 +17,7 @@ from tidegate.names import CONTROL_QUEUE, region_queue
 
 
 async def _ship(client: Client, **fields: Any) -> Run:
-    request = ShipInput.model_validate({"deployment": "ledger", "requested_by": "ana", **fields})
-    handle = await client.start_workflow(
-        "ShipSnapshots", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
-    )
-    return Run(handle)
+    return await begin(client, "ShipSnapshots", ShipInput, **{"requested_by": "ana", **fields})
 
 
 async def test_it_ships_to_the_standby_and_reports(client: Client, world: World) -> None:

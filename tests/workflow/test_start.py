@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import pytest
 from temporalio.client import Client
 
-from tests.kit.temporal_env import Run
+from tests.kit.temporal_env import Run, begin
 from tests.kit.temporal_world import World, artifact
 from tidegate import errors
 from tidegate.model.operation import Outcome, Phase, StartInput
-from tidegate.names import CONTROL_QUEUE
 
 
 async def _start(client: Client, **fields: Any) -> Run:
-    request = StartInput.model_validate(
-        {"deployment": "ledger", "artifact": "v1", "bake_s": 5, "from_empty": True, **fields}
+    return await begin(
+        client, "StartDeployment", StartInput, **{"artifact": "v1", "bake_s": 5, "from_empty": True, **fields}
     )
-    handle = await client.start_workflow(
-        "StartDeployment", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
-    )
-    return Run(handle)
 
 
 @pytest.fixture

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from temporalio.client import Client
 
-from tests.kit.temporal_env import Run
+from tests.kit.temporal_env import Run, begin
 from tests.kit.temporal_world import World
 from tidegate import errors
 from tidegate.model.operation import Outcome, Phase, StopInput
-from tidegate.names import CONTROL_QUEUE
 
 
 async def _stop(client: Client, **fields: Any) -> Run:
-    request = StopInput.model_validate({"deployment": "ledger", "requested_by": "ana", **fields})
-    handle = await client.start_workflow(
-        "StopDeployment", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
-    )
-    return Run(handle)
+    return await begin(client, "StopDeployment", StopInput, **{"requested_by": "ana", **fields})
 
 
 async def test_it_is_stopped_and_reported(client: Client, world: World) -> None:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from temporalio.client import Client
 
-from tests.kit.temporal_env import Run
+from tests.kit.temporal_env import Run, begin
 from tests.kit.temporal_world import World
 from tidegate import errors
 from tidegate.model.operation import Outcome, StepState
 from tidegate.model.sweep import SweepInput
-from tidegate.names import CONTROL_QUEUE, region_queue
+from tidegate.names import region_queue
 
 
 async def _sweep(client: Client, **fields: Any) -> Run:
-    request = SweepInput.model_validate({"deployment": "ledger", "requested_by": "ana", **fields})
-    handle = await client.start_workflow(
-        "SweepSnapshots", request, id=f"op-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
-    )
-    return Run(handle)
+    return await begin(client, "SweepSnapshots", SweepInput, **{"requested_by": "ana", **fields})
 
 
 async def test_it_looks_sweeps_and_reports(client: Client, world: World) -> None:
