@@ -26,6 +26,11 @@ from workers import runner
 
 TEMPORAL = Path(sys.executable).parent / "temporal"
 
+BEFORE = ["locate", "observe", "take", "observe", "prepare"]
+"""Activities of an upgrade up to its switch."""
+AFTER = ["audit", "write_report", "release"]
+"""And after its proof."""
+
 
 async def start_server(*, time_skipping: bool) -> WorkflowEnvironment:
     """A dev server; with ``time_skipping`` the waits of its workflows take no time while nothing else runs."""
