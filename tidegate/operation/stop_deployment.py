@@ -8,16 +8,15 @@ from __future__ import annotations
 from datetime import datetime
 from functools import partial
 
-from tidegate import names
-from tidegate.errors import InvalidInput, JobLost, MustHalt, SavepointFailed, SnapshotError
+from tidegate.errors import InvalidInput, JobLost, MustHalt, SnapshotError
 from tidegate.model.operation import NOTHING_TO_UNDO, STOP_DEPLOYMENT, Observation, Plan, StopInput
 from tidegate.model.record import DeploymentRecord, IntentState, StopIntent, utc_now
 from tidegate.model.steps import StopFact, StopJobInput
 from tidegate.operation.plan import assemble, refuse_if_held
-from tidegate.operation.resolve import close, pin, replace_intent, resolve, resolve_stop
+from tidegate.operation.resolve import pin, resolve
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import settle_after_stop
-from tidegate.operation.stop import finish_stop
+from tidegate.operation.stopping import stop_intent, stop_or_end
 from tidegate.snapshot.files import Verified, verify
 
 VERIFY_TIMEOUT_S = 120.0
@@ -62,7 +61,8 @@ async def stop_deployment(run: Run, request: StopJobInput) -> StopFact:
     """Stop the job with a savepoint; all that it wrote is committed, nothing of it is left open on Kafka.
 
     Raises:
-        SavepointFailed: Flink could not take the savepoint. ``details['job_state']``: ``RUNNING`` if the job goes on.
+        SavepointFailed: Flink could not take the savepoint. ``details['job_state']``: ``RUNNING`` if the job goes on,
+            ``CANCELED`` if it was ended.
         JobLost: the job has ended, or Flink has forgotten it, without a savepoint.
         MustHalt: the savepoint cannot be used, or its transactions cannot be committed any more.
         NoProgress, Unavailable: not decided within its bounds; call again.
@@ -72,7 +72,8 @@ async def stop_deployment(run: Run, request: StopJobInput) -> StopFact:
     record = await run.tenure.read()
     stop_id = run.id(record, "stop")
     asked_at = utc_now()
-    if record.intent(stop_id) is None:
+    fresh = record.intent(stop_id) is None
+    if fresh:
         record = await _open(run, record, stop_id)
         if record.intent(stop_id) is None:
             return await _fact(run, record, asked_at)  # an operation before this one had begun to stop it
@@ -80,7 +81,7 @@ async def stop_deployment(run: Run, request: StopJobInput) -> StopFact:
     if not isinstance(intent, StopIntent):
         raise InvalidInput(f"the record of {record.deployment} has another intent in the place of {stop_id}")
     if intent.state is IntentState.OPEN:
-        await _stop(run, intent)
+        await pin(run, intent, await stop_or_end(run, intent, fresh=fresh))
         record = await run.tenure.read()
     elif intent.location is None:
         raise JobLost(f"the stop of job {intent.job_id} left no savepoint: {intent.note}")
@@ -98,39 +99,8 @@ async def _open(run: Run, record: DeploymentRecord, stop_id: str) -> DeploymentR
         raise JobLost(f"{record.deployment} has no job")
     if record.pinned is not None and record.pinned.epoch == writer.epoch:
         return record
-    trigger = names.derive_id(stop_id, "trigger")
-    stop = StopIntent(
-        id=stop_id,
-        step="stop",
-        n=run.n,
-        job_id=writer.job_id,
-        epoch=writer.epoch,
-        trigger_id=trigger,
-        directory=names.savepoint_dir(run.site.savepoints, run.site.deployment, writer.epoch, trigger),
-        artifact=writer.artifact,
-        parallelism=writer.parallelism,
-    )
+    stop = stop_intent(run, writer, stop_id, "stop")
     return await run.tenure.change("stop-open", run.n, lambda current: current.with_intents(stop))
-
-
-async def _stop(run: Run, intent: StopIntent) -> None:
-    """Finish the stop and pin what it left. If it failed and the job runs on, the intent is void."""
-    try:
-        stopped = await finish_stop(run, intent)
-    except SavepointFailed as error:
-        if error.details.get("job_state") == "RUNNING" and not error.details.get("unanswered"):
-            # Every copy of this stop was answered: none is under way, so the job may be trusted to run on (O5).
-            await close(run, replace_intent(intent, IntentState.VOID, error.message[:500]))
-            raise
-        await resolve_stop(run, intent)
-        raise SavepointFailed(
-            f"{error.message}; a copy of the stop may still be on its way, so job {intent.job_id} was ended",
-            details={"job_state": "CANCELED"},
-        ) from error
-    except JobLost:
-        await close(run, replace_intent(intent, IntentState.DONE, "Flink forgot the job before it left a savepoint"))
-        raise
-    await pin(run, intent, stopped)
 
 
 async def _fact(run: Run, record: DeploymentRecord, asked_at: datetime) -> StopFact:

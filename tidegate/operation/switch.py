@@ -17,7 +17,6 @@ from tidegate.errors import (
     InvalidInput,
     JobLost,
     MustHalt,
-    SavepointFailed,
     SnapshotError,
     StartRejected,
     TidegateError,
@@ -33,10 +32,10 @@ from tidegate.model.record import (
 )
 from tidegate.model.steps import StartFact, StopFact, SwitchFact, SwitchInput, Timeline
 from tidegate.operation.left import savepoints_below
-from tidegate.operation.resolve import close, pin, replace_intent, resolve, resolve_stop, started
+from tidegate.operation.resolve import pin, resolve, started
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import settle_after_stop
-from tidegate.operation.stop import Stopped, finish_stop
+from tidegate.operation.stopping import stop_intent, stop_or_end
 from tidegate.operation.submit import prepare_patiently, submit
 from tidegate.snapshot.files import Verified, verify
 
@@ -80,7 +79,7 @@ async def switch(run: Run, request: SwitchInput) -> SwitchFact:
 
     asked_at, asked = utc_now(), time.monotonic()
     if stop.state is IntentState.OPEN:
-        stopped = await _stop(run, stop, start, fresh=fresh)
+        stopped = await stop_or_end(run, stop, fresh=fresh, then=start)
         completed = time.monotonic()
         completed_at = utc_now()
         # X2 is proven beside the swap; the submit below waits for both.
@@ -179,18 +178,7 @@ async def _reach(run: Run, epoch: int, trigger: str) -> None:
 
 async def _open(run: Run, writer: Writer, request: SwitchInput, stop_id: str, start_id: str) -> DeploymentRecord:
     """Both intents in one swap, before anything is touched."""
-    trigger = names.derive_id(stop_id, "trigger")
-    stop = StopIntent(
-        id=stop_id,
-        step="switch",
-        n=run.n,
-        job_id=writer.job_id,
-        epoch=writer.epoch,
-        trigger_id=trigger,
-        directory=names.savepoint_dir(run.site.savepoints, run.site.deployment, writer.epoch, trigger),
-        artifact=writer.artifact,
-        parallelism=writer.parallelism,
-    )
+    stop = stop_intent(run, writer, stop_id, "switch")
 
     def change(current: DeploymentRecord) -> DeploymentRecord:
         if current.intent(stop_id) is not None:
@@ -211,29 +199,6 @@ async def _open(run: Run, writer: Writer, request: SwitchInput, stop_id: str, st
         return current.with_intents(stop, start).model_copy(update={"epoch": epoch})
 
     return await run.tenure.change("switch-open", run.n, change)
-
-
-async def _stop(run: Run, stop: StopIntent, start: StartIntent, *, fresh: bool) -> Stopped:
-    """Finish the stop. If it failed and the job runs on, void both intents where that is safe."""
-    try:
-        return await finish_stop(run, stop)
-    except SavepointFailed as error:
-        if error.details.get("job_state") == "RUNNING" and fresh and not error.details.get("unanswered"):
-            # Every copy of this stop was answered: none is under way, so the job may be trusted to run on (O5).
-            await close(
-                run,
-                replace_intent(stop, IntentState.VOID, error.message[:500]),
-                replace_intent(start, IntentState.VOID, "never submitted: the stop failed"),
-            )
-            raise
-        await resolve_stop(run, stop)
-        raise SavepointFailed(
-            f"{error.message}; a copy of the stop may still be on its way, so job {stop.job_id} was ended",
-            details={"job_state": "CANCELED"},
-        ) from error
-    except JobLost:
-        await close(run, replace_intent(stop, IntentState.DONE, "Flink forgot the job before it left a savepoint"))
-        raise
 
 
 async def _verified(run: Run, location: str) -> Verified:

@@ -77,6 +77,22 @@ def test_o6_a_process_that_dies_in_the_middle_is_gone_on_from(fault: Fault):
         assert w.record.pinned.location == fact.location
 
 
+def test_o5_a_failed_stop_of_which_a_copy_may_be_under_way_ends_the_job():
+    """A job that is trusted to run on would be ended by the copy, behind the back of whoever has it then."""
+    with world() as w:
+        w.start("v1")
+        op = w.op()
+        w.flink.fail_next_stop = "java.io.IOException: no space"
+        w.gate.fault = _dies_once("/stop", Fault.DIE_HELD)  # type: ignore[assignment]
+        with pytest.raises(Died):
+            w.go("victim", op.stop)
+        with pytest.raises(SavepointFailed, match="may still be on its way") as failed:
+            _stop(w, op)
+        assert failed.value.details["job_state"] == "CANCELED"
+        assert w.live() == []
+        assert not w.record.open_intents()
+
+
 def test_o6_the_next_owner_finds_the_stop_that_was_begun_and_pins_it():
     with world() as w:
         w.start("v1")
