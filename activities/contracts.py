@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from temporalio import activity
 
-from tidegate.model.appraisal import Appraisal
+from tidegate.model.appraisal import Appraisal, Crossing
 from tidegate.model.keep import KeepFact, KeepStep
 from tidegate.model.operation import Observation, Verdict
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
@@ -62,6 +62,12 @@ async def observe(request: ObserveInput) -> Observation:
 async def appraise(request: AppraiseInput) -> Appraisal:
     """What going on from each snapshot would cost (X3). Changes nothing."""
     _contract(f"appraise({request.deployment})")
+
+
+@activity.defn(name="look_across")
+async def look_across(request: AppraiseInput) -> Crossing:
+    """Whether a deployment may go on in this other region from a copy that lies there (X5, X19). Changes nothing."""
+    _contract(f"look_across({request.deployment})")
 
 
 @activity.defn(name="take")
@@ -178,6 +184,7 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         locate,
         observe,
         appraise,
+        look_across,
         take,
         prepare,
         switch,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from temporalio import activity
 
 from activities.sites import Sites
-from tidegate.model.appraisal import Appraisal
+from tidegate.model.appraisal import Appraisal, Crossing
 from tidegate.model.operation import Observation
 from tidegate.model.steps import (
     AppraiseInput,
@@ -32,6 +32,7 @@ from tidegate.model.steps import (
     TakeSnapshotInput,
 )
 from tidegate.operation import appraise as appraise_step
+from tidegate.operation import cross as cross_step
 from tidegate.operation import ensure as ensure_step
 from tidegate.operation import ensure_stopped as stopped_step
 from tidegate.operation import observe as observe_step
@@ -61,6 +62,7 @@ class FlinkActivities:
         return [
             self.observe,
             self.appraise,
+            self.look_across,
             self.prepare,
             self.switch,
             self.ensure_running,
@@ -74,7 +76,7 @@ class FlinkActivities:
     async def observe(self, request: ObserveInput) -> Observation:
         """See ``tidegate.operation.observe``."""
         fleet, digest = await self._sites.fleet(request.fleet_digest)
-        site = self._sites.site(fleet, request.deployment)
+        site = self._sites.site(fleet, request.deployment, request.at)
         seen, earlier = await asyncio.gather(
             observe_step.observe(site, self._sites.records, digest, request.target),
             earlier_gaps_s(self._sites.control, self._sites.bucket, request.deployment),
@@ -85,8 +87,14 @@ class FlinkActivities:
     @activity.defn(name="appraise")
     async def appraise(self, request: AppraiseInput) -> Appraisal:
         """See ``tidegate.operation.appraise``."""
-        site = await self._sites.site_of(request.deployment, request.fleet_digest)
+        site = await self._sites.site_of(request.deployment, request.fleet_digest, request.at)
         return await _beating(appraise_step.appraise(site, self._sites.records, request.source))
+
+    @activity.defn(name="look_across")
+    async def look_across(self, request: AppraiseInput) -> Crossing:
+        """See ``tidegate.operation.cross``."""
+        site = await self._sites.site_of(request.deployment, request.fleet_digest, request.at)
+        return await _beating(cross_step.look_across(site, self._sites.records, request.source))
 
     @activity.defn(name="prepare")
     async def prepare(self, request: PrepareInput) -> PrepareFact:
@@ -139,7 +147,7 @@ class FlinkActivities:
 
     async def _run(self, request: StepInput) -> Run:
         held = request.held
-        site = await self._sites.site_of(held.deployment, request.fleet_digest)
+        site = await self._sites.site_of(held.deployment, request.fleet_digest, request.at)
         tenure = Tenure(
             self._sites.records,
             Claim(held.deployment, held.holder, held.fence),

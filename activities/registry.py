@@ -11,9 +11,10 @@ from temporalio.api.workflowservice.v1 import GetClusterInfoRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.sites import Sites, home_cell
+from activities.sites import Sites, cell_in, home_cell
 from tidegate.model.record import Holder
 from tidegate.model.steps import HaltInput, Held, Located, ObserveInput, StepInput, TakeInput
+from tidegate.operation.move import lives_at
 from tidegate.registry import ownership
 from tidegate.registry.ownership import Claim, Takeover, Tenure
 
@@ -33,12 +34,18 @@ class RegistryActivities:
 
     @activity.defn(name="locate")
     async def locate(self, request: ObserveInput) -> Located:
-        """Where the deployment lives, from the fleet file alone; pins its digest (O21)."""
+        """Where the deployment lives, by the fleet file, or by its record if that is asked; pins the digest (O21)."""
         fleet, digest = await self._sites.fleet(request.fleet_digest)
         spec = fleet.deployment(request.deployment)
         if request.target is not None:
             fleet.artifact(request.deployment, request.target)
         home = home_cell(fleet, request.deployment)
+        if request.by_record or request.region is not None:
+            stored = await self._sites.records.read(request.deployment)
+            record = stored.record if stored else None
+            home = lives_at(record) or home
+            if request.region is not None:
+                home = cell_in(fleet, request.deployment, request.region, record)
         timeout_s = spec.prove.stop_timeout_s + 2 * spec.prove.start_timeout_s
         return Located(
             fleet_digest=digest,

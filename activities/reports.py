@@ -30,7 +30,7 @@ class ReportActivities:
     async def audit(self, request: AuditInput) -> Verdict:
         """See ``tidegate.operation.audit``."""
         held = request.held
-        site = await self._sites.site_of(held.deployment, request.fleet_digest)
+        site = await self._sites.site_of(held.deployment, request.fleet_digest, request.at)
         tenure = Tenure(self._sites.records, Claim(held.deployment, held.holder, held.fence))
         record = await tenure.read()
         run = Run(site=site, tenure=tenure, beat=activity.heartbeat, n=request.n)

@@ -13,8 +13,10 @@ from tidegate.clients.objects import ObjectStore
 from tidegate.clients.transfer import TransferStore
 from tidegate.driver.base import DeploymentDriver
 from tidegate.driver.session import SessionClusterDriver
+from tidegate.errors import InvalidInput
 from tidegate.model.fleet import CellRef, Fleet, KafkaAccess, S3Access
-from tidegate.model.record import ArtifactRef
+from tidegate.model.record import ArtifactRef, DeploymentRecord
+from tidegate.operation.move import lives_at
 from tidegate.operation.site import Site
 from tidegate.registry.artifacts import fetch, open_access
 from tidegate.registry.fleet import read_current, read_digest
@@ -55,10 +57,11 @@ class Sites:
         self._fleets[loaded.digest] = loaded.fleet
         return loaded.fleet, loaded.digest
 
-    def site(self, fleet: Fleet, deployment: str) -> Site:
-        """The deployment at its home cell, with clients."""
-        home, region, cell = fleet.home_of(deployment)
-        snapshots = self._store(region.s3)
+    def site(self, fleet: Fleet, deployment: str, at: str | None = None) -> Site:
+        """The deployment at a cell (``region/cell``; None: home), with clients. Raises InvalidInput."""
+        home = CellRef.parse(at) if at is not None else fleet.deployment(deployment).home_ref
+        region, cell = fleet.region(home.region), fleet.cell(home)
+        artifacts = self._store(fleet.artifact_store(deployment))
         return Site(
             fleet=fleet,
             deployment=deployment,
@@ -66,16 +69,17 @@ class Sites:
             cell=home.cell,
             driver=self._driver(cell.flink.rest),
             kafka=self._kafka(region.kafka),
-            snapshots=snapshots,
+            snapshots=self._store(region.s3),
             control=self.control,
             control_bucket=self.bucket,
-            fetch=partial(self._fetch, snapshots),
+            fetch=partial(self._fetch, artifacts),
+            artifacts=artifacts,
         )
 
-    async def site_of(self, deployment: str, digest: str) -> Site:
-        """The deployment at its home cell, by the fleet file that the operation pinned."""
+    async def site_of(self, deployment: str, digest: str, at: str | None = None) -> Site:
+        """The deployment at a cell, by the fleet file that the operation pinned."""
         fleet, _ = await self.fleet(digest)
-        return self.site(fleet, deployment)
+        return self.site(fleet, deployment, at)
 
     async def _fetch(self, store: ObjectStore, artifact: ArtifactRef) -> Path:
         return await fetch(store, artifact.uri, artifact.sha256, self.cache)
@@ -116,5 +120,25 @@ class Sites:
 
 
 def home_cell(fleet: Fleet, deployment: str) -> CellRef:
-    """Where a deployment lives."""
+    """Where a deployment lives, by the fleet file."""
     return fleet.deployment(deployment).home_ref
+
+
+def cell_in(fleet: Fleet, deployment: str, region: str, record: DeploymentRecord | None) -> CellRef:
+    """The cell of a deployment in a region: where it ran last, its home, one of the same name, or the only one.
+
+    Raises InvalidInput: no such region, or nothing says which of its cells.
+    """
+    cells = fleet.region(region).cells
+    home, lives = home_cell(fleet, deployment), lives_at(record)
+    for known in (lives, home):
+        if known is not None and known.region == region and known.cell in cells:
+            return known
+    if home.cell in cells:
+        return CellRef(region, home.cell)
+    if len(cells) == 1:
+        return CellRef(region, next(iter(cells)))
+    raise InvalidInput(
+        f"region: {region} has {len(cells)} cells ({', '.join(cells)}), and none is called {home.cell}, as that of "
+        f"{deployment}'s home"
+    )

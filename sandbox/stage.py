@@ -67,10 +67,10 @@ class Stage:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }
 
-    def kafka(self) -> Kafka:
-        """A client of the east's Kafka, as admin. The caller closes it."""
+    def kafka(self, region: str = "east") -> Kafka:
+        """A client of a region's Kafka, as admin. The caller closes it."""
         login = KafkaSecurity("SASL_PLAINTEXT", "PLAIN", "admin", kafka_password("admin"))
-        return Kafka(self.sandbox.endpoints.regions["east"].kafka, login)
+        return Kafka(self.sandbox.endpoints.regions[region].kafka, login)
 
     async def tidegate(self, *arguments: str, timeout_s: float = 300.0) -> Finished:
         """Run a ``tidegate`` command; its status is the caller's to judge."""
@@ -139,6 +139,11 @@ class Stage:
         self._add_worker(REGION_WORKER, "--role", "region", "--region", "east")
         await asyncio.gather(*(self.sandbox.wait_ready(name) for name in (*CONTROL_WORKERS, REGION_WORKER)))
 
+    async def add_region_worker(self, region: str) -> None:
+        """One worker beside another region; returns when it polls."""
+        self._add_worker(f"{region}/worker", "--role", "region", "--region", region)
+        await self.sandbox.wait_ready(f"{region}/worker")
+
     def _add_worker(self, name: str, *arguments: str) -> None:
         self.sandbox.add_process(
             ProcessSpec(
@@ -152,14 +157,14 @@ class Stage:
             )
         )
 
-    def add_generator(self, rate: int = 1_000, accounts: int = 1_000, seed: int = 1) -> None:
-        """Steady traffic, kept by the supervisor; its sequences go on where they ended."""
+    def add_generator(self, rate: int = 1_000, accounts: int = 1_000, seed: int = 1, *, region: str = "east") -> None:
+        """Steady traffic, kept by the supervisor; its sequences go on where they ended, in whichever region."""
         self.sandbox.add_process(
             ProcessSpec(
-                name=GENERATOR,
+                name=f"{region}/generator",
                 argv=[
                     sys.executable, "-m", "ledger.generator",
-                    "--bootstrap", self.sandbox.endpoints.regions["east"].kafka,
+                    "--bootstrap", self.sandbox.endpoints.regions[region].kafka,
                     "--topic", INPUT_TOPIC, "--partitions", str(INPUT_PARTITIONS),
                     "--rate", str(rate), "--accounts", str(accounts), "--seed", str(seed),
                     "--state", str(self.sandbox.folder.path / "generator.json"),

@@ -123,6 +123,7 @@ class Concluding(Standing):
         asked = AuditInput(
             held=self.claim,
             fleet_digest=self.place.fleet_digest,
+            at=self.place.at,
             n=self.next_n(),
             manifest=self.ensure_fact.manifest if self.ensure_fact else None,
             gap_from=acted_at,

@@ -51,6 +51,9 @@ Given = TypeVar("Given", bound=Input)
 class Standing(Controls, Shown):
     """One run of a runbook on a deployment: what it knows and holds, where it stands, what a person sees of it."""
 
+    region: str | None = None
+    """Where it shall act, if that was asked for; None: where the deployment lives."""
+
     def __init__(self, request: RunbookInput, target: str | None) -> None:
         """``target`` is the name of the artifact that shall run; None: the record knows which."""
         super().__init__(request)

@@ -53,7 +53,11 @@ class Operation(Concluding):
         """
         self.begin("observe", OBSERVE_S)
         asked = ObserveInput(
-            deployment=self.base.deployment, target=self.target, fleet_digest=self.base.fleet_digest, held=None
+            deployment=self.base.deployment,
+            target=self.target,
+            fleet_digest=self.base.fleet_digest,
+            by_record=True,
+            region=self.region,
         )
         self.located = await self.calls.control(contracts.locate, asked, deadline_s=OBSERVE_S)
         workflow.upsert_search_attributes(
@@ -68,7 +72,11 @@ class Operation(Concluding):
     async def observe_in(self, located: Located) -> Observation:
         """What is, as the region's worker sees it."""
         asked = ObserveInput(
-            deployment=self.base.deployment, target=self.target, fleet_digest=located.fleet_digest, held=self.held
+            deployment=self.base.deployment,
+            target=self.target,
+            fleet_digest=located.fleet_digest,
+            held=self.held,
+            at=located.at,
         )
         seen = await self.calls.region(
             located.region, contracts.observe, asked, deadline_s=OBSERVE_S, interruptible=True
@@ -190,7 +198,9 @@ class Operation(Concluding):
         """Do what can be done before the stop."""
         await self.safe_point()
         self.begin("prepare", PREPARE_S)
-        wanted = PrepareInput(held=self.claim, fleet_digest=self.place.fleet_digest, n=1, artifact=artifact)
+        wanted = PrepareInput(
+            held=self.claim, fleet_digest=self.place.fleet_digest, at=self.place.at, n=1, artifact=artifact
+        )
         fact = await self.calls.region(
             self.place.region, contracts.prepare, wanted, deadline_s=PREPARE_S, interruptible=True
         )

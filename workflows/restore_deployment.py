@@ -8,8 +8,10 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
+    from tidegate.model.appraisal import Crossing
     from tidegate.model.operation import RESTORE_DEPLOYMENT, Observation, OperationResult, Plan, RestoreInput
     from tidegate.model.steps import EVERY_EPOCH, AppraiseInput, Located, RestoreFrom
+    from tidegate.operation.move import moves, plan_move
     from tidegate.operation.restore import accepted, choose_price, goes_back, plan_restore
     from workflows.ending import Ending
     from workflows.kit import given
@@ -28,6 +30,7 @@ class RestoreDeployment(RunningOperation):
         request = given(request, RestoreInput)
         super().__init__(request, target=request.artifact)
         self.request = request
+        self.region = request.region
 
     @workflow.run
     async def run(self, request: RestoreInput | None = None) -> OperationResult:
@@ -64,11 +67,19 @@ class RestoreDeployment(RunningOperation):
         return await self.make_run(forward, back)
 
     async def observe_in(self, located: Located) -> Observation:
-        """As every runbook, and the price of each snapshot (X3)."""
+        """As every runbook, and the price of each snapshot (X3); in another region, the copy that it goes on from."""
         seen = await super().observe_in(located)
         asked = AppraiseInput(
-            deployment=self.base.deployment, fleet_digest=located.fleet_digest, source=self.request.source
+            deployment=self.base.deployment,
+            fleet_digest=located.fleet_digest,
+            source=self.request.source,
+            at=located.at,
         )
+        if moves(seen):
+            crossing = await self.calls.region(
+                located.region, contracts.look_across, asked, deadline_s=OBSERVE_S, interruptible=True
+            )
+            return seen.model_copy(update={"crossing": crossing})
         appraisal = await self.calls.region(
             located.region, contracts.appraise, asked, deadline_s=OBSERVE_S, interruptible=True
         )
@@ -76,10 +87,12 @@ class RestoreDeployment(RunningOperation):
 
     def draw_plan(self) -> Plan:
         """The plan of a restore: which snapshot, at which price."""
-        return plan_restore(self.request, self.seen)
+        return plan_move(self.request, self.seen) if moves(self.seen) else plan_restore(self.request, self.seen)
 
     def goals(self, plan: Plan, before: Observation) -> tuple[Goal, Goal | None]:
         """The snapshot as the goal; the way back is the job that ran, if one did."""
+        if before.crossing is not None:
+            return self._across(plan, before.crossing), None
         chosen = choose_price(self.request, self.seen)
         wrote = (chosen.artifact.sha256,) if chosen.artifact else ()
         forward = self.goal(plan.to_artifact, bake_s=self.request.bake_s, also_reads=wrote)
@@ -96,6 +109,16 @@ class RestoreDeployment(RunningOperation):
         # A job that did not hold is not the job that ran, though it may be of the same artifact: it is ended first.
         back = self.goal(writer.artifact, bake_s=min(self.request.bake_s, BACK_BAKE_S))
         return forward, replace(back, restore=RestoreFrom(until_epoch=EVERY_EPOCH))
+
+    def _across(self, plan: Plan, crossing: Crossing) -> Goal:
+        """The copy as the goal. Nothing runs before, and if it does not hold, nothing runs after (X24)."""
+        writer = self.seen.record.writer
+        forward = self.goal(
+            plan.to_artifact,
+            bake_s=self.request.bake_s,
+            also_reads=(writer.artifact.sha256,) if writer is not None else (),
+        )
+        return replace(forward, restore=RestoreFrom(until_epoch=self.seen.record.epoch, snapshot=crossing.location))
 
 
 def rows(plan: Plan) -> list[str]:

@@ -132,6 +132,7 @@ class RunningOperation(Operation):
             wanted = EnsureInput(
                 held=self.claim,
                 fleet_digest=self.place.fleet_digest,
+                at=self.place.at,
                 n=self.next_n(),
                 artifact=goal.artifact,
                 parallelism=goal.parallelism,
@@ -169,6 +170,7 @@ class RunningOperation(Operation):
         wanted = EnsureInput(
             held=self.claim,
             fleet_digest=self.place.fleet_digest,
+            at=self.place.at,
             n=self.next_n(),
             artifact=goal.artifact,
             parallelism=goal.parallelism,
@@ -191,6 +193,7 @@ class RunningOperation(Operation):
         wanted = ProveInput(
             held=self.claim,
             fleet_digest=self.place.fleet_digest,
+            at=self.place.at,
             n=self.next_n(),
             job_id=started.job_id,
             bake_s=goal.bake_s,

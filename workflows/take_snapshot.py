@@ -72,6 +72,7 @@ class TakeSnapshot(Operation):
         wanted = TakeSnapshotInput(
             held=self.claim,
             fleet_digest=self.place.fleet_digest,
+            at=self.place.at,
             n=self.next_n(),
             canonical=self.request.format == "canonical",
         )

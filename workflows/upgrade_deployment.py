@@ -94,6 +94,7 @@ class UpgradeDeployment(RunningOperation):
         wanted = SwitchInput(
             held=self.claim,
             fleet_digest=self.place.fleet_digest,
+            at=self.place.at,
             n=self.next_n(),
             artifact=artifact,
             parallelism=parallelism,

@@ -30,6 +30,7 @@ PAGES = (
     "runbooks/ship-snapshots.md",
     "runbooks/start-deployment.md",
     "runbooks/sweep-snapshots.md",
+    "runbooks/move-deployment.md",
     "runbooks/stop-deployment.md",
     "runbooks/take-snapshot.md",
     "runbooks/upgrade-deployment.md",

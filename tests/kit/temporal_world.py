@@ -19,10 +19,10 @@ from temporalio import activity
 from activities.contracts import CONTRACTS
 from tidegate.errors import Held as HeldError
 from tidegate.errors import InvalidInput, Superseded
-from tidegate.model.appraisal import Appraisal, SnapshotPrice
+from tidegate.model.appraisal import Appraisal, Crossing, SnapshotPrice
 from tidegate.model.keep import KeepFact, KeepStep
 from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Verdict
-from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, RecordState, Writer
+from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, Pinned, RecordState, Writer
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
 from tidegate.model.steps import (
     AppraiseInput,
@@ -54,6 +54,7 @@ from tidegate.model.sweep import SweepFact, SweepPlan, SweepStep
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 FLEET = "f" * 64
+SAVEPOINT = "s3://east/savepoints/ledger/e00000007-x/savepoint-1"
 
 
 def artifact(name: str) -> ArtifactRef:
@@ -73,6 +74,15 @@ def writer(name: str, epoch: int) -> Writer:
         started_from=None,
         since=AT,
     )
+
+
+def pinned(**changes: Any) -> Pinned:
+    """What a stop of epoch 7 left."""
+    known: dict[str, Any] = {
+        "location": SAVEPOINT, "epoch": 7, "job_id": f"{7:032x}", "artifact": artifact("v1"), "parallelism": 2,
+        "output_ends": {"balances/0": 40}, "committed": True, "at": AT,
+    }  # fmt: skip
+    return Pinned.model_validate(known | changes)
 
 
 def choice(number: int, **fields: Any) -> SnapshotPrice:
@@ -120,6 +130,7 @@ class World:
         self.reports: list[ReportInput] = []
         self.halts: list[HaltInput] = []
         self.verdict = Verdict(audited=True, input=100, output=100)
+        self.crossing = Crossing(location="", original=SAVEPOINT)
         self.choices = (
             choice(12, newest=True),
             choice(11, replayed=40),
@@ -178,7 +189,7 @@ class World:
             raise InvalidInput(f"deployment: {request.deployment} is not in the fleet file; known: ledger")
         return Located(
             fleet_digest=FLEET,
-            region="east",
+            region=request.region or "east",
             cell="cell-1",
             tier=1,
             approval_required=self.approval_required,
@@ -197,7 +208,7 @@ class World:
             at=AT,
             fleet_digest=FLEET,
             deployment="ledger",
-            region="east",
+            region=(request.at or "east/cell-1").partition("/")[0],
             cell="cell-1",
             tier=1,
             parallelism=2,
@@ -213,6 +224,9 @@ class World:
 
     def _appraise(self, request: AppraiseInput) -> Appraisal:
         return Appraisal(choices=self.choices)
+
+    def _look_across(self, request: AppraiseInput) -> Crossing:
+        return self.crossing.model_copy(update={"location": request.source})
 
     def _take(self, request: TakeInput) -> Held:
         holder = Holder(

@@ -7,7 +7,7 @@ from typing import Any
 from temporalio.client import Client
 
 from tests.kit.temporal_env import Run, begin
-from tests.kit.temporal_world import World, artifact, choice
+from tests.kit.temporal_world import World, artifact, choice, pinned
 from tidegate import errors
 from tidegate.model.operation import Outcome, Phase, RestoreInput
 from tidegate.model.steps import EVERY_EPOCH, RestoreFrom
@@ -106,3 +106,34 @@ async def test_o13_another_snapshot_as_of_the_same_time_voids_an_approval(client
     world.choices = (choice(12, newest=True), choice(11, location="s3://east/other/chk-11"))
     await run.update("approve", plan_hash=plan.hash)
     await run.failed("BasisChanged")
+
+
+async def test_i1_in_another_region_it_goes_on_from_the_copy_and_every_step_is_done_there(
+    client: Client, world: World
+) -> None:
+    copy = "s3://west/savepoints/ledger/copy-e7-savepoint-1-1a2b3c4d"
+    world.job_state = None
+    world.record = world.record.model_copy(update={"pinned": pinned()})
+    result = await (await _restore(client, region="west", source=copy)).done()
+    assert result.outcome is Outcome.DONE
+    assert "appraise" not in world.names()
+    assert world.requests("look_across")[0].source == copy
+    steps = ("look_across", "prepare", "ensure_running", "prove", "audit")
+    assert {request.at for name in steps for request in world.requests(name)} == {"west/cell-1"}
+    restore = world.requests("ensure_running")[0].restore
+    assert (restore.snapshot, restore.until_epoch) == (copy, 7)
+
+
+async def test_x24_what_does_not_hold_there_is_ended_there_and_nothing_runs(client: Client, world: World) -> None:
+    world.job_state = None
+    world.record = world.record.model_copy(update={"pinned": pinned()})
+    world.will("prove", errors.ProofFailed("3 restarts in 20 s (limit 2)"))
+    result = await (await _restore(client, region="west", source="s3://west/copy")).failed("Undone")
+    assert result.summary == "ledger does not run, as before"
+    assert [request.at for request in world.requests("ensure_stopped")] == ["west/cell-1"]
+
+
+async def test_i1_a_job_that_was_not_seen_to_end_is_refused(client: Client, world: World) -> None:
+    result = await (await _restore(client, region="west", source="s3://west/copy")).failed("Refused")
+    assert "was not seen to end" in result.why
+    assert "take" not in world.names()

@@ -30,6 +30,7 @@ from tidegate.driver.session import SessionClusterDriver
 from tidegate.model.record import ArtifactRef
 from tidegate.model.steps import Held
 from tidegate.names import derive_id
+from tidegate.operation.move import lives_at
 from tidegate.operation.run import Run
 from tidegate.operation.site import Site
 from tidegate.operation.transactions import Outlook, SeenTransaction, look, settle_by_hand, wait_for_readers
@@ -59,16 +60,23 @@ _ACTS = {"commit", "end"}
 
 @asynccontextmanager
 async def _open(fleet: Path | None, deployment: str) -> AsyncIterator[tuple[Site, RecordStore]]:
-    """The deployment at its home, with clients of this process."""
+    """The deployment where it runs, with clients of this process."""
     loaded = read_fleet(fleet).fleet
-    home, region, cell = loaded.home_of(deployment)
+    home = loaded.deployment(deployment).home_ref
+    async with open_control(fleet) as control:
+        home = lives_at(await control.record(deployment)) or home
+    region, cell = loaded.region(home.region), loaded.cell(home)
     kafka, flink = regions.open_kafka(region.kafka), FlinkClient(cell.flink.rest)
     try:
-        async with open_access(region.s3) as snapshots, open_control(fleet) as control:
+        async with (
+            open_access(region.s3) as snapshots,
+            open_access(loaded.artifact_store(deployment)) as artifacts,
+            open_control(fleet) as control,
+        ):
             with tempfile.TemporaryDirectory(prefix="tidegate-") as cache:
 
                 async def bring(artifact: ArtifactRef) -> Path:
-                    return await fetch(snapshots, artifact.uri, artifact.sha256, Path(cache))
+                    return await fetch(artifacts, artifact.uri, artifact.sha256, Path(cache))
 
                 site = Site(
                     fleet=loaded,
@@ -81,6 +89,7 @@ async def _open(fleet: Path | None, deployment: str) -> AsyncIterator[tuple[Site
                     control=control.store,
                     control_bucket=control.bucket,
                     fetch=bring,
+                    artifacts=artifacts,
                 )
                 yield site, RecordStore(control.store, control.bucket)
     finally:

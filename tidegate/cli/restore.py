@@ -31,6 +31,10 @@ def restore(
     artifact: Annotated[
         str | None, typer.Option("--artifact", metavar="NAME", help="what shall run; default what ran last")
     ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option("--region", metavar="REGION", help="go on there, from a copy that was rebased for it (--from)"),
+    ] = None,
     accept_loss: Annotated[
         str | None, typer.Option("--accept-loss", metavar="SNAPSHOT", help="its output that is lost, is given up")
     ] = None,
@@ -48,7 +52,8 @@ def restore(
     """Example:  tidegate restore ledger --dry-run
 
     Make a deployment go on from a snapshot: its newest after a crash, or an older one that is named. What would be lost
-    or come again is told in records before, and is refused unless it is accepted by the snapshot's name.
+    or come again is told in records before, and is refused unless it is accepted by the snapshot's name. A deployment
+    that was stopped can go on in another region (--region).
     """
     if as_of and source != "newest":
         raise InvalidInput("--as-of: cannot be combined with --from")
@@ -60,6 +65,7 @@ def restore(
         source=source,
         as_of=as_of,
         artifact=artifact,
+        region=region,
         accept_loss=accept_loss,
         accept_replay=accept_replay,
         reason=reason,

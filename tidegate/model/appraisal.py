@@ -61,3 +61,15 @@ class Appraisal(Frozen):
     """The snapshots that a deployment can go on from, newest first, each with its price."""
 
     choices: tuple[SnapshotPrice, ...] = ()
+
+
+class Crossing(Frozen):
+    """A copy of a stop's savepoint, rebased for another region's Kafka, as what a deployment goes on from there."""
+
+    location: str
+    original: str = ""
+    """The savepoint at home that it was made of."""
+    replays: int = 0
+    """Input records that are read a second time, as was accepted when the copy was made; 0: positions are exact."""
+    problem: str = ""
+    """Why nothing may be started from it; empty: it may."""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from tidegate.model.appraisal import Appraisal
+from tidegate.model.appraisal import Appraisal, Crossing
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Frozen
 
 UPGRADE_DEPLOYMENT = "UpgradeDeployment"
@@ -88,6 +88,11 @@ class RestoreInput(RunbookInput):
         default=None,
         description="name of the artifact to run; default: the one that wrote the deployment's output last",
     )
+    region: str | None = Field(
+        default=None,
+        description="the region where it shall go on; default: where it ran last. In another one: from a copy of its "
+        "stop's savepoint that was rebased for that region",
+    )
     accept_loss: str | None = Field(
         default=None, description="name of the snapshot from which a start is wanted though it loses output"
     )
@@ -152,6 +157,8 @@ class Observation(Frozen):
     artifacts: tuple[ArtifactFacts, ...] = ()
     """Those of the deployment that are there, by name."""
     stale_state: Literal["refuse", "keep"] = "refuse"
+    crossing: Crossing | None = None
+    """The copy that a restore in another region would go on from; only such a restore asks for it."""
     appraisal: Appraisal | None = None
     """The snapshots to choose from, with their prices; only a restore asks for them."""
     expected_gap_s: float | None = None

@@ -39,6 +39,12 @@ class ObserveInput(Frozen):
     """Name of the artifact that the operation wants to run."""
     fleet_digest: str | None = None
     held: Held | None = None
+    by_record: bool = False
+    """locate: where its job ran last counts, not the fleet file's home."""
+    region: str | None = None
+    """locate: the region that was asked for."""
+    at: str | None = None
+    """observe: the cell, ``region/cell``; None: home."""
 
 
 class Located(Frozen):
@@ -53,6 +59,11 @@ class Located(Frozen):
     """Deadline of ``switch``: the fleet file's stop and start timeouts together, bounded."""
     standby: str | None = None
     """The region to fail over to."""
+
+    @property
+    def at(self) -> str:
+        """``region/cell``."""
+        return f"{self.region}/{self.cell}"
 
 
 class TakeInput(Frozen):
@@ -76,6 +87,8 @@ class StepInput(Frozen):
     held: Held
     fleet_digest: str
     n: int = 1
+    at: str | None = None
+    """The cell where it acts, ``region/cell``; None: home."""
 
 
 class PrepareInput(StepInput):
@@ -154,6 +167,8 @@ class AppraiseInput(Frozen):
     fleet_digest: str
     source: str = "newest"
     """As in RestoreInput; a whole location is looked at, wherever it is."""
+    at: str | None = None
+    """The cell, ``region/cell``; None: home."""
 
 
 EVERY_EPOCH = 2**31 - 1

@@ -23,7 +23,9 @@ from tidegate.model.record import (
 from tidegate.model.steps import EnsureInput
 from tidegate.operation.appraise import artifact_of
 from tidegate.operation.beside import refuse_disturbing
+from tidegate.operation.cross import crossing_at
 from tidegate.operation.left import savepoints_of, snapshots_of
+from tidegate.operation.move import lives_elsewhere, stopped
 from tidegate.operation.price import epoch_of, name_of
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.snapshot.files import verify
@@ -66,6 +68,8 @@ async def choose(run: Run, record: DeploymentRecord, request: EnsureInput) -> Ch
         Unavailable: S3 did not answer.
 
     """
+    if lives_elsewhere(record, run.site.region):
+        return await _across(run, record, request)
     readable = {request.artifact.sha256, *request.readable_from}
     unreadable: _Ran | None = None
     restore = request.restore
@@ -119,6 +123,30 @@ async def _restored(run: Run, record: DeploymentRecord, request: EnsureInput, lo
         why=f"{name_of(location, epoch)} ({wrote.name}), as was asked",
         restored=True,
         by_name=True,
+    )
+
+
+async def _across(run: Run, record: DeploymentRecord, request: EnsureInput) -> Choice:
+    """The copy of its stop's savepoint, in another region; without one that was asked for nothing is started here."""
+    restore, pinned = request.restore, record.pinned
+    if restore is None or restore.snapshot is None:
+        return Choice(None, None, None, why="nothing of it has run here")
+    location = restore.snapshot
+    if not stopped(record) or pinned is None:
+        raise MustHalt(f"{record.deployment} was not seen to end where it ran last: nothing may be started here (I1)")
+    deadline = Deadline(f"what stands against {location}", 120.0)
+    found = await patiently(deadline, run, lambda: crossing_at(run.site, record, location))
+    if found.problem:
+        raise MustHalt(f"{found.location} cannot be used in {run.site.region}: {found.problem}")
+    if pinned.artifact.sha256 not in {request.artifact.sha256, *request.readable_from}:
+        raise MustHalt(f"{request.artifact.name} is not declared to read the state of {pinned.artifact.name}")
+    return Choice(
+        found.location,
+        pinned.epoch,
+        pinned.artifact,
+        known_committed=True,
+        by_name=True,
+        why=f"copy of {found.original}, rebased for {run.site.region}",
     )
 
 

@@ -23,8 +23,9 @@ from tidegate.model.record import (
 )
 from tidegate.model.steps import EnsureFact, EnsureInput, StartFact
 from tidegate.operation.choose import Choice, choose
+from tidegate.operation.move import lives_elsewhere
 from tidegate.operation.note import EnsureNote, counts_now, read_note, write_note
-from tidegate.operation.resolve import cancel_job, close, replace_intent, resolve, shut_out, started
+from tidegate.operation.resolve import cancel_job, close_ended, replace_intent, resolve, shut_out, started
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import Settled, settle
 from tidegate.operation.submit import submit
@@ -115,8 +116,8 @@ async def _running_writer(run: Run, record: DeploymentRecord) -> Writer | None:
     One that Flink does not know, and that was not seen stopped, is shut out: it may come back (X14).
     """
     writer = record.writer
-    if writer is None:
-        return None
+    if writer is None or lives_elsewhere(record, run.site.region):
+        return None  # of another region's: whether it may be gone on from here is decided with the choice (I1)
     deadline = Deadline(f"Flink's word on job {writer.job_id}", 120.0)
     state = await patiently(deadline, run, lambda: run.site.driver.state(writer.job_id))
     if state is None:
@@ -134,7 +135,7 @@ async def _running_writer(run: Run, record: DeploymentRecord) -> Writer | None:
 async def _give_up(run: Run, record: DeploymentRecord, mine: StartIntent) -> DeploymentRecord:
     """A start that did not hold is ended, so that nothing of it can commit; its epoch is not used again."""
     await cancel_job(run, record, mine.job_id, mine.epoch)
-    return await close(run, replace_intent(mine, IntentState.DONE, _GAVE_UP))
+    return await close_ended(run, record, mine, _GAVE_UP)
 
 
 async def _prepare_start(run: Run, record: DeploymentRecord, request: EnsureInput, start_id: str) -> DeploymentRecord:

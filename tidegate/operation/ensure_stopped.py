@@ -16,6 +16,7 @@ from tidegate.model.record import (
 )
 from tidegate.model.steps import EnsureInput, RestoreFrom
 from tidegate.operation.choose import Choice, choose
+from tidegate.operation.move import lives_elsewhere
 from tidegate.operation.resolve import close, end_job, replace_intent, resolve
 from tidegate.operation.run import Run
 from tidegate.operation.settle import settle
@@ -34,7 +35,7 @@ async def ensure_stopped(run: Run, request: EnsureInput) -> None:
     """
     record = await resolve(run, await run.tenure.read(), want=_NOTHING)
     writer = record.writer
-    if writer is not None:
+    if writer is not None and not lives_elsewhere(record, run.site.region):
         cancel = CancelIntent(
             id=run.id(record, f"cancel-{writer.job_id}"),
             step="cancel",

@@ -55,7 +55,7 @@ async def _artifacts(site: Site) -> tuple[ArtifactFacts, ...]:
     """The artifacts of the deployment that are there, in the fleet file's order."""
     named = site.spec.artifacts
     found: list[ArtifactInfo] = await asyncio.gather(
-        *(inspect(site.snapshots, name, artifact.jar) for name, artifact in named.items())
+        *(inspect(site.jars, name, artifact.jar) for name, artifact in named.items())
     )
     return tuple(
         ArtifactFacts(
@@ -71,13 +71,16 @@ async def _artifacts(site: Site) -> tuple[ArtifactFacts, ...]:
 async def _job(site: Site, record: DeploymentRecord) -> tuple[JobFacts | None, list[str]]:
     if record.writer is None:
         return None, []
+    lives = CellRef(record.writer.region, record.writer.cell)
+    if lives.region != site.region:
+        return None, [f"its job ran in {lives} last; it is to go on in {site.region}/{site.cell}"]
     view = await site.driver.observe(record.writer.job_id)
     if view.state is None:
         return None, [f"job {record.writer.job_id} of the record is not known to Flink: did Flink restart?"]
     last = view.last_checkpoint
     warnings = []
-    if CellRef(record.writer.region, record.writer.cell) != CellRef(site.region, site.cell):
-        warnings.append(f"the job runs in {record.writer.region}/{record.writer.cell}, its home is {site.spec.home}")
+    if lives != site.spec.home_ref:
+        warnings.append(f"the job runs in {lives}, its home in the fleet file is {site.spec.home}")
     return (
         JobFacts(
             job_id=record.writer.job_id,

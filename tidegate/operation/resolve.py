@@ -25,6 +25,7 @@ from tidegate.model.record import (
     Writer,
     utc_now,
 )
+from tidegate.operation.move import lives_elsewhere
 from tidegate.operation.note import counts_now, read_note
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import as_positions
@@ -144,9 +145,9 @@ async def _resolve_start(
     deadline = Deadline(f"Flink's word on job {intent.job_id}", END_TIMEOUT_S)
     state = await patiently(deadline, run, lambda: run.site.driver.state(intent.job_id))
     if state is not None and state.terminal:
-        return await close(run, replace_intent(intent, IntentState.DONE, f"ended: {state.value}"))
+        return await close_ended(run, record, intent, f"ended: {state.value}")
     if state is None:
-        return await _prevent(run, intent)
+        return await _prevent(run, record, intent)
     snapshot = snapshot_of(record, intent)
     startable = snapshot is not None or intent.from_empty
     if intent.artifact.sha256 == want.sha256 and startable and not dead:
@@ -155,11 +156,24 @@ async def _resolve_start(
         except (StartRejected, NoProgress) as error:
             run.say(phase="resolve", found=error.message[:300])
         except JobLost:
-            return await close(run, replace_intent(intent, IntentState.DONE, "it ran, and Flink forgot it"))
+            return await close_ended(run, record, intent, "it ran, and Flink forgot it")
         else:
             return await started(run, intent, snapshot, await _base_of(run, record, intent))
     await cancel_job(run, record, intent.job_id, intent.epoch)
-    return await close(run, replace_intent(intent, IntentState.DONE, "cancelled"))
+    return await close_ended(run, record, intent, "cancelled")
+
+
+async def close_ended(run: Run, record: DeploymentRecord, intent: StartIntent, note: str) -> DeploymentRecord:
+    """Close a start whose job has ended, after it has run or not.
+
+    One that was the first in another region, and has committed there, was the writer all the same: from then on that is
+    where the deployment lives, and no other region may go on from before it (I1, X24).
+    """
+    if lives_elsewhere(record, intent.region) and await completed_checkpoints(
+        run.site.snapshots, run.site.checkpoints, intent.job_id
+    ):
+        return await started(run, intent, snapshot_of(record, intent), await _base_of(run, record, intent))
+    return await close(run, replace_intent(intent, IntentState.DONE, note))
 
 
 async def _base_of(run: Run, record: DeploymentRecord, intent: StartIntent) -> Pinned | None:
@@ -177,17 +191,17 @@ def snapshot_of(record: DeploymentRecord, intent: StartIntent) -> str | None:
     return stop.location if isinstance(stop, StopIntent) else None
 
 
-async def _prevent(run: Run, intent: StartIntent) -> DeploymentRecord:
+async def _prevent(run: Run, record: DeploymentRecord, intent: StartIntent) -> DeploymentRecord:
     """Flink does not know the job. Either it ran and was forgotten, or its submit may still be on the way."""
     deadline = Deadline(f"the checkpoints of job {intent.job_id}", END_TIMEOUT_S)
     ran = await patiently(
         deadline, run, lambda: completed_checkpoints(run.site.snapshots, run.site.checkpoints, intent.job_id)
     )
     if await shut_out(run, intent.job_id, intent.epoch, intent.artifact, intent.parallelism):
-        return await close(run, replace_intent(intent, IntentState.DONE, "it came late, and was cancelled"))
-    state = IntentState.DONE if ran else IntentState.VOID
-    note = "it ran, and Flink forgot it" if ran else "burned: it can never start"
-    return await close(run, replace_intent(intent, state, note))
+        return await close_ended(run, record, intent, "it came late, and was cancelled")
+    if ran:
+        return await close_ended(run, record, intent, "it ran, and Flink forgot it")
+    return await close(run, replace_intent(intent, IntentState.VOID, "burned: it can never start"))
 
 
 async def shut_out(run: Run, job_id: str, epoch: int, artifact: ArtifactRef, parallelism: int) -> bool:
@@ -323,7 +337,10 @@ async def started(run: Run, intent: StartIntent, snapshot: str | None, base: Pin
         elif origin is not None and record.pinned is not None and origin.epoch == record.pinned.epoch:
             stale = record.pinned.stale_state_of  # as it was before the upgrade that did not hold
         closed = replace_intent(intent, IntentState.DONE, "runs")
-        return record.closing(closed).model_copy(update={"writer": writer, "base": origin, "stale_state_of": stale})
+        update = {"writer": writer, "base": origin, "stale_state_of": stale}
+        if lives_elsewhere(record, intent.region):
+            update["pinned"] = origin  # the stop's savepoint lies elsewhere; here its copy is what it went on from
+        return record.closing(closed).model_copy(update=update)
 
     record = await run.tenure.change("started", run.n, change)
     if record.writer == writer:

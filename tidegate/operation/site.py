@@ -28,10 +28,17 @@ class Site:
     driver: DeploymentDriver
     kafka: KafkaClient
     snapshots: ObjectStore
-    """The region's S3: snapshots and artifacts."""
+    """The region's S3, where its Flink writes."""
     control: ObjectStore
     control_bucket: str
     fetch: Fetch
+    artifacts: ObjectStore | None = None
+    """Where jars are; None: in the region's S3."""
+
+    @property
+    def jars(self) -> ObjectStore:
+        """The store of the artifacts."""
+        return self.artifacts or self.snapshots
 
     @property
     def spec(self) -> Deployment:

@@ -1,0 +1,135 @@
+"""A restore in another region: may it be, and in which steps. Pure functions of what was observed.
+
+The deployment was stopped at home and seen to have ended (I1), its outputs have crossed (X5, X19), and the copy that it
+goes on from was rebased from that very stop's savepoint (X20).
+"""
+
+from __future__ import annotations
+
+from tidegate.errors import InvalidInput, Refused
+from tidegate.model.fleet import CellRef
+from tidegate.model.operation import NOTHING_TO_UNDO, RESTORE_DEPLOYMENT, ArtifactFacts, Observation, Plan, RestoreInput
+from tidegate.model.record import (
+    CancelIntent,
+    DeploymentRecord,
+    Intent,
+    IntentState,
+    SettleIntent,
+    SnapshotIntent,
+    StartIntent,
+    starts_of,
+)
+from tidegate.operation.plan import assemble, refuse_if_held
+
+
+def moves(observed: Observation) -> bool:
+    """Whether going on there is a move: its last job ran in another region."""
+    return lives_elsewhere(observed.record, observed.region)
+
+
+def lives_elsewhere(record: DeploymentRecord, region: str) -> bool:
+    """Whether the last job that ran, ran in another region than this one."""
+    return record.writer is not None and record.writer.region != region
+
+
+def lives_at(record: DeploymentRecord | None) -> CellRef | None:
+    """Where its job runs or ran last, or is being started; None: it never did, so the fleet file's home counts."""
+    if record is None:
+        return None
+    begun = next((one for one in reversed(record.open_intents()) if isinstance(one, StartIntent)), None)
+    if begun is not None:
+        return CellRef(begun.region, begun.cell)
+    return CellRef(record.writer.region, record.writer.cell) if record.writer is not None else None
+
+
+def stopped(record: DeploymentRecord) -> bool:
+    """Whether the last job was seen to end with a savepoint, and everything that it wrote is committed (X2)."""
+    writer, pinned = record.writer, record.pinned
+    return writer is not None and pinned is not None and pinned.epoch == writer.epoch and pinned.committed
+
+
+def plan_move(asked: RestoreInput, observed: Observation) -> Plan:
+    """The steps that going on in another region will take.
+
+    Raises:
+        InvalidInput: what was asked cannot be done; the field is named.
+        Held: another operation holds the deployment and its run is not closed; nobody asked to take over.
+        Refused: the old job was not seen to end, what was begun elsewhere is not finished, or the copy will not do.
+
+    """
+    refuse_if_held(asked, observed)
+    record, crossing = observed.record, observed.crossing
+    writer, pinned = record.writer, record.pinned
+    if writer is None or crossing is None:
+        raise InvalidInput(f"region: {asked.deployment} has never run: start it in its home region first")
+    if asked.as_of is not None or asked.source == "newest":
+        raise InvalidInput(
+            f"source: {asked.deployment} ran in {writer.region}; to go on in {observed.region}, name the copy that was "
+            f"rebased for {observed.region}",
+            hint=f"make one:  tidegate snapshot rebase SHIPPED --to {observed.region}",
+        )
+    left = [one for one in record.open_intents() if not _begun_there(one, record, observed.region)]
+    if left:
+        kinds = ", ".join(sorted({one.kind for one in left}))
+        raise Refused(
+            f"an operation before this one has begun in {writer.region} and not finished: {kinds}",
+            hint=f"finish it there:  tidegate restore {asked.deployment}",
+        )
+    if not stopped(record) or pinned is None:
+        raise Refused(
+            f"job {writer.job_id} in {writer.region} was not seen to end with a savepoint: nothing shows that it "
+            f"commits no more (I1)",
+            hint=f"stop it there:  tidegate stop {asked.deployment}",
+        )
+    if crossing.problem:
+        raise Refused(f"{crossing.location} cannot be used in {observed.region}: {crossing.problem}")
+    target = _target(asked, observed)
+    replays = f", {crossing.replays:,} input records are read a second time" if crossing.replays else ""
+    where = f"{observed.region}/{observed.cell}"
+    back = "the job is cancelled: nothing runs, as before"
+    steps: list[tuple[str, str, str, bool]] = [
+        ("observe", "read record, Flink, Kafka, S3, the mirror", NOTHING_TO_UNDO, False),
+        (
+            "start",
+            f"start {target.ref.name} in {where} as epoch {record.epoch + 1} from {crossing.location}{replays}",
+            back,
+            False,
+        ),
+        ("prove", f"watch {asked.bake_s:g} s: checkpoints, restarts, lag, output", back, False),
+        ("conclude", "verdict, report, release", f"none: what it has committed in {observed.region} stays there", True),
+    ]
+    notes = [
+        *observed.warnings,
+        f"{crossing.location} is of {crossing.original}, with which job {writer.job_id[:8]} was stopped",
+        f"once it has committed in {observed.region} there is no way back to {writer.region} but a move (X24)",
+    ]
+    plan = assemble(asked.deployment, RESTORE_DEPLOYMENT, observed, target.ref, writer.artifact, steps, notes)
+    basis = plan.basis.model_copy(update={"snapshot": crossing.location})
+    return plan.model_copy(update={"basis": basis, "hash": basis.digest()})
+
+
+def _begun_there(intent: Intent, record: DeploymentRecord, region: str) -> bool:
+    """Whether an open intent is of an earlier try in this region: that can be resolved here."""
+    if isinstance(intent, StartIntent):
+        return intent.region == region
+    if isinstance(intent, CancelIntent):
+        return any(one.job_id == intent.job_id and one.region == region for one in starts_of(record.intents))
+    return isinstance(intent, SettleIntent | SnapshotIntent) and intent.state is IntentState.OPEN
+
+
+def _target(asked: RestoreInput, observed: Observation) -> ArtifactFacts:
+    """The artifact that stopped; another one would be an upgrade beside the move."""
+    writer = observed.record.writer
+    ran = next(
+        (one for one in observed.artifacts if writer is not None and one.ref.sha256 == writer.artifact.sha256), None
+    )
+    if ran is None:
+        raise InvalidInput(
+            f"artifact: the bytes that ran last are not there any more: {writer and writer.artifact.uri}"
+        )
+    if asked.artifact is not None and (observed.target is None or observed.target.ref.sha256 != ran.ref.sha256):
+        raise InvalidInput(
+            f"artifact: {asked.deployment} was stopped as {ran.ref.name}, and goes on as that",
+            hint=f"change it afterwards:  tidegate upgrade {asked.deployment} --to {asked.artifact}",
+        )
+    return ran
