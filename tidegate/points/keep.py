@@ -115,7 +115,7 @@ class Keeper:
 
     async def _keep_away(self, away: Side, newest: Entry | None, here: Mapping[str, Point], kept: Kept) -> None:
         """Look at what stands in the standby, then ship; a file that was missing is told even if it is sent again."""
-        seen = await catalog(away.store, away.place)
+        seen = await catalog(away.store, away.place, shipped_at_most=KEPT)
         stands = [entry for entry in seen.entries if entry.shipped_from == self.home.place.region]
         known = _by_id((await self.points.read(away.place.deployment, away.place.region)).points)
         told = {point.id: point.problem for point in known.values()}

@@ -7,6 +7,7 @@ of their Kafka writers names deployment and epoch (X13). What the record knows o
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,6 +24,7 @@ from tidegate.snapshot.shipped import FILES_NAME, read_shipped
 from tidegate.snapshot.sinks import writer_states
 
 _AT_ONCE: Final = 8
+_COPY: Final = re.compile(r"e(?P<epoch>\d+)-chk-(?P<number>\d+)-")
 
 
 class Kind(StrEnum):
@@ -85,14 +87,17 @@ def jobs_of(record: DeploymentRecord | None) -> dict[str, int]:
     return found
 
 
-async def catalog(store: ObjectStore, place: Place, jobs: Mapping[str, int] | None = None) -> Catalog:
+async def catalog(
+    store: ObjectStore, place: Place, jobs: Mapping[str, int] | None = None, *, shipped_at_most: int | None = None
+) -> Catalog:
     """Every snapshot of the deployment at a place, each one verified by listing.
 
-    ``jobs``: epochs of the job ids that are known to be the deployment's. A call for a thousand objects and one for
-    each snapshot. Raises what the store raises.
+    ``jobs``: epochs of the job ids that are known to be the deployment's. A call for a thousand objects and a few for
+    each snapshot. ``shipped_at_most``: of the checkpoints that were shipped here from a region only so many, the newest
+    by epoch and number: for who looks every few seconds, however many there are. Raises what the store raises.
     """
     listing = Listing(store)
-    found = await _savepoints(store, place, listing)
+    found = await _savepoints(store, place, listing, shipped_at_most)
     job_ids = [name.rstrip("/") for name in await store.list_names(place.checkpoints) if name.endswith("/")]
     gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -154,7 +159,18 @@ def _age(entry: Entry) -> tuple[datetime, int, str]:
     return entry.at, entry.checkpoint_id or 0, entry.id
 
 
-async def _savepoints(store: ObjectStore, place: Place, listing: Listing) -> list[_Found]:
+def _newest(names: Iterable[str], at_most: int | None) -> list[str]:
+    """The copies to be looked at: all, or the newest checkpoints and whatever else there is."""
+    copies = [name for name in names if name.endswith("/") and name.rstrip("/") != FILES_NAME]
+    if at_most is None:
+        return copies
+    told = {name: match for name in copies if (match := _COPY.match(name))}
+    numbers = {name: (int(match["epoch"]), int(match["number"])) for name, match in told.items()}
+    newest = sorted(numbers, key=lambda name: numbers[name], reverse=True)[:at_most]
+    return [*newest, *(name for name in copies if name not in numbers)]
+
+
+async def _savepoints(store: ObjectStore, place: Place, listing: Listing, at_most: int | None) -> list[_Found]:
     home = place.savepoint_home
     found: list[_Found] = []
     # Of what was shipped here only the directories of snapshots: their files, many, are listed as they are needed.
@@ -166,10 +182,16 @@ async def _savepoints(store: ObjectStore, place: Place, listing: Listing) -> lis
             metadata = [item for item in await listing.below(top) if item.uri.name == METADATA_NAME]
             found += [_Found(item, Kind.SAVEPOINT, epoch_of_directory(top.name), None) for item in metadata]
             continue
-        for inner in await store.list_names(top):
-            if inner.endswith("/") and inner.rstrip("/") != FILES_NAME:
-                metadata = [item for item in await listing.below(top.join(inner)) if item.uri.name == METADATA_NAME]
-                found += [_Found(item, Kind.SAVEPOINT, None, None, shipped=True) for item in metadata]
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def below(directory: S3Uri, gate: asyncio.Semaphore = gate) -> list[ObjectInfo]:
+            async with gate:
+                return await listing.below(directory)
+
+        copies = [top.join(inner) for inner in _newest(await store.list_names(top), at_most)]
+        for items in await asyncio.gather(*map(below, copies)):
+            metadata = [item for item in items if item.uri.name == METADATA_NAME]
+            found += [_Found(item, Kind.SAVEPOINT, None, None, shipped=True) for item in metadata]
     return found
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.kit.objects import MemoryStore
-from tests.kit.snapshots import EAST, JOB, Job, savepoint
+from tests.kit.snapshots import EAST, JOB, WEST, Job, savepoint
 from tests.unit.report import samples
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import InvalidInput
@@ -17,7 +17,9 @@ from tidegate.snapshot import pins
 from tidegate.snapshot.catalog import Kind, catalog, jobs_of
 from tidegate.snapshot.files import read_snapshot, verify
 from tidegate.snapshot.listing import Listing
+from tidegate.snapshot.pace import Pace
 from tidegate.snapshot.place import epoch_of_directory, location_of, read_prefix, short_id
+from tidegate.snapshot.ship import ship
 
 OTHER = Job(deployment="fraud", epoch=3, job_id="6" * 32, uid="alerts-sink")
 OLD = Job(epoch=6, job_id="4" * 32)
@@ -170,3 +172,18 @@ def test_the_epoch_is_in_the_directory_of_a_stop_and_of_a_snapshot_that_was_take
     for directory in (savepoint_dir("s3://b/sp", "ledger", 7, "ab"), taken_dir("s3://b/sp", "ledger", 7, "ab")):
         assert epoch_of_directory(S3Uri.parse(directory).name) == 7
     assert epoch_of_directory("copy-chk-12-1a2b3c4d") is None
+
+
+async def test_of_many_copies_only_the_newest_are_looked_at_where_that_is_asked():
+    east, west = MemoryStore(), MemoryStore()
+    for number in (8, 9, 10, 11):
+        await Job().checkpoint(east, number, {"a.sst": 100})
+    await savepoint(east, Job(), "7c" * 16, 12)
+    entries = (await catalog(east, EAST)).entries
+    for entry in entries:
+        await ship(east, west, entry, WEST, Pace())
+    everything = await catalog(west, WEST)
+    assert len(everything.entries) == len(entries) == 5
+    some = {entry.id for entry in (await catalog(west, WEST, shipped_at_most=2)).entries}
+    assert {name for name in some if "chk" in name} == {"e7-chk-10", "e7-chk-11"}
+    assert len(some) == 3, "a savepoint does not say by its name how old it is"
