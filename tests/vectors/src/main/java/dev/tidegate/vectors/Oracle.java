@@ -69,6 +69,19 @@ public final class Oracle {
         }
     }
 
+    /** Whether a snapshot holds records that were in flight. */
+    static boolean inFlight(Path path) throws Exception {
+        for (OperatorState operator : load(path).getOperatorStates()) {
+            for (OperatorSubtaskState state : operator.isFullyFinished() ? List.<OperatorSubtaskState>of() : operator.getStates()) {
+                if (!((Collection<?>) call(state, "getInputChannelState")).isEmpty()
+                        || !((Collection<?>) call(state, "getResultSubpartitionState")).isEmpty()) {
+                    return true;
+                }
+            }
+        }
+        return false;
+    }
+
     private static CheckpointMetadata load(Path path) throws Exception {
         try (DataInputStream in = new DataInputStream(new BufferedInputStream(Files.newInputStream(path), 1 << 16))) {
             return Checkpoints.loadCheckpointMetadata(

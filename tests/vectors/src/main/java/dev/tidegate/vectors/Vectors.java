@@ -199,10 +199,14 @@ public final class Vectors {
             }
             Job.holdMs = made.holdMs; // Only now: under back pressure the source that ends would take long to.
             String location = null;
-            for (int round = 0; round < made.rounds; round++) {
+            int rounds = made.rounds;
+            for (int round = 0; round < rounds; round++) {
                 long seen = Job.SEEN.get();
                 await(name + ": records", () -> Job.SEEN.get() >= seen + 40);
                 location = takeOrRetry(name, mini, id, made.kind, dir.resolve("savepoints").toUri().toString());
+                if (made.holdMs > 0 && !Oracle.inFlight(Path.of(java.net.URI.create(location)).resolve("_metadata"))) {
+                    rounds = Math.min(rounds + 1, made.rounds + 50); // The channels had not filled up yet.
+                }
             }
             Job.holdMs = 0;
             if (made.kind != Kind.STOP_NATIVE && made.kind != Kind.STOP_CANONICAL_DRAIN) {
