@@ -5,52 +5,21 @@ The loss is told before anything is changed, the start is refused, and the older
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from sandbox.stage import DEPLOYMENT
-from tests.integration.restore.conftest import NOTES
+from tests.integration.restore.acts import price_of, refused, restored
 from tests.integration.restore.crash import (
     checkpoint_ids,
     checkpointed,
     kill_flink,
     killed_between_snapshot_and_commit,
     records_of,
-    restore,
 )
 from tests.integration.restore.frozen import TIMES_OUT_MS, frozen, timed_out
-from tests.kit.stage import Scene, ended_well, summary
-from tidegate.model.operation import OperationResult, Outcome
+from tests.kit.stage import Scene
 
 pytestmark = pytest.mark.matrix
-
-
-async def refused(scene: Scene, **fields: object) -> str:
-    """Why a restore is refused."""
-    result = await (await restore(scene, **fields)).finish()
-    assert result.outcome is Outcome.REFUSED, summary(result)
-    return result.why
-
-
-async def restored(scene: Scene, what: str, replays: int, **fields: object) -> OperationResult:
-    """Restored and proven; the auditor has counted as many replays as were told before."""
-    before = await scene.announced()
-    result = await (await restore(scene, **fields)).result()
-    NOTES.append(f"{what}: {summary(result)}")
-    assert result.outcome is Outcome.DONE, summary(result)
-    ended_well(result)
-    assert result.verdict is not None
-    assert result.verdict.replayed == await scene.announced() == before + replays
-    await scene.check(result.verdict)
-    return result
-
-
-def price_of(offers: str, option: str) -> tuple[str, int]:
-    """(snapshot, replayed) of the first choice that is offered with this option and loses nothing."""
-    found = re.search(rf"{option} (\S+)[^;]*? +\(lost 0, replayed ([\d,]+)\)", offers)
-    assert found is not None, offers
-    return found[1], int(found[2].replace(",", ""))
 
 
 async def test_x26_an_older_one_by_name_replays_exactly_what_was_announced(scene: Scene):
