@@ -22,6 +22,8 @@ from tidegate.snapshot.catalog import jobs_of
 from tidegate.snapshot.pace import Pace
 from tidegate.snapshot.place import place_in
 
+BREATH = 0.1
+"""The least part of the interval between the end of one look and the beginning of the next."""
 TWINS = 3
 """So often in a row somebody else may have written: an attempt that was given up may live on for a while (O16)."""
 
@@ -51,7 +53,7 @@ class PointActivities:
             keeper = await self._keeper(fleet, request, beat, stack)
             cycles = shipped = sent = 0
             newest: str | None = None
-            while time.monotonic() < ends:
+            while (began := time.monotonic()) < ends:
                 try:
                     kept = await keeper.cycle()
                 except Unavailable as error:
@@ -68,7 +70,10 @@ class PointActivities:
                     newest = kept.home.points[0].id if kept.home.points else None
                     told |= {"cycles": cycles, "shipped": shipped, "sent_bytes": sent, "newest": newest}
                     beat({"notes": kept.notes[:3]})
-                await asyncio.sleep(request.interval_s)  # Flink tells nobody that a checkpoint is complete
+                # Flink tells nobody that a checkpoint is complete: a look each interval, however long one takes, with
+                # a breath between two for whoever is looked at.
+                left_s = request.interval_s - (time.monotonic() - began)
+                await asyncio.sleep(max(left_s, BREATH * request.interval_s))
         return KeepFact(cycles=cycles, shipped=shipped, sent_bytes=sent, newest=newest)
 
     async def _keeper(
