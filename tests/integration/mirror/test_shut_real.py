@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from confluent_kafka import Producer
 
+from sandbox.probes import kafka_config
 from tests.integration.mirror.conftest import Regions
-from tests.integration.mirror.test_mirror_real import event_id, everything, produce, provenance, tidegate
+from tests.integration.mirror.test_mirror_real import event_id, everything, provenance, tidegate
 from tests.kit.eventually import eventually
 from tidegate.clients.connect import ConnectState
 from tidegate.clients.kafka import Kafka
@@ -17,19 +19,33 @@ from tidegate.mirror.status import wait_drained
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(1200)]
 
 LINK, CONNECT = "east-to-west", "west/connect"
-RECORDS = 6_000
+RECORDS, A_TRANSACTION, PARTITIONS = 6_000, 50, 3
+
+
+def feed(bootstrap: str) -> None:
+    """Records in transactions over all partitions; each seventh is aborted."""
+    producer = Producer({**kafka_config(bootstrap), "transactional.id": "feed", "linger.ms": 0})
+    producer.init_transactions(120)
+    for number, first in enumerate(range(0, RECORDS, A_TRANSACTION)):
+        producer.begin_transaction()
+        for event in range(first, first + A_TRANSACTION):
+            producer.produce(
+                "payments", value=f"{event}", partition=event % PARTITIONS, headers={"event-id": f"{event}"}
+            )
+        producer.flush(60)  # ended before it is sent, the broker may know of no transaction and refuse the end
+        (producer.abort_transaction if number % 7 == 3 else producer.commit_transaction)(60)
 
 
 async def test_x17_a_mirror_that_hangs_is_shut_out_and_comes_back_only_when_it_may(regions: Regions) -> None:
     east = regions.sandbox.endpoints.regions["east"].kafka
     async with regions.link(LINK) as link:
         assert isinstance(link.source_kafka, Kafka)
-        await link.source_kafka.create_topic("payments", 3)
+        await link.source_kafka.create_topic("payments", PARTITIONS)
         await link.source_kafka.create_topic("balances", 1)
         code, told = await asyncio.to_thread(tidegate, regions, "start", LINK, "--yes", "--timeout", "180")
         assert code == 0, told
 
-        feed = asyncio.create_task(asyncio.to_thread(produce, east, "feed-1", 0, RECORDS))
+        feeding = asyncio.create_task(asyncio.to_thread(feed, east))
 
         async def some_came() -> None:
             assert sum((await link.target_kafka.end_offsets(["payments"])).values()) > 300
@@ -47,7 +63,7 @@ async def test_x17_a_mirror_that_hangs_is_shut_out_and_comes_back_only_when_it_m
         final = await everything(link.target_kafka)
 
         regions.sandbox.resume(CONNECT)
-        await feed
+        await feeding
 
         async def its_task_fails() -> None:
             status = await link.connect.status(link.connector)
