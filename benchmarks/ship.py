@@ -81,7 +81,7 @@ async def compare(east: str, west: str, name: str, load: Checkpoint, asked: argp
     target.close()
     what = f"{name} ({load.files:,} files of {load.file_bytes / MIB:g} MiB)"
     amount = load.total_bytes / 1e6
-    return pairs.compare(turns, what, "tidegate ship", "plain copy", amount=amount, unit="MB", at_most=AT_MOST)
+    return pairs.compare(turns, what, "ship", "plain copy", amount=amount, unit="MB", at_most=AT_MOST)
 
 
 async def bench(asked: argparse.Namespace) -> int:

@@ -57,9 +57,7 @@ async def bench(asked: argparse.Namespace) -> int:
             turns = await running.in_turns("verify", ours, other, asked.pairs, asked.warmup)
         client.close()
     what = f"a snapshot of {asked.files:,} files"
-    found = pairs.compare(
-        turns, what, "tidegate verify", "bare LIST", amount=asked.files, unit="files", at_most=AT_MOST
-    )
+    found = pairs.compare(turns, what, "verify", "bare LIST", amount=asked.files, unit="files", at_most=AT_MOST)
     return running.answer(Result(benchmark="verify", comparisons=(found,)), asked.form)
 
 
