@@ -38,6 +38,7 @@ __all__ = [
     "Cell",
     "CellRef",
     "ConnectAccess",
+    "Consumer",
     "Control",
     "Deployment",
     "Fleet",
@@ -47,6 +48,7 @@ __all__ = [
     "Mirror",
     "Objectives",
     "Prove",
+    "RecordId",
     "Region",
     "S3Access",
     "Secret",
@@ -173,6 +175,27 @@ class Audit(_Part):
     timeout_s: Seconds = Field(default=120.0, description="seconds")
 
 
+class Consumer(_Part):
+    """A consumer group downstream that follows the deployment's output from region to region (X25)."""
+
+    group: Text = Field(description="its consumer group")
+    topics: tuple[Topic, ...] = Field(min_length=1, description="the topics of the deployment's output that it reads")
+
+
+class RecordId(_Part):
+    """Where a record of the input carries its id: a header, or a column of a value that is text (X23)."""
+
+    header: Text | None = Field(default=None, description="name of the header that holds the id")
+    column: int | None = Field(default=None, ge=0, description="column of the value that holds the id, from 0")
+    separator: Text = Field(default=",", description="what separates the columns of the value")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.header is None) == (self.column is None):
+            raise PydanticCustomError("fleet", "expected header or column, and not both")
+        return self
+
+
 class Objectives(_Part):
     """What is promised, in seconds; None: nothing is."""
 
@@ -207,6 +230,16 @@ class Deployment(_Part):
     args: tuple[str, ...] = Field(default=(), description="the job's arguments, placeholders allowed")
     sources: tuple[Source, ...] = Field(description="a list of {uid, topics, group}")
     sinks: tuple[Sink, ...] = Field(description="a list of {uid, topics}")
+    producers: tuple[Text, ...] = Field(
+        default=(), description="Kafka principals that write its input topics, without 'User:'; closed at a switch"
+    )
+    consumers: tuple[Consumer, ...] = Field(default=(), description="a list of {group, topics}, downstream")
+    record_id: RecordId | None = Field(
+        default=None, description="where an input record carries its id: {header: NAME} or {column: N}"
+    )
+    tail: Literal["feed", "hold", "by-hand"] = Field(
+        default="by-hand", description="what becomes of input that never crossed: feed, hold or by-hand"
+    )
     artifacts: dict[Name, Artifact] = Field(min_length=1, description="artifacts by name")
     stale_state: Literal["refuse", "keep"] = Field(default="refuse", description="refuse or keep")
     audit: Audit | None = Field(default=None, description="{command: […], timeout_s: …}")
