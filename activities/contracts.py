@@ -12,6 +12,21 @@ from typing import Any, NoReturn
 from temporalio import activity
 
 from tidegate.model.appraisal import Appraisal, Crossing
+from tidegate.model.failover import (
+    CutFact,
+    CutInput,
+    FailoverStep,
+    HomeFact,
+    LookRegionsInput,
+    MirrorBackFact,
+    OpenFact,
+    OpenInput,
+    RebaseFact,
+    RebaseInput,
+    RegionsSeen,
+    ShutFact,
+    ShutInput,
+)
 from tidegate.model.keep import KeepFact, KeepStep
 from tidegate.model.operation import Observation, Verdict
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
@@ -68,6 +83,54 @@ async def appraise(request: AppraiseInput) -> Appraisal:
 async def look_across(request: AppraiseInput) -> Crossing:
     """Whether a deployment may go on in this other region from a copy that lies there (X5, X19). Changes nothing."""
     _contract(f"look_across({request.deployment})")
+
+
+@activity.defn(name="look_regions")
+async def look_regions(request: LookRegionsInput) -> RegionsSeen:
+    """What both regions of a failover say (X14). Changes nothing. Raises Refused, Unavailable."""
+    _contract(f"look_regions({request.deployment})")
+
+
+@activity.defn(name="close_producers")
+async def close_producers(request: FailoverStep) -> ShutFact:
+    """Nobody writes the topics any more (X18). Raises Held, NoProgress."""
+    _contract(f"close_producers({request.held.deployment})")
+
+
+@activity.defn(name="shut_home")
+async def shut_home(request: ShutInput) -> HomeFact:
+    """Give the other region up: its job, its mirror; choose what is gone on from (X14, X15). Raises Refused, Held."""
+    _contract(f"shut_home({request.held.deployment})")
+
+
+@activity.defn(name="cut_over")
+async def cut_over(request: CutInput) -> CutFact:
+    """Drain and shut the links, write the cut (X18 to X20). Raises Held, NoProgress."""
+    _contract(f"cut_over({request.held.deployment})")
+
+
+@activity.defn(name="rebase_copy")
+async def rebase_copy(request: RebaseInput) -> RebaseFact:
+    """Make the copy that starts in the other region (X20). Raises Refused."""
+    _contract(f"rebase_copy({request.snapshot})")
+
+
+@activity.defn(name="open_producers")
+async def open_producers(request: OpenInput) -> OpenFact:
+    """Writers go on in the other region (X18, X24)."""
+    _contract(f"open_producers({request.held.deployment})")
+
+
+@activity.defn(name="mirror_back")
+async def mirror_back(request: FailoverStep) -> MirrorBackFact:
+    """Start the links of the other direction from the cut on (X20). Raises Held."""
+    _contract(f"mirror_back({request.held.deployment})")
+
+
+@activity.defn(name="reopen_home")
+async def reopen_home(request: FailoverStep) -> None:
+    """The way back: topics, producers and mirror as they were (X24)."""
+    _contract(f"reopen_home({request.held.deployment})")
 
 
 @activity.defn(name="take")
@@ -185,6 +248,14 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         observe,
         appraise,
         look_across,
+        look_regions,
+        close_producers,
+        shut_home,
+        cut_over,
+        rebase_copy,
+        open_producers,
+        mirror_back,
+        reopen_home,
         take,
         prepare,
         switch,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
 from temporalio import activity
 
+from activities.beats import beat, beating, deferring_cancel
 from activities.sites import Sites
 from tidegate.model.appraisal import Appraisal, Crossing
 from tidegate.model.operation import Observation
@@ -44,11 +43,6 @@ from tidegate.operation.run import Deadline, Run
 from tidegate.operation.submit import prepare_patiently
 from tidegate.registry.ownership import Claim, Tenure
 from tidegate.report.read import earlier_gaps_s
-
-Fact = TypeVar("Fact")
-
-DEFER_S = 30.0
-"""How long a cancelled switch goes on towards its next safe point before it lets go (O16)."""
 
 
 class FlinkActivities:
@@ -88,13 +82,13 @@ class FlinkActivities:
     async def appraise(self, request: AppraiseInput) -> Appraisal:
         """See ``tidegate.operation.appraise``."""
         site = await self._sites.site_of(request.deployment, request.fleet_digest, request.at)
-        return await _beating(appraise_step.appraise(site, self._sites.records, request.source))
+        return await beating(appraise_step.appraise(site, self._sites.records, request.source))
 
     @activity.defn(name="look_across")
     async def look_across(self, request: AppraiseInput) -> Crossing:
         """See ``tidegate.operation.cross``."""
         site = await self._sites.site_of(request.deployment, request.fleet_digest, request.at)
-        return await _beating(cross_step.look_across(site, self._sites.records, request.source))
+        return await beating(cross_step.look_across(site, self._sites.records, request.source))
 
     @activity.defn(name="prepare")
     async def prepare(self, request: PrepareInput) -> PrepareFact:
@@ -115,25 +109,25 @@ class FlinkActivities:
     async def switch(self, request: SwitchInput) -> SwitchFact:
         """See ``tidegate.operation.switch``."""
         run = await self._run(request)
-        return await _deferring_cancel(switch_step.switch(run, request))
+        return await deferring_cancel(switch_step.switch(run, request))
 
     @activity.defn(name="ensure_running")
     async def ensure_running(self, request: EnsureInput) -> EnsureFact:
         """See ``tidegate.operation.ensure``."""
         run = await self._run(request)
-        return await _deferring_cancel(ensure_step.ensure_running(run, request))
+        return await deferring_cancel(ensure_step.ensure_running(run, request))
 
     @activity.defn(name="ensure_stopped")
     async def ensure_stopped(self, request: EnsureInput) -> None:
         """See ``tidegate.operation.ensure_stopped``."""
         run = await self._run(request)
-        await _deferring_cancel(stopped_step.ensure_stopped(run, request))
+        await deferring_cancel(stopped_step.ensure_stopped(run, request))
 
     @activity.defn(name="stop_deployment")
     async def stop_deployment(self, request: StopJobInput) -> StopFact:
         """See ``tidegate.operation.stop_deployment``."""
         run = await self._run(request)
-        return await _deferring_cancel(stop_step.stop_deployment(run, request))
+        return await deferring_cancel(stop_step.stop_deployment(run, request))
 
     @activity.defn(name="take_snapshot")
     async def take_snapshot(self, request: TakeSnapshotInput) -> SnapshotFact | None:
@@ -153,36 +147,4 @@ class FlinkActivities:
             Claim(held.deployment, held.holder, held.fence),
             attempt=activity.info().attempt,
         )
-        return Run(site=site, tenure=tenure, beat=_beat, n=request.n)
-
-
-def _beat(details: dict[str, object]) -> None:
-    activity.heartbeat(details)
-
-
-async def _beating(step: Awaitable[Fact]) -> Fact:
-    """Tell the server that a step which reads for long, and says nothing meanwhile, is alive."""
-    task = asyncio.ensure_future(step)
-    try:
-        while not task.done():
-            _beat({"phase": "reading"})
-            await asyncio.wait({task}, timeout=1.0)
-        return task.result()
-    finally:
-        task.cancel()
-
-
-async def _deferring_cancel(step: Awaitable[Fact]) -> Fact:
-    """Let a step that must not stop in its middle go on for a while after a cancel, then raise it (O16).
-
-    Wherever it is cut off in the end, it is re-entrant: the next attempt goes on where record and world stand.
-    """
-    task = asyncio.ensure_future(step)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        ends = time.monotonic() + DEFER_S
-        with contextlib.suppress(TimeoutError):
-            return await asyncio.wait_for(asyncio.shield(task), max(0.0, ends - time.monotonic()))
-        task.cancel()
-        raise
+        return Run(site=site, tenure=tenure, beat=beat, n=request.n)

@@ -7,6 +7,7 @@ from typing import Any
 
 from temporalio.client import Client
 
+from activities.failover import FailoverActivities
 from activities.flink import FlinkActivities
 from activities.points import PointActivities
 from activities.registry import RegistryActivities
@@ -25,4 +26,5 @@ def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
         *SnapshotActivities(sites).all(),
         *PointActivities(sites).all(),
         *SweepActivities(sites).all(),
+        *FailoverActivities(sites, client).all(),
     ]

@@ -73,7 +73,7 @@ class RegistryActivities:
         takeover = Takeover(request.who, request.take_over.why) if request.take_over else None
 
         async def closed(other: Holder) -> bool:
-            return await self._run_closed(other, cluster.cluster_id)
+            return await run_closed(self._client, other, cluster.cluster_id)
 
         tenure = await ownership.take(
             self._sites.records,
@@ -105,16 +105,19 @@ class RegistryActivities:
         claim = Claim(held.deployment, held.holder, held.fence)
         return Tenure(self._sites.records, claim, attempt=activity.info().attempt)
 
-    async def _run_closed(self, holder: Holder, cluster_id: str) -> bool:
-        """O4: asked of the same cluster and namespace only; anything else is not known, so not closed."""
-        if holder.cluster_id != cluster_id or holder.namespace != self._client.namespace:
-            return False
-        try:
-            described = await self._client.get_workflow_handle(holder.operation).describe()
-        except RPCError as error:
-            # A run vanishes only after it has closed, at the end of its retention.
-            return error.status is RPCStatusCode.NOT_FOUND
-        info = described.raw_description.workflow_execution_info
-        if info.first_run_id and info.first_run_id != holder.run_id:
-            return True
-        return bool(info.status != WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
+
+async def run_closed(client: Client, holder: Holder, cluster_id: str | None = None) -> bool:
+    """O4: asked of the same cluster and namespace only; anything else is not known, so not closed."""
+    if cluster_id is None:
+        cluster_id = (await client.workflow_service.get_cluster_info(GetClusterInfoRequest())).cluster_id
+    if holder.cluster_id != cluster_id or holder.namespace != client.namespace:
+        return False
+    try:
+        described = await client.get_workflow_handle(holder.operation).describe()
+    except RPCError as error:
+        # A run vanishes only after it has closed, at the end of its retention.
+        return error.status is RPCStatusCode.NOT_FOUND
+    info = described.raw_description.workflow_execution_info
+    if info.first_run_id and info.first_run_id != holder.run_id:
+        return True
+    return bool(info.status != WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)

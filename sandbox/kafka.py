@@ -7,17 +7,29 @@ import base64
 import shutil
 import tempfile
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
+
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs export only the client
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from sandbox.java import java_argv, write_log4j
 from sandbox.layout import HOST, KAFKA_USERS, RegionPorts, kafka_password
 from sandbox.parts import part_folder, run
+from sandbox.probes import kafka_config
 from sandbox.spec import Folder, KafkaProbe, ProcessSpec
 
 _MAIN = "kafka.Kafka"
 _FORMAT = "kafka.tools.StorageTool"
 _META = "meta.properties"
 _CHECKPOINT = "bootstrap.checkpoint"
+_ACL_S = 15.0
 _BROKER_JVM = (
     "-Xms64m",
     "-Xmx256m",
@@ -162,3 +174,22 @@ def _keep_seed(data: Path, seed: Path) -> None:
 
 def _new_id() -> str:
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+async def allow_everyone(bootstrap: str, topics: Sequence[str]) -> None:
+    """A rule for each topic that allows everybody who has logged in what no other rule denies. Safe to repeat."""
+    bindings = [
+        AclBinding(
+            ResourceType.TOPIC,
+            topic,
+            ResourcePatternType.LITERAL,
+            "User:*",
+            "*",
+            AclOperation.ALL,
+            AclPermissionType.ALLOW,
+        )
+        for topic in topics
+    ]
+    admin = AdminClient({**kafka_config(bootstrap), "log_level": 2}, logger=None)
+    futures = admin.create_acls(bindings, request_timeout=_ACL_S)
+    await asyncio.gather(*(asyncio.wrap_future(future) for future in futures.values()))

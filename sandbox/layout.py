@@ -37,7 +37,7 @@ S3_ACCESS_KEY = "tidegate"
 S3_SECRET_KEY = "tidegate-sandbox"  # noqa: S105  # fixed, for servers that listen on loopback only
 S3_REGION = "us-east-1"
 CONTROL_BUCKET = "tidegate"
-KAFKA_USERS = ("admin", "ledger", "mirror")
+KAFKA_USERS = ("admin", "ledger", "mirror", "producer", "consumer")
 SEARCH_ATTRIBUTES = (
     "TidegateRunbook",
     "TidegateDeployment",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.api import ProcessSpec, Sandbox
+from sandbox.kafka import allow_everyone
 from sandbox.layout import DEFAULT_BASE_PORT, S3_ACCESS_KEY, S3_SECRET_KEY, kafka_password
 from sandbox.spec import LogProbe
 from tidegate.clients.kafka import Kafka
@@ -25,6 +26,7 @@ INPUT_TOPIC, INPUT_PARTITIONS = "payments", 4
 OUTPUT_TOPIC, OUTPUT_PARTITIONS = "balances", 3
 DEPLOYMENT = "ledger"
 GENERATOR = "east/generator"
+FOLLOWER = "control/generator"
 CONTROL_WORKERS = ("control/worker-1", "control/worker-2")
 REGION_WORKER = "east/worker"
 
@@ -112,14 +114,19 @@ class Stage:
         """A built artifact."""
         return self.root / "ledger" / "target" / f"ledger-{artifact}.jar"
 
-    async def create_topics(self) -> None:
-        """Input and output; the output's time is the broker's, so that gaps can be measured."""
-        kafka = self.kafka()
+    async def create_topics(self, region: str = "east") -> None:
+        """Input and output; the output's time is the broker's, so that gaps can be measured.
+
+        Everybody who has logged in may use them, by a rule: without one a producer's DENY, the topic's first rule,
+        would shut everybody out (X18).
+        """
+        kafka = self.kafka(region)
         try:
             await kafka.create_topic(INPUT_TOPIC, INPUT_PARTITIONS)
             await kafka.create_topic(OUTPUT_TOPIC, OUTPUT_PARTITIONS, {"message.timestamp.type": "LogAppendTime"})
         finally:
             await kafka.aclose()
+        await allow_everyone(self.sandbox.endpoints.regions[region].kafka, (INPUT_TOPIC, OUTPUT_TOPIC))
 
     async def publish(self, artifacts: Sequence[str]) -> None:
         """The fleet file for this sandbox's ports, applied; the artifacts, uploaded."""
@@ -176,6 +183,38 @@ class Stage:
                 grace_s=20.0,
             )
         )  # fmt: skip
+
+    def follow_lineage(self, rate: int = 1_000, accounts: int = 1_000, seed: int = 1) -> None:
+        """Steady traffic that goes where the lineage says; killing a region does not kill it."""
+        regions = self.sandbox.endpoints.regions
+        self.sandbox.add_process(
+            ProcessSpec(
+                name=FOLLOWER,
+                argv=[
+                    sys.executable, "-m", "ledger.generator", "--follow",
+                    *(word for name, one in regions.items() for word in ("--region", f"{name}={one.kafka}")),
+                    "--topic", INPUT_TOPIC,
+                    "--rate", str(rate), "--accounts", str(accounts), "--seed", str(seed),
+                    "--state", str(self.sandbox.folder.path / "generator.json"),
+                    "--acked", str(self.acked_file),
+                    "-o", "json",
+                    *kafka_properties("producer"),
+                ],
+                env=self.environment,
+                cwd=self.root,
+                restart="never",
+                grace_s=90.0,
+            )
+        )  # fmt: skip
+
+    @property
+    def acked_file(self) -> Path:
+        """What the generator that follows the lineage got an acknowledgement for, a line each."""
+        return self.sandbox.folder.path / "acked.txt"
+
+    async def stop_follower(self) -> None:
+        """End the traffic that follows the lineage; returns when every record is acknowledged."""
+        await self.sandbox.remove_process(FOLLOWER, timeout_s=100.0)
 
     async def stop_generator(self) -> None:
         """End the traffic; returns when every record is acknowledged and the process has ended."""

@@ -82,6 +82,14 @@ def mirror_key(link: str) -> str:
     return f"mirror/{link}.json"
 
 
+def lineage_key(topic: str) -> str:
+    """Where a topic is written, and which region wrote which range of it (X20)."""
+    return f"{LINEAGE_PREFIX}{topic}.json"
+
+
+LINEAGE_PREFIX = "lineage/"
+
+
 def history_prefix(deployment: str) -> str:
     """Create-only objects: what happened to a deployment, in the order of their names."""
     return f"history/{deployment}/"

@@ -13,6 +13,7 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 
 from tidegate.names import CONTROL_QUEUE, region_queue
 from tidegate.temporal.interceptor import TidegateInterceptor
+from workflows.failover_deployment import FailoverDeployment
 from workflows.keep_recovery_points import KeepRecoveryPoints
 from workflows.restore_deployment import RestoreDeployment
 from workflows.ship_snapshots import ShipSnapshots
@@ -31,6 +32,7 @@ WORKFLOWS: tuple[type, ...] = (
     ShipSnapshots,
     KeepRecoveryPoints,
     SweepSnapshots,
+    FailoverDeployment,
 )
 
 Activity = Callable[..., Any]

@@ -168,6 +168,7 @@ class Concluding(Standing):
             ensure=self.ensure_fact,
             prove=self.prove_fact,
             verdict=self.verdict,
+            failover=self.failover_facts,
             commands=ending.next_commands,
         )
         fact = await self.calls.control(contracts.write_report, wanted, deadline_s=deadline_s)

@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         StepState,
         Verdict,
     )
+    from tidegate.model.recovery import FailoverFacts
     from tidegate.model.steps import (
         EnsureFact,
         HaltInput,
@@ -70,6 +71,7 @@ class Standing(Controls, Shown):
         self.ensure_fact: EnsureFact | None = None
         self.prove_fact: ProveFact | None = None
         self.verdict: Verdict | None = None
+        self.failover_facts: FailoverFacts | None = None
         self.ending: Ending | None = None
         self.report_key: str | None = None
         self.acted_at: datetime | None = None
@@ -176,22 +178,22 @@ class Standing(Controls, Shown):
     @property
     def place(self) -> Located:
         """Where the deployment lives; known after observe."""
-        return _known(self.located)
+        return known(self.located)
 
     @property
     def seen(self) -> Observation:
         """The latest observation."""
-        return _known(self.observation)
+        return known(self.observation)
 
     @property
     def fixed_plan(self) -> Plan:
         """The plan; known after make_plan."""
-        return _known(self.plan)
+        return known(self.plan)
 
     @property
     def claim(self) -> Held:
         """What this operation holds; known after take."""
-        return _known(self.held)
+        return known(self.held)
 
     def next_n(self) -> int:
         """The number of the next attempt at something: ids are derived from it (O7)."""
@@ -219,7 +221,8 @@ def with_hint(error: TidegateError) -> str:
     return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
-def _known(value: T | None) -> T:
+def known(value: T | None) -> T:
+    """What must be known by now. Raises RuntimeError if a step ran out of order."""
     if value is None:
         raise RuntimeError("a step ran out of order")
     return value

@@ -60,14 +60,18 @@ class Operation(Concluding):
             region=self.region,
         )
         self.located = await self.calls.control(contracts.locate, asked, deadline_s=OBSERVE_S)
-        workflow.upsert_search_attributes(
-            [
-                search_attributes.REGION.value_set(self.located.region),
-                search_attributes.CELL.value_set(self.located.cell),
-            ]
-        )
+        self.found_in(self.located)
         self.observation = await self.observe_in(self.located)
         self.ok("observe", facts.observed(self.observation))
+
+    def found_in(self, located: Located) -> None:
+        """From here on the operation is found by this region and cell."""
+        workflow.upsert_search_attributes(
+            [
+                search_attributes.REGION.value_set(located.region),
+                search_attributes.CELL.value_set(located.cell),
+            ]
+        )
 
     async def observe_in(self, located: Located) -> Observation:
         """What is, as the region's worker sees it."""

@@ -112,6 +112,7 @@ class FakeKafka(KafkaClient):
         self._logs: dict[str, list[_Log]] = {}
         self._txns: dict[str, _Txn] = {}
         self._groups: dict[str, dict[TopicPartition, int]] = {}
+        self._no_writes: set[tuple[str, str]] = set()
         self._denied: set[tuple[str, str]] = set()
         self._producer_ids = itertools.count(1000)
 
@@ -281,6 +282,21 @@ class FakeKafka(KafkaClient):
         self._call("denied_prefixes")
         check_principal(principal)
         return sorted(prefix for who, prefix in self._denied if who == principal)
+
+    async def deny_topic_writes(self, principal: str, topic: str) -> None:
+        self._call("deny_topic_writes")
+        check_principal(principal)
+        self._no_writes.add((principal, topic))
+
+    async def lift_topic_writes(self, principal: str, topic: str) -> None:
+        self._call("lift_topic_writes")
+        check_principal(principal)
+        self._no_writes.discard((principal, topic))
+
+    async def denied_topics(self, principal: str) -> list[str]:
+        self._call("denied_topics")
+        check_principal(principal)
+        return sorted(topic for who, topic in self._no_writes if who == principal)
 
     async def probe_denied(self, prefix: str, job_security: KafkaSecurity | None) -> bool:
         self._call("probe_denied")

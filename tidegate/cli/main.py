@@ -29,12 +29,14 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("start", "tidegate.cli.start:app"),
     ("stop", "tidegate.cli.stop:app"),
     ("restore", "tidegate.cli.restore:app"),
+    ("failover", "tidegate.cli.failover:app"),
     ("kafka", "tidegate.cli.kafka:app"),
     ("ops", "tidegate.cli.ops:app"),
     ("mirror", "tidegate.cli.mirror:app"),
     ("registry", "tidegate.cli.registry:app"),
     ("snapshot", "tidegate.cli.snapshot:app"),
     ("points", "tidegate.cli.points:app"),
+    ("lineage", "tidegate.cli.lineage:app"),
     ("report", "tidegate.cli.report:app"),
 )
 """Commands of our own in the order of ``--help``: name and where its ``typer.Typer`` is. One line each."""

@@ -22,7 +22,7 @@ from tidegate.temporal.connect import TemporalUnreachable, connect
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    short_help="operations: list, show, watch, approve, pause, resume, abort",
+    short_help="operations: list, show, watch, approve, pause, resume, abort, escalate",
     rich_markup_mode=None,
     help="Example:  tidegate ops list\n\nThe operations that run and have run, and the controls of one that runs.",
 )
@@ -243,6 +243,22 @@ def abort(
     Go back in good order: the old artifact runs in the end, proven.
     """
     _control(operation, "abort", ControlInput(by=who_asks(who), why=why))
+
+
+@app.command(short_help="a failover: go on without the region that is left")
+def escalate(
+    operation: OperationArgument,
+    *,
+    why: ReasonOption = "",
+    who: WhoOption = None,
+    _form: OutputOption = output.Format.TEXT,
+) -> None:
+    """Example:  tidegate ops escalate failover-ledger-7c1f09ab --why "east has just gone"
+
+    A planned failover goes on unplanned: what the other region does not answer is given up, and the deployment goes on
+    from its newest recovery point. There is no way back then but a failback (X24).
+    """
+    _control(operation, "escalate", ControlInput(by=who_asks(who), why=why))
 
 
 @app.command(short_help="what failed on the way, with the lines of Flink's logs")

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypeVar
 
-from tidegate.clients import kafka_log, kafka_records, kafka_transactions
+from tidegate.clients import kafka_gate, kafka_log, kafka_records, kafka_transactions
 from tidegate.clients.kafka_fetch import FETCH_BYTES, READ_COMMITTED, READ_UNCOMMITTED
 from tidegate.clients.kafka_messages import (
     CreateTopicsRequest,
@@ -235,6 +235,24 @@ class Kafka(KafkaClient):
         """See KafkaClient (``DescribeAcls``)."""
         return await self._until(
             f"read what {principal} is denied", lambda: kafka_transactions.denied(self._wire, principal)
+        )
+
+    async def deny_topic_writes(self, principal: str, topic: str) -> None:
+        """See KafkaClient (``CreateAcls``, read back by ``DescribeAcls`` from every broker)."""
+        await self._until(
+            f"deny {principal} the writing of {topic}", lambda: kafka_gate.deny_writes(self._wire, principal, topic)
+        )
+
+    async def lift_topic_writes(self, principal: str, topic: str) -> None:
+        """See KafkaClient (``DeleteAcls``, read back by ``DescribeAcls`` from every broker)."""
+        await self._until(
+            f"let {principal} write {topic} again", lambda: kafka_gate.lift_writes(self._wire, principal, topic)
+        )
+
+    async def denied_topics(self, principal: str) -> list[str]:
+        """See KafkaClient (``DescribeAcls``)."""
+        return await self._until(
+            f"read which topics {principal} may not write", lambda: kafka_gate.denied_writes(self._wire, principal)
         )
 
     async def probe_denied(self, prefix: str, job_security: KafkaSecurity | None) -> bool:

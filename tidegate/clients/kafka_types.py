@@ -243,6 +243,19 @@ class KafkaClient(Protocol):
     async def denied_prefixes(self, principal: str) -> list[str]:
         """The transactional prefixes that every broker shows as denied to the principal, sorted."""
 
+    async def deny_topic_writes(self, principal: str, topic: str) -> None:
+        """Deny a principal (``User:name``) the writing of one topic (X18). Safe to repeat.
+
+        Returns when every broker shows the DENY. What was on its way when it was set may still be appended.
+        Raises Refused if it would be the topic's first access rule.
+        """
+
+    async def lift_topic_writes(self, principal: str, topic: str) -> None:
+        """Take such a DENY away; returns when no broker shows it. One that is not there changes nothing."""
+
+    async def denied_topics(self, principal: str) -> list[str]:
+        """The topics that every broker shows as denied to the principal for writing, sorted."""
+
     async def probe_denied(self, prefix: str, job_security: KafkaSecurity | None) -> bool:
         """Seen to refuse: log in as the job and ask every broker for a producer id under ``prefix``.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import Field
 
@@ -35,7 +36,7 @@ class Excluded(Frozen):
 
 
 class Segment(Frozen):
-    """What one region wrote between two turns, by the offsets of its own log. ``end`` is not included; None: it goes on.
+    """What one region wrote between two turns, by its own log's offsets. ``end`` is not included; None: it goes on.
 
     ``cut``: where, in the log of the region that came next, what was mirrored of this segment ends: the first offset
     there that is the next segment's. None: it goes on, or nobody could say.
@@ -72,9 +73,10 @@ class Turn(Frozen):
 class TopicLineage(Frozen):
     """The object. ``seq`` rises at each write; ``turn`` numbers the switches, 0 when the lineage was begun."""
 
-    version: int = 1
+    version: Literal[1] = 1
     topic: str
     seq: int = 0
+    write_id: str = ""
     turn: int = 0
     region: str
     """Where it is written: the truth since the last turn."""

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
 from tidegate.clients.kafka_types import KafkaClient, TopicPartition
 from tidegate.errors import InvalidInput, Refused, Unavailable
+from tidegate.lineage.model import TopicLineage
+from tidegate.lineage.window import Window, window
 from tidegate.mirror.link import MirrorLink
-from tidegate.mirror.positions import Translation, count_left, mirrored_to
+from tidegate.mirror.positions import LOG_END, Translation, count_left, hops, mirrored_to
 from tidegate.mirror.positions import translate as find
 from tidegate.mirror.syncs import OffsetSyncs
 from tidegate.snapshot.rebase import Translated
 
 AT_ONCE: Final = 8
+FETCH_BYTES: Final = 4 << 20
 Position = tuple[str, int, int]
 """Topic, partition, next offset to read, on the source."""
 
@@ -36,6 +40,14 @@ class Crossing:
     source_kafka: KafkaClient
     target_kafka: KafkaClient
     links: tuple[MirrorLink, ...] = ()
+    lineage: Mapping[str, TopicLineage] = field(default_factory=dict)
+    """By topic, where it has one: a position is searched for in the segment that it belongs to, and only there."""
+
+    def window_of(self, tp: TopicPartition, offset: int) -> Window:
+        """Where in the target's log the position lies."""
+        known = self.lineage.get(tp.topic)
+        partition = known.partitions.get(str(tp.partition)) if known is not None else None
+        return window(partition, self.source, self.target, offset)
 
     def link_of(self, topic: str) -> MirrorLink | None:
         """The link that brings a topic; None if none does."""
@@ -93,24 +105,30 @@ async def carry(
         link = crossing.link_of(topic)
         async with turns:
             if topic in exactly and link is not None:
-                return at, await by_provenance(link, tp, offset)
+                return at, await by_provenance(link, tp, offset, crossing.window_of(tp, offset))
             assert syncs is not None
             return at, await by_syncs(crossing, syncs, tp, offset, bounds[(topics.get(topic, topic), partition)])
 
     return Carried(bounds, dict(await asyncio.gather(*map(one, sorted(wanted)))))
 
 
-async def by_provenance(link: MirrorLink, tp: TopicPartition, offset: int) -> Translated:
+async def by_provenance(link: MirrorLink, tp: TopicPartition, offset: int, where: Window | None = None) -> Translated:
     """The exact place of a position. What has not come yet is read again when it comes, and is counted (X22).
+
+    ``where``: the segment that it belongs to; None: the topic was never turned.
 
     Raises:
         Refused: what stood there is in the target no more, or that cannot be ruled out.
         InvalidInput, OperationFailed, Unavailable: as ``translate``.
 
     """
-    found = await find(link, tp, offset)
+    where = where or Window(0, None, 0, None)
+    if where.came_from_target:
+        return await _by_hop_back(link, tp, offset, where)
+    turned = (where.low, where.high, where.source_first) != (0, None, 0)
+    found = await find(link, tp, offset, (where.low, where.high if where.high is not None else LOG_END))
     if found.beyond:
-        return await _beyond(link, tp, offset, found)
+        return await _beyond(link, tp, offset, found, where if turned else None)
     assert found.at is not None
     reached = found.at.source_offset
     if found.first and reached > offset:
@@ -127,8 +145,32 @@ async def by_provenance(link: MirrorLink, tp: TopicPartition, offset: int) -> Tr
     return Translated(found.offset)
 
 
-async def _beyond(link: MirrorLink, tp: TopicPartition, offset: int, found: Translation) -> Translated:
+async def _by_hop_back(link: MirrorLink, tp: TopicPartition, offset: int, where: Window) -> Translated:
+    """The position stands where the source holds what came from the target: the next such record says where it stood.
+
+    Raises Refused if the source cannot be asked: then nothing says it.
+    """
+    end = where.source_end if where.source_end is not None else offset
+    try:
+        async with aclosing(hops(link.source_kafka, link.target, tp, offset, end, FETCH_BYTES)) as records:
+            async for hop in records:
+                return Translated(hop.source_offset)
+    except Unavailable as error:
+        raise Refused(
+            f"{tp} at {offset:,}: {link.source} holds there what {link.target} wrote before, and cannot be asked where "
+            f"that stood ({error.message})",
+            hint="go on from a newer snapshot, taken after the last switch",
+        ) from error
+    return Translated(where.high if where.high is not None else where.low)
+
+
+async def _beyond(
+    link: MirrorLink, tp: TopicPartition, offset: int, found: Translation, segment: Window | None
+) -> Translated:
     came_to = found.came_to
+    if came_to is None and segment is not None:
+        # The segment's bounds in both logs were written when the topic was turned: nothing of it has come yet.
+        came_to = min(segment.source_first, offset)
     if came_to is None:
         # The target holds nothing of it: either nothing ever came, or retention took what did.
         came = (await mirrored_to(link, [tp]))[tp]

@@ -16,6 +16,7 @@ from tidegate.clients.connect import ConnectorStatus, ConnectState
 from tidegate.clients.kafka_types import Heartbeat, TopicPartition
 from tidegate.errors import InvalidInput, NoProgress, OperationFailed, Refused, Unavailable
 from tidegate.mirror.link import MirrorLink, parse_partition, partition_text
+from tidegate.mirror.positions import last_hop, target_partitions
 from tidegate.mirror.shut import PAUSE_MAX_S, PAUSE_S, asked, deny, end_dead_transactions, lift, shut_out
 from tidegate.model.mirror import LinkRecord, LinkState, MirrorIntent, MirrorVerb
 from tidegate.model.record import IntentState
@@ -251,11 +252,25 @@ async def _make(link: MirrorLink, offsets: Mapping[TopicPartition, int], until: 
         await _created(link, until)
     elif offsets:
         await _stopped(link, until, None)
+        offsets = await _not_back(link, offsets, until)
     if known is not None and known != dict(link.config):
         await asked(until, lambda: connect.put_config(name, link.config))
     if offsets:
         await _set(link, offsets, until)
     await asked(until, lambda: connect.resume(name))
+
+
+async def _not_back(link: MirrorLink, offsets: Mapping[TopicPartition, int], until: float) -> dict[TopicPartition, int]:
+    """The same offsets, but none before what has come: an attempt that died may have set them and gone on since, and
+    what came then would come twice. The target's log says how far it was.
+    """
+    there = await asked(until, lambda: target_partitions(link))
+    found = dict(offsets)
+    for tp in offsets.keys() & there:
+        came = await asked(until, lambda tp=tp: last_hop(link.target_kafka, link.source, tp))  # type: ignore[misc]
+        if came is not None:
+            found[tp] = max(found[tp], came.source_offset)
+    return found
 
 
 async def _created(link: MirrorLink, until: float) -> None:

@@ -18,6 +18,8 @@ from tidegate.mirror.provenance import Mirrored, of_headers
 
 SCAN_OFFSETS: Final = 256
 """Where this few offsets are left, they are read one after the other instead of being halved again."""
+LOG_END: Final = 2**63 - 1
+"""As an upper bound: wherever the log ends."""
 PROBE_BYTES: Final = 64 << 10
 """A probe wants one record: the broker gives one batch at least, however small this is."""
 FETCH_BYTES: Final = 4 << 20
@@ -172,24 +174,31 @@ async def translate(
 
     """
     check_mirrored(link, tp)
-    kafka = link.target_kafka
-    low, high = within or await _bounds(kafka, tp)
+    return await search(link.target_kafka, link.source, tp, offset, within)
+
+
+async def search(
+    kafka: KafkaClient, source: str, tp: TopicPartition, offset: int, within: tuple[int, int] | None = None
+) -> Translation:
+    """As ``translate``, in the log of ``kafka``, for a position of the region ``source``; no link is asked."""
+    start, stable = await _bounds(kafka, tp)
+    low, high = (max(start, within[0]), min(stable, within[1])) if within is not None else (start, stable)
     before: Hop | None = None
     answer: Hop | None = None
     while high - low > SCAN_OFFSETS:
         middle = (low + high) // 2
-        hop = await _first_hop(kafka, link.source, tp, middle, high)
+        hop = await _first_hop(kafka, source, tp, middle, high)
         if hop is None:
             high = middle
         elif hop.source_offset >= offset:
             answer, high = hop, middle
         else:
             before, low = hop, hop.offset + 1
-    async with aclosing(hops(kafka, link.source, tp, low, high, FETCH_BYTES)) as rest:
+    async with aclosing(hops(kafka, source, tp, low, high, FETCH_BYTES)) as rest:
         async for hop in rest:
             if before is not None and hop.source_offset <= before.source_offset:
                 raise OperationFailed(
-                    f"{tp} in {link.target}: source offset {hop.source_offset:,} stands at {hop.offset:,}, behind "
+                    f"{tp} as {source} has it: its offset {hop.source_offset:,} stands at {hop.offset:,}, behind "
                     f"{before.source_offset:,} at {before.offset:,}: positions cannot be found in this log",
                     hint="was it mirrored without exactly once, or were the connector's offsets set back?",
                 )

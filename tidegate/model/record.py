@@ -76,6 +76,24 @@ class Writer(Frozen):
     since: datetime
 
 
+class Left(Frozen):
+    """How a job was left behind in a region that could not be asked: its end is not a stop's savepoint (X14, X21)."""
+
+    region: str
+    """Where it shall go on."""
+    strength: str
+    """What keeps the old job from committing: stopped, shut out or superseded."""
+    point: str
+    """Id of the recovery point that it goes on from."""
+    snapshot: str
+    """Location of that point in the region where it goes on."""
+    point_epoch: int | None = None
+    later: dict[str, tuple[tuple[int, int], ...]] = Field(default_factory=dict)
+    """Ranges of the old region's output before ``output_ends`` that are later than the point, both ends included."""
+    operation: str
+    taken_at: datetime
+
+
 class Pinned(Frozen):
     """A snapshot that nothing may dispose of, because the way back starts from it (X10, X26)."""
 
@@ -91,6 +109,9 @@ class Pinned(Frozen):
     at: datetime
     stale_state_of: ArtifactRef | None = None
     """As in the record, when this was taken (X27)."""
+    left: Left | None = None
+    """Set if the job was not stopped with it: its region was lost, and this recovery point is gone on from instead.
+    Output beyond ``output_ends`` (and the ranges ``left.later``) is superseded."""
 
 
 class IntentState(StrEnum):

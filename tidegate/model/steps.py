@@ -21,6 +21,7 @@ from tidegate.model.operation import (
     Verdict,
 )
 from tidegate.model.record import ArtifactRef, Frozen, Holder
+from tidegate.model.recovery import FailoverFacts
 
 
 class Held(Frozen):
@@ -300,6 +301,7 @@ class ReportInput(Frozen):
     ensure: EnsureFact | None = None
     prove: ProveFact | None = None
     verdict: Verdict | None = None
+    failover: FailoverFacts | None = None
     commands: tuple[str, ...] = ()
 
 

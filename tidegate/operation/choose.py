@@ -15,6 +15,7 @@ from tidegate.model.record import (
     ArtifactRef,
     DeploymentRecord,
     IntentState,
+    Left,
     Pinned,
     SettleIntent,
     StartIntent,
@@ -45,6 +46,8 @@ class Choice:
     by_name: bool = False
     """A person named it: nobody else goes on from it in silence."""
     output_ends: dict[str, int] | None = None
+    left: Left | None = None
+    """Its region was lost: output that crossed beyond ``output_ends`` is superseded by the start (X21)."""
     why: str = ""
 
 
@@ -146,6 +149,8 @@ async def _across(run: Run, record: DeploymentRecord, request: EnsureInput) -> C
         pinned.artifact,
         known_committed=True,
         by_name=True,
+        output_ends=pinned.output_ends,
+        left=pinned.left,
         why=f"copy of {found.original}, rebased for {run.site.region}",
     )
 

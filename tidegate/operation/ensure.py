@@ -11,6 +11,7 @@ from tidegate import names
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import InvalidInput, JobLost, MustHalt, NoProgress, StartRejected
+from tidegate.mirror.link import parse_partition
 from tidegate.model.operation import ReplayRange
 from tidegate.model.record import (
     DeploymentRecord,
@@ -30,6 +31,7 @@ from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import Settled, settle
 from tidegate.operation.submit import submit
 from tidegate.operation.weigh import weigh
+from tidegate.points.superseded import OutputEnd, superseded
 from tidegate.snapshot.edit import drop_sink_state, place_copy
 from tidegate.snapshot.files import verify
 
@@ -158,7 +160,7 @@ async def _prepare_start(run: Run, record: DeploymentRecord, request: EnsureInpu
     settled = await settle(
         run, record, intent, known_committed=choice.known_committed, dropped=frozenset(weighed.dropped)
     )
-    replay = weighed.again or await _what_comes_again(run, choice, settled)
+    replay = weighed.again or await _what_comes_again(run, choice, settled) or await _superseded(run, record, choice)
     location = await _startable(run, record, choice, settled, start_id)
     base = _base(record, choice, location, settled)
     await write_note(
@@ -239,6 +241,16 @@ async def _startable(run: Run, record: DeploymentRecord, choice: Choice, settled
     return str(
         await patiently(deadline, run, lambda: place_copy(run.site.snapshots, verified.snapshot, target, edited))
     )
+
+
+async def _superseded(run: Run, record: DeploymentRecord, choice: Choice) -> tuple[ReplayRange, ...]:
+    """X21: what crossed of the lost region's output beyond the recovery point; the new job writes it again."""
+    left, writer = choice.left, record.writer
+    if left is None or writer is None or choice.output_ends is None:
+        return ()
+    ends = {parse_partition(name): OutputEnd(end, left.later.get(name, ())) for name, end in choice.output_ends.items()}
+    deadline = Deadline("finding what of the old region's output is superseded", 120.0)
+    return await patiently(deadline, run, lambda: superseded(run.site, writer.region, ends))
 
 
 async def _what_comes_again(run: Run, choice: Choice, settled: Settled) -> tuple[ReplayRange, ...]:

@@ -1,0 +1,127 @@
+"""Steps of a failover, thin over ``tidegate.failover``: the region that is left may be gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client
+
+from activities.beats import beat, beating
+from activities.registry import run_closed
+from activities.sites import Sites
+from tidegate.failover import cut, home, look, producers, rebasing
+from tidegate.failover.sides import Sides
+from tidegate.model.failover import (
+    CutFact,
+    CutInput,
+    FailoverStep,
+    HomeFact,
+    LookRegionsInput,
+    MirrorBackFact,
+    OpenFact,
+    OpenInput,
+    RebaseFact,
+    RebaseInput,
+    RegionsSeen,
+    ShutFact,
+    ShutInput,
+)
+from tidegate.model.record import Holder
+from tidegate.operation.run import Run
+from tidegate.registry.ownership import Claim, Tenure
+
+
+class FailoverActivities:
+    """look_regions, close_producers, shut_home, cut_over, rebase_copy, open_producers, mirror_back, reopen_home."""
+
+    def __init__(self, sites: Sites, client: Client) -> None:
+        self._sites = sites
+        self._client = client
+
+    def all(self) -> list[Callable[..., Any]]:
+        """What a worker registers."""
+        return [
+            self.look_regions,
+            self.close_producers,
+            self.shut_home,
+            self.cut_over,
+            self.rebase_copy,
+            self.open_producers,
+            self.mirror_back,
+            self.reopen_home,
+        ]
+
+    @activity.defn(name="look_regions")
+    async def look_regions(self, request: LookRegionsInput) -> RegionsSeen:
+        """See ``tidegate.failover.look``."""
+        fleet, _ = await self._sites.fleet(request.fleet_digest)
+        left = self._sites.site(fleet, request.deployment, request.home)
+        away = self._sites.site(fleet, request.deployment, request.at)
+        return await beating(
+            look.look(
+                left,
+                away,
+                self._sites.records,
+                request.together,
+                unplanned=request.unplanned,
+                wanted=request.point,
+            )
+        )
+
+    @activity.defn(name="close_producers")
+    async def close_producers(self, request: FailoverStep) -> ShutFact:
+        """See ``tidegate.failover.producers``."""
+        sides = await self._sides(request)
+        answers = (await look.answers_of(sides.home.site)).kafka is None if request.unplanned else True
+        closing = producers.close_producers(sides, request.topics, take_over=request.take_over, home_answers=answers)
+        return await beating(closing)
+
+    @activity.defn(name="shut_home")
+    async def shut_home(self, request: ShutInput) -> HomeFact:
+        """See ``tidegate.failover.home``."""
+        return await beating(home.shut_home(await self._sides(request), request, request.point))
+
+    @activity.defn(name="cut_over")
+    async def cut_over(self, request: CutInput) -> CutFact:
+        """See ``tidegate.failover.cut``."""
+        return await beating(cut.cut_over(await self._sides(request), request))
+
+    @activity.defn(name="rebase_copy")
+    async def rebase_copy(self, request: RebaseInput) -> RebaseFact:
+        """See ``tidegate.failover.rebasing``."""
+        return await beating(rebasing.rebase_copy(await self._sides(request), request))
+
+    @activity.defn(name="open_producers")
+    async def open_producers(self, request: OpenInput) -> OpenFact:
+        """See ``tidegate.failover.producers``."""
+        return await beating(producers.open_producers(await self._sides(request), request))
+
+    @activity.defn(name="mirror_back")
+    async def mirror_back(self, request: FailoverStep) -> MirrorBackFact:
+        """See ``tidegate.failover.cut``."""
+        return await beating(cut.mirror_back(await self._sides(request), request.topics))
+
+    @activity.defn(name="reopen_home")
+    async def reopen_home(self, request: FailoverStep) -> None:
+        """The links first: what producers write from then on shall cross."""
+        sides = await self._sides(request)
+        await beating(cut.mirror_home_again(sides, request.topics))
+        await beating(producers.reopen_home(sides, request.topics))
+
+    async def _sides(self, request: FailoverStep) -> Sides:
+        held = request.held
+        tenure = Tenure(
+            self._sites.records, Claim(held.deployment, held.holder, held.fence), attempt=activity.info().attempt
+        )
+        fleet, _ = await self._sites.fleet(request.fleet_digest)
+
+        def at(cell: str | None) -> Run:
+            site = self._sites.site(fleet, held.deployment, cell)
+            return Run(site=site, tenure=tenure, beat=beat, n=request.n)
+
+        async def closed(other: Holder) -> bool:
+            return await run_closed(self._client, other)
+
+        return Sides(at(request.home), at(request.at), closed)

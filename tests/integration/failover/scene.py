@@ -1,0 +1,134 @@
+"""Two regions with a mirror each way, the ledger under traffic that follows the lineage, and what tests ask of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from sandbox.api import Sandbox
+from sandbox.stage import DEPLOYMENT, INPUT_TOPIC, OUTPUT_TOPIC, Finished, Stage, execute, kafka_properties
+from tests.kit.sandbox import UP_S
+from tests.kit.stage import ROOT, publish
+from tidegate.clients.kafka_types import LogRecord, TopicPartition
+from tidegate.lineage.model import TopicLineage
+from tidegate.lineage.store import LineageStore
+from tidegate.model.fleet import Fleet
+from tidegate.model.fleetfile import load_fleet
+from tidegate.model.record import DeploymentRecord
+from tidegate.registry.artifacts import open_access
+from tidegate.registry.records import RecordStore
+
+REGIONS = ("east", "west")
+LINKS = {"east": "east-to-west", "west": "west-to-east"}
+"""The link that leads away from a region."""
+
+
+def other(region: str) -> str:
+    return "west" if region == "east" else "east"
+
+
+class Scene:
+    """The stage of a failover."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.stage = Stage(sandbox, ROOT, lambda line: print(line, flush=True))
+        self.began = time.monotonic()
+
+    @property
+    def fleet(self) -> Fleet:
+        return load_fleet(self.stage.fleet_file).fleet
+
+    def say(self, text: str) -> None:
+        print(f"[{time.monotonic() - self.began:6.1f} s] {text}", flush=True)
+
+    async def run(self, *arguments: str, status: int | None = 0) -> Finished:
+        """A command, as a person types it, and how it must end (None: in whatever way)."""
+        began = time.monotonic()
+        done = await self.stage.tidegate(*arguments, timeout_s=900.0)
+        took = time.monotonic() - began
+        ended = f"-> {done.status} after {took:.1f} s"
+        self.say(f"$ tidegate {' '.join(arguments)}  {ended}\n{done.out[-3_500:]}{done.err[-2_000:]}")
+        if status is not None:
+            assert done.status == status, f"{done.out}\n{done.err}"
+        return done
+
+    async def set_up(self, rate: int, *, keep: bool = False) -> None:
+        """Everything under way: both regions, the mirror, traffic, the job in the east."""
+        await self.sandbox.up(REGIONS, 2, print, UP_S, mirror=True)
+        await self.stage.build_ledger()
+        for region in REGIONS:
+            await self.stage.create_topics(region)
+        await self.stage.publish(("v1",))
+        await publish(self.stage)
+        await self.stage.add_workers()
+        await self.stage.add_region_worker("west")
+        await self.run("lineage", "begin")
+        await self.run("mirror", "start", LINKS["east"], "--yes", "--timeout", "240")
+        self.stage.follow_lineage(rate)
+        await self.run("start", DEPLOYMENT, "v1", "--from-empty", "--bake", "2s", "--yes")
+        if keep:
+            await self.run("points", DEPLOYMENT, "--keep")
+
+    async def record(self) -> DeploymentRecord:
+        async with open_access(self.fleet.control.s3) as control:
+            stored = await RecordStore(control, self.fleet.control.bucket).read(DEPLOYMENT)
+        assert stored is not None
+        return stored.record
+
+    async def lineage(self, topic: str) -> TopicLineage:
+        async with open_access(self.fleet.control.s3) as control:
+            known = await LineageStore(control, self.fleet.control.bucket).read(topic)
+        assert known is not None
+        return known
+
+    async def everything(self, region: str, topic: str) -> dict[TopicPartition, list[LogRecord]]:
+        """All committed records of a topic in a region's log."""
+        kafka = self.stage.kafka(region)
+        try:
+            ends = await kafka.last_stable_offsets([topic])
+            starts = await kafka.start_offsets([topic])
+            return {tp: [one async for one in kafka.records(tp, starts[tp], end)] for tp, end in ends.items()}
+        finally:
+            await kafka.aclose()
+
+    async def audit(self, region: str, manifests: tuple[Path, ...] = ()) -> dict[str, Any]:
+        """The auditor's word on a region's log: what was mirrored and what was written there."""
+        argv = [
+            "python", "-m", "ledger.auditor",
+            "--bootstrap", self.sandbox.endpoints.regions[region].kafka,
+            "--input", INPUT_TOPIC, "--output", OUTPUT_TOPIC,
+            "--until-caught-up", "--timeout-s", "200", "-o", "json",
+            *(word for path in manifests for word in ("--manifest", str(path))),
+            *kafka_properties("admin"),
+        ]  # fmt: skip
+        done = await execute(argv, self.stage.root, self.stage.environment, 300.0)
+        assert done.status in {0, 7}, done.err[-1_000:]
+        found: dict[str, Any] = json.loads(done.out)
+        return found
+
+    def acked(self) -> dict[str, str]:
+        """Every payment that was acknowledged, and where."""
+        found = {}
+        for line in self.stage.acked_file.read_text().splitlines():
+            words = line.split()
+            if len(words) == 4:
+                found[words[0]] = words[1]
+        return found
+
+    async def all_there(self, region: str) -> Counter[str]:
+        """The payments of a region's log by id; each must stand there once, and all that were acknowledged."""
+        found: Counter[str] = Counter(
+            (one.value or b"").split(b",", 1)[0].decode()
+            for records in (await self.everything(region, INPUT_TOPIC)).values()
+            for one in records
+        )
+        missing = [one for one in self.acked() if one not in found]
+        twice = [one for one, times in found.items() if times > 1]
+        self.say(f"{region}: {len(found):,} payments, {len(missing)} acknowledged ones missing, {len(twice)} twice")
+        assert not missing, missing[:5]
+        assert not twice, twice[:5]
+        return found

@@ -1,0 +1,184 @@
+"""The cut: the mirror is drained and shut; the lineage says where one region ends and the other begins (X18 to X20)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from tidegate.clients.kafka_types import TopicPartition
+from tidegate.errors import Unavailable
+from tidegate.failover.sides import Sides, of_topics, positions
+from tidegate.lineage.model import Excluded
+from tidegate.mirror import control
+from tidegate.mirror.link import MirrorLink
+from tidegate.mirror.positions import last_hop
+from tidegate.mirror.status import wait_drained
+from tidegate.model.failover import CutFact, CutInput, MirrorBackFact, Topics
+from tidegate.model.mirror import LinkState
+from tidegate.model.record import DeploymentRecord
+from tidegate.points.superseded import OutputEnd
+
+NO_PROGRESS_S = 30.0
+LINK_S = 60.0
+BACK_S = 120.0
+
+
+async def shut_links(sides: Sides, request: CutInput, *, drain: bool) -> dict[str, str]:
+    """Drain the links that bring what turns, if that is asked, and shut them; by link, how it is shut (X17).
+
+    Raises:
+        Held: somebody else acts on a link.
+        NoProgress: it is not drained, or not seen to stop, in time.
+        Unavailable: neither Connect nor the target's Kafka answers.
+        Superseded.
+
+    """
+    done: dict[str, str] = {}
+    async with sides.links(request.topics.links) as links:
+        for link in links:
+            tenure = await sides.hold(link)
+            if drain and tenure.record.mirror not in {LinkState.STOPPED, LinkState.SHUT_OUT}:
+                await wait_drained(
+                    link, request.drain_s, no_progress_s=min(NO_PROGRESS_S, request.drain_s), heartbeat=sides.beat
+                )
+            status = await control.stop(link, tenure, step="failover-stop", n=1, heartbeat=sides.beat)
+            done[link.name] = tenure.record.mirror.value if status is None else "STOPPED"
+    return done
+
+
+async def cut_over(sides: Sides, request: CutInput) -> CutFact:
+    """Shut the links and turn every topic. Done again, it is found done. Raises as ``shut_links``."""
+    record = await sides.away.tenure.read()
+    shut = await shut_links(sides, request, drain=not request.unplanned)
+    return await turn(sides, request, record, shut)
+
+
+async def turn(sides: Sides, request: CutInput, record: DeploymentRecord, shut: Mapping[str, str]) -> CutFact:
+    """Write the cut of every topic: where the old region's segment ends, by its own log and by the new region's."""
+    home, away = sides.home.site, sides.away.site
+    topics = request.topics.turn
+    cuts = await away.kafka.last_stable_offsets(list(topics))
+    ends = await _ends(sides, request, record)
+    left = record.pinned.left if record.pinned is not None else None
+    excluded: list[tuple[str, int, Excluded]] = []
+    if left is not None:
+        for name, ranges in left.later.items():
+            topic, _, partition = name.rpartition("/")
+            for first, last in ranges:
+                gone = Excluded(region=home.region, first=first, last=last, why="superseded (X21)", by=sides.operation)
+                excluded.append((topic, int(partition), gone))
+    count = 0
+    for topic in topics:
+        at = of_topics(cuts, [topic])[topic]
+        until = {number: ends.get(TopicPartition(topic, number)) for number in at}
+        writes = topic in away.output_topics
+        await sides.lineage.turn(
+            topic,
+            sides.operation,
+            away.region,
+            planned=not request.unplanned,
+            ends=until,
+            cuts=at,
+            epoch=record.epoch + 1 if writes else None,
+            excluded=[(partition, one) for of, partition, one in excluded if of == topic],
+        )
+        count += len(at)
+    return CutFact(
+        partitions=count,
+        shut=dict(shut),
+        drained=not request.unplanned,
+        input_until=await _input_until(sides, request.topics),
+    )
+
+
+async def _ends(sides: Sides, request: CutInput, record: DeploymentRecord) -> dict[TopicPartition, int]:
+    """Where the old region's segment ends: planned, at its log's end; else behind the last that came and counts."""
+    if not request.unplanned:
+        known = positions(request.ends)
+        missing = [topic for topic in request.topics.turn if topic not in {tp.topic for tp in known}]
+        return known | (await sides.home.site.kafka.end_offsets(missing) if missing else {})
+    found: dict[TopicPartition, int] = {}
+    left = record.pinned.output_ends if record.pinned is not None and record.pinned.left is not None else {}
+    outputs = {tp: OutputEnd(end).upto for tp, end in positions(left).items()}
+    async with sides.links(request.topics.links) as links:
+        for link in links:
+            for tp in await _partitions(link, request.topics):
+                came = await last_hop(link.target_kafka, link.source, tp)
+                found[tp] = 0 if came is None else came.source_offset + 1
+    return found | {tp: end for tp, end in outputs.items() if tp.topic in request.topics.turn}
+
+
+async def _partitions(link: MirrorLink, topics: Topics) -> list[TopicPartition]:
+    wanted = [topic for topic in link.topics if topic in topics.turn]
+    return sorted(await link.target_kafka.end_offsets(wanted))
+
+
+async def _input_until(sides: Sides, topics: Topics) -> datetime | None:
+    """Timestamp of the newest input that came through: the producer's word, kept by the mirror."""
+    newest: int | None = None
+    async with sides.links(topics.links) as links:
+        for link in links:
+            for tp in await _partitions(link, topics):
+                if tp.topic not in sides.away.site.input_topics:
+                    continue
+                came = await last_hop(link.target_kafka, link.source, tp)
+                if came is not None:
+                    newest = came.timestamp_ms if newest is None else max(newest, came.timestamp_ms)
+    return None if newest is None else datetime.fromtimestamp(newest / 1000, UTC)
+
+
+async def mirror_home_again(sides: Sides, topics: Topics) -> None:
+    """The way back: the links that were shut run again from where they stopped, and are given back."""
+    async with sides.links(topics.links) as links:
+        for link in links:
+            tenure = await sides.hold(link)
+            if tenure.record.mirror is LinkState.STOPPED:
+                await control.start(link, tenure, step="failover-again", n=1, deadline_s=BACK_S, heartbeat=sides.beat)
+            await tenure.release()
+
+
+async def mirror_back(sides: Sides, topics: Topics) -> MirrorBackFact:
+    """Start the links of the other direction from the cut on, and give the shut ones back (X20).
+
+    A link whose target does not answer waits: ReturnRegion starts it. Raises Held, Superseded, Unavailable.
+    """
+    started: list[str] = []
+    waiting: list[str] = []
+    async with sides.links(topics.links) as links:
+        for link in links:
+            await (await sides.hold(link)).release()
+    async with sides.links(topics.back) as links:
+        for link in links:
+            tenure = await sides.hold(link)
+            try:
+                offsets = await _from_the_cut(sides, link, topics)
+                await control.start(
+                    link,
+                    tenure,
+                    step="failover-back",
+                    n=1,
+                    offsets=offsets,
+                    lift_deny=tenure.record.shut_out is not None,
+                    deadline_s=LINK_S,
+                    heartbeat=sides.beat,
+                )
+            except Unavailable as error:
+                waiting.append(f"{link.name}: {error.message}")
+                continue
+            await tenure.release()
+            started.append(link.name)
+    return MirrorBackFact(started=tuple(started), waiting=tuple(waiting))
+
+
+async def _from_the_cut(sides: Sides, link: MirrorLink, topics: Topics) -> dict[TopicPartition, int]:
+    """The last offset of the new region that counts as mirrored, by partition: what stands before the cut came from
+    the old one. A partition that was empty at the cut has none: it is mirrored from its start.
+    """
+    found: dict[TopicPartition, int] = {}
+    for topic in sorted(set(link.topics) & set(topics.turn)):
+        known = await sides.lineage.read(topic)
+        for name, partition in known.partitions.items() if known is not None else ():
+            cut = partition.segments[-1].first
+            if cut > 0:
+                found[TopicPartition(topic, int(name))] = cut - 1
+    return found

@@ -1,0 +1,204 @@
+"""What both regions say before a failover. Reads only; a part that does not answer is part of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Collection, Mapping
+from typing import Final
+
+from tidegate.clients.objects import S3Uri
+from tidegate.errors import Refused, SnapshotError, TidegateError, Unavailable
+from tidegate.failover.turning import turning
+from tidegate.mirror.link import open_link, parse_partition
+from tidegate.mirror.positions import passed_position
+from tidegate.mirror.status import look as look_at
+from tidegate.model.failover import Answers, PointChoice, RegionsSeen, Topics
+from tidegate.model.fleet import Fleet
+from tidegate.model.record import utc_now
+from tidegate.operation.move import lives_at
+from tidegate.operation.site import Site
+from tidegate.points.index import against
+from tidegate.points.model import Point, Points
+from tidegate.points.store import PointStore
+from tidegate.points.superseded import count_superseded, older_than_the_turn
+from tidegate.registry.records import RecordStore
+from tidegate.snapshot.files import verify
+
+LOOK_S: Final = 5.0
+"""A part that has not answered by then does not answer."""
+POINTS_SHOWN: Final = 5
+POINTS_TRIED: Final = 20
+
+
+async def look(
+    home: Site, away: Site, records: RecordStore, together: Collection[str], *, unplanned: bool, wanted: str | None
+) -> RegionsSeen:
+    """Ask both regions. ``together``: the deployments that move; ``wanted``: the id of the recovery point.
+
+    Raises:
+        Refused: a topic cannot be turned; see ``turning``.
+        Unavailable: the region to go on in, or the control bucket, did not answer.
+
+    """
+    answers, other, capacity, lives, kept = await asyncio.gather(
+        answers_of(home),
+        answers_of(away),
+        _slots(away),
+        lives_now(away.fleet, records),
+        PointStore(away.control, away.control_bucket).read(away.deployment, away.region),
+    )
+    if not other.all:
+        raise Unavailable(f"{away.region} cannot be gone on in: {'; '.join(other.silent)}")
+    topics = turning(away.fleet, {away.deployment, *together}, home.region, away.region, lives)
+    warnings: list[str] = []
+    lag = await _lags(away.fleet, topics, answers, warnings)
+    points: tuple[PointChoice, ...] = ()
+    if unplanned:
+        points = await judged(away, kept.points, topics, wanted, count=True)
+    return RegionsSeen(
+        at=utc_now(),
+        home=answers,
+        standby=other,
+        topics=topics,
+        parallelism=away.spec.parallelism,
+        slots_free=capacity[0],
+        slots_total=capacity[1],
+        points=points,
+        newest=await _newest_at_home(away, home.region),
+        mirror_lag=lag,
+        warnings=tuple(warnings),
+    )
+
+
+async def lives_now(fleet: Fleet, records: RecordStore) -> Mapping[str, str]:
+    """The region where each deployment lives, by its record, else by the fleet file. Raises Unavailable."""
+
+    async def one(name: str) -> tuple[str, str]:
+        stored = await records.read(name)
+        at = lives_at(stored.record if stored else None) or fleet.deployment(name).home_ref
+        return name, at.region
+
+    return dict(await asyncio.gather(*(one(name) for name in fleet.deployments)))
+
+
+async def answers_of(site: Site) -> Answers:
+    """What of a region answers within ``LOOK_S``."""
+    bucket = S3Uri.parse(site.savepoints)
+    flink, kafka, s3 = await asyncio.gather(
+        _asked(site.driver.capacity()),
+        _asked(site.kafka.topics()),
+        _asked(site.snapshots.get_or_none(bucket.join("tidegate-asks"))),
+    )
+    return Answers(region=site.region, flink=flink, kafka=kafka, s3=s3)
+
+
+async def _asked(call: Awaitable[object]) -> str | None:
+    try:
+        await asyncio.wait_for(call, LOOK_S)
+    except TimeoutError:
+        return f"no answer within {LOOK_S:g} s"
+    except TidegateError as error:
+        return error.message
+    return None
+
+
+async def _slots(site: Site) -> tuple[int, int]:
+    capacity = await site.driver.capacity()
+    return capacity.slots_free, capacity.slots_total
+
+
+async def _lags(fleet: Fleet, topics: Topics, home: Answers, warnings: list[str]) -> dict[str, int | None]:
+    found: dict[str, int | None] = {}
+    for name in topics.links:
+        found[name] = None
+        try:
+            async with open_link(fleet, name, LOOK_S) as link:
+                status = await asyncio.wait_for(look_at(link), 4 * LOOK_S) if home.kafka is None else None
+        except (TidegateError, TimeoutError) as error:
+            warnings.append(f"mirror link {name}: {error}")
+            continue
+        if status is None:
+            continue
+        found[name] = status.lag_records
+        if status.connector != "RUNNING":
+            warnings.append(f"mirror link {name} is {status.connector or 'not there'}")
+        warnings += [f"mirror link {name}: {failure}" for failure in status.failures]
+    return found
+
+
+async def _newest_at_home(away: Site, home: str) -> str | None:
+    kept = (await PointStore(away.control, away.control_bucket).read(away.deployment, home)).points
+    return kept.points[0].id if kept is not None and kept.points else None
+
+
+async def judged(
+    away: Site, kept: Points | None, topics: Topics, wanted: str | None, *, count: bool
+) -> tuple[PointChoice, ...]:
+    """The recovery points of the region, newest first, each looked at anew until one can be gone on from.
+
+    ``wanted``: only this one is looked at. ``count``: tell of the one that can how many outputs it supersedes.
+    """
+    if kept is None:
+        return ()
+    found: list[PointChoice] = []
+    ordered = sorted(kept.points, key=lambda point: (point.taken_at, point.checkpoint_id or 0), reverse=True)
+    for point in ordered[:POINTS_TRIED]:
+        if wanted is not None and point.id != wanted:
+            continue
+        problem = await against_now(away, kept, point, topics)
+        superseded = None
+        if problem is None and count:
+            superseded = await count_superseded(away, kept.home, point)
+        found.append(
+            PointChoice(
+                id=point.id,
+                snapshot=point.snapshot,
+                source=point.source or point.snapshot,
+                epoch=point.epoch,
+                taken_at=point.taken_at,
+                problem=problem,
+                superseded=superseded,
+            )
+        )
+        if problem is None:
+            break
+    return tuple(found[: POINTS_SHOWN - 1] + found[-1:] if len(found) > POINTS_SHOWN else found)
+
+
+async def against_now(away: Site, kept: Points, point: Point, topics: Topics) -> str | None:
+    """What stands against a recovery point now: its files and its outputs are looked for anew; None: nothing.
+
+    What the index says of its files may be old, and what had not come through then may have come since (X5).
+    """
+    fresh = point.model_copy(update={"problem": None, "outputs_there": True, "verified_at": point.taken_at})
+    problem = against(kept.model_copy(update={"holes": ()}), fresh)
+    if problem is not None:
+        return problem
+    try:
+        await verify(away.snapshots, point.snapshot)
+        if await older_than_the_turn(away, kept.home, point):
+            return f"it is older than the last switch to {kept.home}: what was written since would come again"
+        missing = await _not_through(away, kept.home, point, topics)
+    except SnapshotError as error:
+        return error.message
+    except (Unavailable, Refused) as error:
+        return f"nobody can say whether its outputs came through: {error.message}"
+    return missing
+
+
+async def _not_through(away: Site, home: str, point: Point, topics: Topics) -> str | None:
+    wanted = {parse_partition(name): cut.upto for name, cut in (point.outputs or {}).items()}
+    for name in topics.links:
+        mirrored = set(away.fleet.mirror(name).topics)
+        of_link = {tp: end for tp, end in wanted.items() if tp.topic in mirrored}
+        if not of_link:
+            continue
+        async with open_link(away.fleet, name, LOOK_S) as link:
+            passed = await passed_position(link, of_link)
+        late = sorted(tp for tp, there in passed.items() if not there)
+        if late:
+            return f"its outputs have not all come from {home}: {late[0]} up to {of_link[late[0]]:,} has not"
+        wanted = {tp: end for tp, end in wanted.items() if tp not in of_link}
+    if wanted:
+        return f"no mirror link from {home} brings {min(wanted).topic}"
+    return None

@@ -1,0 +1,167 @@
+"""May a deployment go on in another region, and in which steps. Pure functions of what was observed."""
+
+from __future__ import annotations
+
+from tidegate.errors import InvalidInput, Refused
+from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput, PointChoice, RegionsSeen
+from tidegate.model.fleet import CellRef
+from tidegate.model.operation import NOTHING_TO_UNDO, ArtifactFacts, Observation, Plan
+from tidegate.model.record import ArtifactRef
+from tidegate.operation.plan import assemble, refuse_if_held
+
+VOID = "none: once the other region has committed or taken a producer's write there is no way back but a failback (X24)"
+
+
+def plan_failover(asked: FailoverInput, observed: Observation, seen: RegionsSeen) -> Plan:
+    """The steps that the failover will take.
+
+    Raises:
+        InvalidInput: what was asked makes no sense; the field is named.
+        Held: another operation holds the deployment and its run is not closed; nobody asked to take over.
+        Refused: what must answer does not, there is no room, or there is nothing to go on from.
+
+    """
+    refuse_if_held(asked, observed)
+    record = observed.record
+    writer = record.writer
+    if writer is None:
+        raise InvalidInput(
+            f"deployment: {asked.deployment} has never run: there is nothing to fail over",
+            hint=f"start it in its home region:  tidegate start {asked.deployment} ARTIFACT --from-empty",
+        )
+    if writer.region == observed.region and record.pinned is None:
+        raise InvalidInput(f"to: {asked.deployment} runs in {observed.region} already")
+    refuse_without_room(asked.deployment, asked.parallelism or observed.parallelism, seen, observed.region)
+    target = target_of(observed)
+    source = CellRef(writer.region, writer.cell)
+    point = None
+    if asked.unplanned:
+        point = chosen(asked, seen, observed.region)
+        steps = _unplanned(asked, observed, seen, point, source, target)
+    else:
+        _refuse_silent(asked, seen)
+        steps = _planned(asked, observed, seen, source, target)
+    notes = [*observed.warnings, *seen.warnings, *_notes(seen, point)]
+    plan = assemble(asked.deployment, FAILOVER_DEPLOYMENT, observed, target.ref, writer.artifact, steps, notes)
+    basis = plan.basis.model_copy(
+        update={
+            "snapshot": point.snapshot if point is not None else None,
+            "parallelism": asked.parallelism or observed.parallelism,
+        }
+    )
+    return plan.model_copy(update={"basis": basis, "hash": basis.digest()})
+
+
+def chosen(asked: FailoverInput, seen: RegionsSeen, region: str) -> PointChoice:
+    """The recovery point that an unplanned failover goes on from, as things stand. Raises Refused."""
+    good = next((one for one in seen.points if one.problem is None), None)
+    if good is None:
+        raise no_point(asked.deployment, region, seen.points, asked.point)
+    return good
+
+
+def refuse_without_room(deployment: str, parallelism: int, seen: RegionsSeen, region: str) -> None:
+    """Raises Refused if the standby has too few slots."""
+    if seen.slots_free >= parallelism:
+        return
+    raise Refused(
+        f"{deployment} needs {parallelism} slots in {region}, and {seen.slots_free} of {seen.slots_total} are free",
+        hint=f"add TaskManagers there, stop what matters less (tidegate stop OTHER), or run it smaller:  "
+        f"--parallelism {max(1, seen.slots_free)}",
+    )
+
+
+def target_of(observed: Observation) -> ArtifactFacts:
+    """The artifact that ran last: another one would be an upgrade beside the failover."""
+    writer = observed.record.writer
+    assert writer is not None
+    known = next((one for one in observed.artifacts if one.ref.sha256 == writer.artifact.sha256), None)
+    return known or ArtifactFacts(ref=ArtifactRef(**writer.artifact.model_dump()), size_bytes=0)
+
+
+def no_point(deployment: str, region: str, choices: tuple[PointChoice, ...], wanted: str | None) -> Refused:
+    """Nothing can be gone on from; each that was looked at is named with what stands against it."""
+    if not choices:
+        what = f"{deployment} has no recovery point {wanted or ''} in {region}".replace("  ", " ")
+        return Refused(what, hint=f"which there are:  tidegate points {deployment}")
+    told = "; ".join(f"{one.id}: {one.problem}" for one in choices)
+    return Refused(
+        f"no recovery point of {deployment} in {region} can be gone on from: {told}",
+        hint=f"look at all of them:  tidegate points {deployment}",
+    )
+
+
+def _refuse_silent(asked: FailoverInput, seen: RegionsSeen) -> None:
+    if seen.home.all:
+        return
+    raise Refused(
+        f"{seen.home.region} does not answer as a planned failover needs it to: {'; '.join(seen.home.silent)}",
+        hint=f"go on without it, from the newest recovery point:  tidegate failover deployment {asked.deployment} "
+        f"--unplanned",
+    )
+
+
+def _planned(
+    asked: FailoverInput, observed: Observation, seen: RegionsSeen, source: CellRef, target: ArtifactFacts
+) -> list[tuple[str, str, str, bool]]:
+    where = f"{observed.region}/{observed.cell}"
+    topics = ", ".join(seen.topics.turn)
+    back = f"{target.ref.name} runs in {source} again, producers are let in there, the mirror runs again"
+    return [
+        ("observe", "read record, both regions, the mirror", NOTHING_TO_UNDO, False),
+        ("ship", f"the newest snapshot to {observed.region}, while the job runs", NOTHING_TO_UNDO, False),
+        ("close", f"nobody writes the inputs of {topics} from here on", back, False),
+        ("stop", f"stop the job in {source} with a savepoint, ship it", back, False),
+        ("cut", f"drain and shut {', '.join(seen.topics.links)}; write where {topics} turn", back, False),
+        (f"start {target.ref.name}", f"in {where} as epoch {observed.record.epoch + 1}, rebased", back, False),
+        ("open", f"producers go on in {observed.region}", VOID, True),
+        ("prove", f"watch {asked.bake_s:g} s: checkpoints, restarts, lag, output", VOID, True),
+        ("mirror", f"start {', '.join(seen.topics.back) or 'no link'} from the cut on", VOID, True),
+        ("conclude", "verdict, report, release", VOID, True),
+    ]
+
+
+def _unplanned(
+    asked: FailoverInput,
+    observed: Observation,
+    seen: RegionsSeen,
+    point: PointChoice,
+    source: CellRef,
+    target: ArtifactFacts,
+) -> list[tuple[str, str, str, bool]]:
+    where = f"{observed.region}/{observed.cell}"
+    reach = "what answers there is cancelled and denied" if len(seen.home.silent) < 3 else "nothing there answers"
+    again = f"; {point.superseded:,} outputs there are superseded" if point.superseded else ""
+    return [
+        ("observe", "read record, both regions, recovery points, the mirror", NOTHING_TO_UNDO, False),
+        ("close", f"nobody writes {', '.join(seen.topics.turn)} from here on, as far as it can be had", VOID, False),
+        ("shut", f"give {source} up ({reach}), shut {', '.join(seen.topics.links)}", VOID, True),
+        ("cut", "write where the topics turn, by what has crossed", VOID, True),
+        (
+            f"start {target.ref.name}",
+            f"in {where} as epoch {observed.record.epoch + 1} from {point.id}, rebased{again}",
+            VOID,
+            True,
+        ),
+        ("open", f"producers go on in {observed.region}", VOID, True),
+        ("prove", f"watch {asked.bake_s:g} s: checkpoints, restarts, lag, output", VOID, True),
+        ("mirror", f"start {', '.join(seen.topics.back) or 'no link'}, if {source.region} answers", VOID, True),
+        ("conclude", "verdict, report, release", VOID, True),
+    ]
+
+
+def _notes(seen: RegionsSeen, point: PointChoice | None) -> list[str]:
+    notes = list(seen.home.silent)
+    if seen.topics.stay:
+        notes.append(
+            f"{', '.join(seen.topics.stay)} stay in {seen.home.region}, where others read them: the mirror goes on"
+        )
+    for name, lag in seen.mirror_lag.items():
+        notes.append(f"mirror link {name}: {f'{lag:,} records to come' if lag is not None else 'lag not known'}")
+    if point is not None:
+        age_s = (seen.at - point.taken_at).total_seconds()
+        notes.append(f"{point.id} was taken {age_s:,.1f} s ago; its files and outputs were looked for now")
+        notes += [f"newer, and cannot be gone on from: {one.id}: {one.problem}" for one in seen.points if one.problem]
+        if seen.newest is not None and seen.newest != point.id:
+            notes.append(f"the newest that {seen.home.region} has told of is {seen.newest}")
+    return notes

@@ -1,0 +1,123 @@
+"""Closing the producers of a deployment's inputs, and opening them in the other region (X18).
+
+Two things say that nobody writes: the lineage's gate, which producers follow, and a DENY on the topic for the
+principals that the fleet file names, which holds those that do not. A topic has writers in one region at a time: where
+it does not live the DENY stands always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Final
+
+from tidegate.clients.kafka_types import LogRecord, TopicPartition
+from tidegate.failover.sides import Sides, of_topics
+from tidegate.failover.turning import producers_of, written_from_outside
+from tidegate.lineage import gate
+from tidegate.lineage.model import Excluded
+from tidegate.mirror.provenance import of_headers
+from tidegate.model.failover import OpenFact, OpenInput, ShutFact, Topics
+from tidegate.operation.settle import as_positions
+
+CLOSE_S: Final = 60.0
+NO_CUT: Final = 0
+
+
+async def close_producers(sides: Sides, topics: Topics, *, take_over: bool, home_answers: bool) -> ShutFact:
+    """Close the gate of every topic that turns, deny the producers in both regions, and say where the topics end.
+
+    Raises:
+        Held: another operation is turning one of the topics.
+        NoProgress: a topic still grows: somebody writes it who is not named in the fleet file.
+        Superseded, Unavailable.
+
+    """
+    await sides.away.tenure.read()
+    lineage = sides.lineage
+    home, away = sides.home.site, sides.away.site
+    for topic in topics.turn:
+        if await lineage.read(topic) is None:
+            await lineage.begin(topic, home.region, await _firsts(sides, topic, home_answers=home_answers))
+        await lineage.close(topic, sides.operation, take_over=take_over)
+    outside = written_from_outside(sides.fleet, topics.turn)
+    principals = producers_of(sides.fleet, outside)
+    notes: list[str] = []
+    if not principals and outside:
+        notes.append(f"the fleet file names no producers of {', '.join(outside)}: only the gate holds them")
+    await gate.deny(away.kafka, outside, principals, CLOSE_S, sides.beat)
+    ends: dict[str, int] = {}
+    if home_answers:
+        shut = await gate.shut(home.kafka, outside, principals, CLOSE_S, sides.beat)
+        ends = as_positions(shut)
+    else:
+        notes.append(f"the producers in {home.region} could not be closed: what it still takes is tail (X18)")
+    return ShutFact(ends=ends, principals=principals, notes=tuple(notes))
+
+
+async def reopen_home(sides: Sides, topics: Topics) -> None:
+    """The way back: the topics live at home again, and its producers may write. Raises Superseded, Unavailable."""
+    await sides.away.tenure.read()
+    for topic in topics.turn:
+        await sides.lineage.unturn(topic, sides.operation)
+    outside = written_from_outside(sides.fleet, topics.turn)
+    await gate.lift(sides.home.site.kafka, outside, producers_of(sides.fleet, outside), CLOSE_S)
+    for topic in topics.turn:
+        await sides.lineage.open(topic, sides.operation)
+
+
+async def open_producers(sides: Sides, request: OpenInput) -> OpenFact:
+    """The producers go on in the other region; what no longer counts of its output is in the lineage before.
+
+    From here on there is no way back (X24). Raises Superseded, Unavailable.
+    """
+    await sides.away.tenure.read()
+    topics, away = request.topics.turn, sides.away.site
+    turn = 0
+    by_topic: dict[str, dict[int, list[Excluded]]] = {}
+    for one in request.superseded:
+        found = by_topic.setdefault(one.topic, {}).setdefault(one.partition, [])
+        found.append(
+            Excluded(region=away.region, first=one.first, last=one.last, why="superseded (X21)", by=sides.operation)
+        )
+    for topic, partitions in by_topic.items():
+        for partition, ranges in partitions.items():
+            await sides.lineage.exclude(topic, sides.operation, partition, ranges)
+    outside = written_from_outside(sides.fleet, topics)
+    await gate.lift(away.kafka, outside, producers_of(sides.fleet, outside), CLOSE_S)
+    for topic in topics:
+        turn = max(turn, (await sides.lineage.open(topic, sides.operation)).turn)
+    return OpenFact(topics=topics, turn=turn, first_output_at=await first_output_at(sides, topics))
+
+
+async def first_output_at(sides: Sides, topics: Collection[str]) -> datetime | None:
+    """When the new job's first output was appended: the oldest record behind the cut that no mirror brought."""
+    away = sides.away.site
+    first_ms: int | None = None
+    for topic in sorted(set(away.output_topics) & set(topics)):
+        known = await sides.lineage.read(topic)
+        if known is None:
+            continue
+        for tp, end in (await away.kafka.last_stable_offsets([topic])).items():
+            partition = known.partitions.get(str(tp.partition))
+            cut = partition.segments[-1].first if partition is not None and partition.segments else NO_CUT
+            async with aclosing(_records(sides, tp, cut, end)) as records:
+                async for record in records:
+                    if of_headers(record.headers) is None:
+                        first_ms = record.timestamp_ms if first_ms is None else min(first_ms, record.timestamp_ms)
+                        break
+    return None if first_ms is None else datetime.fromtimestamp(first_ms / 1000, UTC)
+
+
+async def _records(sides: Sides, tp: TopicPartition, first: int, end: int) -> AsyncGenerator[LogRecord, None]:
+    async for record in sides.away.site.kafka.records(tp, first, end):
+        yield record
+
+
+async def _firsts(sides: Sides, topic: str, *, home_answers: bool) -> dict[int, int]:
+    """Where a topic's log begins; a home that is lost is taken to have begun at 0."""
+    if home_answers:
+        return of_topics(await sides.home.site.kafka.start_offsets([topic]), [topic])[topic]
+    there = await sides.away.site.kafka.end_offsets([topic])
+    return dict.fromkeys(of_topics(there, [topic])[topic], 0)

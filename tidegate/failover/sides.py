@@ -1,0 +1,95 @@
+"""The two regions of a failover, with what reaches them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from tidegate.clients.kafka_types import Heartbeat, TopicPartition
+from tidegate.lineage.store import LineageStore
+from tidegate.mirror.control import fresh_record
+from tidegate.mirror.link import MirrorLink, open_link, parse_partition
+from tidegate.model.fleet import Fleet
+from tidegate.model.record import Holder
+from tidegate.operation.run import Run
+from tidegate.registry.links import HolderClosed, LinkStore, LinkTenure, take_link
+from tidegate.registry.ownership import Takeover
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A deployment between two regions. Both runs stand under the same tenure; each acts in its own region."""
+
+    home: Run
+    """The region that is left."""
+    away: Run
+    """The region where it goes on."""
+    holder_closed: HolderClosed | None = None
+
+    @property
+    def fleet(self) -> Fleet:
+        """The fleet file that the operation pinned."""
+        return self.away.site.fleet
+
+    @property
+    def deployment(self) -> str:
+        """Its name in the fleet file."""
+        return self.away.site.deployment
+
+    @property
+    def holder(self) -> Holder:
+        """The operation that does it."""
+        return self.away.tenure.claim.holder
+
+    @property
+    def operation(self) -> str:
+        """Who turns topics and writes lineage: this run of this operation and no other."""
+        return f"{self.holder.operation}/{self.holder.run_id}"
+
+    @property
+    def lineage(self) -> LineageStore:
+        """The lineage of all topics."""
+        return LineageStore(self.away.site.control, self.away.site.control_bucket)
+
+    @property
+    def beat(self) -> Heartbeat:
+        """Tells the watcher where a wait stands."""
+        return lambda seen: self.away.say(**dict(seen))
+
+    @asynccontextmanager
+    async def links(self, names: Collection[str], timeout_s: float = 10.0) -> AsyncIterator[list[MirrorLink]]:
+        """Mirror links by name, with their clients."""
+        async with AsyncExitStack() as stack:
+            yield [await stack.enter_async_context(open_link(self.fleet, name, timeout_s)) for name in names]
+
+    async def hold(self, link: MirrorLink) -> LinkTenure:
+        """Take a link for this operation; held already, it is given again. Raises Held, Unavailable."""
+        store = LinkStore(self.away.site.control, self.away.site.control_bucket)
+        known = await store.read(link.name)
+        takeover: Takeover | None = None
+        if known is not None and known.holder is not None and not known.holder.is_same(self.holder):
+            record = await self.away.tenure.read()
+            # Whoever held the deployment before us held the link for it: who has taken over the one has the other.
+            if record.holder is not None and record.holder.is_same(self.holder) and self._was_of_us(known.holder):
+                takeover = Takeover(self.holder.who, f"{self.deployment} was taken over")
+        return await take_link(
+            store, fresh_record(link), self.holder, takeover=takeover, holder_closed=self.holder_closed
+        )
+
+    def _was_of_us(self, other: Holder) -> bool:
+        return other.operation.split("-")[:1] == ["failover"] and f"-{self.deployment}-" in f"{other.operation}-"
+
+
+def positions(offsets: Mapping[str, int]) -> dict[TopicPartition, int]:
+    """Offsets by ``topic/partition``, parsed."""
+    return {parse_partition(name): offset for name, offset in offsets.items()}
+
+
+def of_topics(offsets: Mapping[TopicPartition, int], topics: Collection[str]) -> dict[str, dict[int, int]]:
+    """Offsets by topic and partition number, of these topics only."""
+    found: dict[str, dict[int, int]] = {topic: {} for topic in topics}
+    for tp, offset in offsets.items():
+        if tp.topic in found:
+            found[tp.topic][tp.partition] = offset
+    return found

@@ -1,0 +1,556 @@
+"""FailoverDeployment: a deployment goes on in another region. runbooks/failover-deployment.md."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities import contracts
+    from tidegate import errors
+    from tidegate.errors import TidegateError
+    from tidegate.failover.plan import plan_failover
+    from tidegate.model.failover import (
+        FAILOVER_DEPLOYMENT,
+        CutFact,
+        CutInput,
+        FailoverInput,
+        FailoverStep,
+        HomeFact,
+        LookRegionsInput,
+        OpenFact,
+        OpenInput,
+        RebaseInput,
+        RegionsSeen,
+        ShutInput,
+    )
+    from tidegate.model.operation import (
+        ControlInput,
+        Observation,
+        OperationResult,
+        Outcome,
+        Phase,
+        Plan,
+        StepState,
+    )
+    from tidegate.model.recovery import FailoverFacts, Strength
+    from tidegate.model.ship import ShipStep
+    from tidegate.model.steps import (
+        EnsureInput,
+        Located,
+        ObserveInput,
+        RestoreFrom,
+        StartFact,
+        StopFact,
+        StopJobInput,
+    )
+    from workflows import facts, failover_facts
+    from workflows.calls import Aborted, Calls
+    from workflows.controls import aborted_by, refuse
+    from workflows.ending import Ending
+    from workflows.kit import given, known, with_hint
+    from workflows.preparing import OBSERVE_S
+    from workflows.running import BACK_BAKE_S, ENSURE_S, Goal, RunningOperation
+
+CLOSE_S = 180.0
+SHUT_S = 600.0
+CUT_MARGIN_S = 180.0
+SHIP_AHEAD_S = 300.0
+SHIP_S = 3_600.0
+REBASE_S = 600.0
+OPEN_S = 180.0
+BACK_S = 300.0
+STOP_MARGIN_S = 300.0
+StepT = TypeVar("StepT", bound="FailoverStep")
+NO_RETURN = "too late: the region that was left is given up, and its topics live elsewhere (X24)"
+
+
+@workflow.defn(name=FAILOVER_DEPLOYMENT)
+class FailoverDeployment(RunningOperation):
+    """Done: it runs in the other region, proven, and its topics live there. Undone: all is as it was."""
+
+    runbook = FAILOVER_DEPLOYMENT
+
+    @workflow.init
+    def __init__(self, request: FailoverInput | None = None) -> None:
+        request = given(request, FailoverInput)
+        super().__init__(request, target=None)
+        self.request = request
+        self.unplanned = request.unplanned
+        self.escalated: str | None = None
+        self.home: Located | None = None
+        self.away: Located | None = None
+        self.regions: RegionsSeen | None = None
+        self.stop_fact: StopFact | None = None
+        self.home_fact: HomeFact | None = None
+        self.cut_fact: CutFact | None = None
+        self.open_fact: OpenFact | None = None
+        self.shipped = ""
+        self.started: StartFact | None = None
+        self.waiting_links: tuple[str, ...] = ()
+        self.start_tried = False
+        self.calls = Calls(
+            changed=self.show, aborting=lambda: self.abort_requested is not None or self.escalated is not None
+        )
+
+    @workflow.run
+    async def run(self, request: FailoverInput | None = None) -> OperationResult:
+        """Run the steps; see `Concluding.run_steps` for how it ends."""
+        return await self.run_steps(self.steps)
+
+    # -- one more control
+
+    @workflow.update(description="Go on without the region that is left: what it does not answer is given up (X24).")
+    def escalate(self, request: ControlInput) -> str:
+        """From planned to unplanned, in mid-run."""
+        self._escalate(aborted_by(request).replace("aborted", "escalated", 1))
+        return "goes on unplanned, from the newest recovery point"
+
+    @escalate.validator
+    def _may_escalate(self, request: ControlInput) -> None:
+        if self.unplanned or self.escalated is not None:
+            return
+        if self.held is None:
+            refuse(
+                f"nothing was begun yet: the operation is {self.phase}",
+                f"abort it, and start it unplanned:  tidegate failover deployment {self.base.deployment} --unplanned",
+            )
+        if self.open_fact is not None or self.start_tried:
+            refuse(f"nothing to escalate: {self.base.deployment} is started in the other region already")
+
+    def _escalate(self, why: str) -> None:
+        self.escalated = self.escalated or why
+        if self.phase is Phase.HALTED:
+            self.decision = self.decision or "escalate"
+
+    # -- the runbook
+
+    async def steps(self) -> Ending:
+        """The runbook."""
+        # Step 1. Observe: where it runs, where it shall go on, what answers there. Nothing is changed up to step 4.
+        await self.observe()
+
+        # Step 2. Plan. What cannot be done is refused here. A dry run ends here.
+        self.make_plan(rows)
+        if self.request.dry_run:
+            return self.planned()
+
+        # Step 3. Approve, where the runbook's input or the fleet file asks for it.
+        await self.approve_if_asked()
+
+        # Step 4. Take the deployment; from here on it is ours until the end, or until somebody takes it over.
+        await self.take(rows)
+        await self.prepare(self.fixed_plan.to_artifact)
+
+        if not self.unplanned:
+            # Steps 5 to 8: ship, close, stop, cut. What fails goes back: all is as it was (I7).
+            ending = await self.leave_planned()
+            if ending is not None:
+                return ending
+        if self.unplanned:
+            # Steps 5 to 7: close, shut, cut, as far as the other region can be reached. There is no way back (X24).
+            await self.insisting(self.leave_unplanned)
+
+        # Step 9. Start it there, from a copy whose positions are of the Kafka there.
+        # Step 10. Open: producers go on there. From here on there is no way back but a failback.
+        # Step 11. Prove the job, for the bake time.
+        # Step 12. Mirror: the other way, from the cut on.
+        # Step 13. Conclude, in every outcome: verdict, report, release (concluding).
+        return await self.go_on_there()
+
+    async def observe(self) -> None:
+        """Find out where it lives and where it shall go on, and what of both regions answers."""
+        self.begin("observe", OBSERVE_S)
+        name, digest = self.base.deployment, self.base.fleet_digest
+        asked = ObserveInput(deployment=name, fleet_digest=digest, by_record=True)
+        self.home = await self.calls.control(contracts.locate, asked, deadline_s=OBSERVE_S)
+        to = self.request.to or await self._other(self.home)
+        if to == self.home.region:
+            raise errors.InvalidInput(f"to: {name} lives in {to}; name another region")
+        pinned = self.home.fleet_digest
+        there = ObserveInput(deployment=name, fleet_digest=pinned, by_record=True, region=to)
+        self.located = self.away = await self.calls.control(contracts.locate, there, deadline_s=OBSERVE_S)
+        self.found_in(self.located)
+        self.observation = await self.observe_in(self.located)
+        self.ok("observe", failover_facts.seen(self.seen, self.both))
+
+    async def _other(self, home: Located) -> str:
+        """The standby; or the home of the fleet file, if it runs in the standby."""
+        if home.standby is None:
+            raise errors.InvalidInput(
+                f"to: {self.base.deployment} has no standby region in the fleet file, and none was named"
+            )
+        if home.standby != home.region:
+            return home.standby
+        asked = ObserveInput(deployment=self.base.deployment, fleet_digest=home.fleet_digest)
+        return (await self.calls.control(contracts.locate, asked, deadline_s=OBSERVE_S)).region
+
+    async def observe_in(self, located: Located) -> Observation:
+        """As every runbook, in the region where it goes on; and both regions."""
+        seen = await super().observe_in(located)
+        asked = LookRegionsInput(
+            deployment=self.base.deployment,
+            fleet_digest=located.fleet_digest,
+            home=self.left.at,
+            at=located.at,
+            point=self.request.point,
+            unplanned=self.unplanned,
+        )
+        self.regions = await self.calls.region(
+            located.region, contracts.look_regions, asked, deadline_s=OBSERVE_S, interruptible=True
+        )
+        return seen
+
+    def draw_plan(self) -> Plan:
+        """The plan of a failover."""
+        return plan_failover(self.request.model_copy(update={"unplanned": self.unplanned}), self.seen, self.both)
+
+    # -- leaving the region, planned
+
+    async def leave_planned(self) -> Ending | None:
+        """Steps 5 to 8. None: it goes on, planned or, if it was escalated, not. Else all is as it was, or halted."""
+        deadline = asyncio.create_task(self._escalates_in(self.request.escalate_after_s))
+        try:
+            while True:
+                try:
+                    await self._leave_planned()
+                except errors.Superseded:
+                    raise
+                except Aborted:
+                    if not self._is_escalated():
+                        return await self.go_back(self.abort_requested or "aborted")
+                    self._goes_on_unplanned()
+                    return None
+                except (errors.MustHalt, errors.Unavailable, errors.NoProgress) as error:
+                    decision = "escalate" if self._is_escalated() else await self.stand_halted(with_hint(error))
+                    if decision == "escalate":
+                        self._goes_on_unplanned()
+                        return None
+                    if decision == "abort":
+                        return await self.go_back(f"{self.abort_requested or 'aborted'} (after: {error.message})")
+                except TidegateError as error:
+                    return await self.go_back(with_hint(error))
+                else:
+                    return None
+        finally:
+            deadline.cancel()
+
+    async def _leave_planned(self) -> None:
+        if not self.board.has_begun("ship"):
+            await self._ship_ahead()
+        await self.safe_point()
+        # WARNING: no input is taken from here on, until step 10 opens the producers in the other region.
+        self.acted_at = self.acted_at or workflow.now()
+        self.begin("close", CLOSE_S)
+        shut = await self.calls.control(contracts.close_producers, self._step(FailoverStep), deadline_s=CLOSE_S)
+        self.ok("close", failover_facts.closed(shut))
+        await self._escape()
+        if self.stop_fact is None:
+            # WARNING: nothing is processed from here on.
+            deadline_s = self.left.switch_timeout_s + STOP_MARGIN_S
+            self.begin("stop", deadline_s)
+            wanted = StopJobInput(
+                held=self.claim, fleet_digest=self.place.fleet_digest, at=self.left.at, n=self.next_n()
+            )
+            self.stop_fact = await self.calls.region(
+                self.left.region, contracts.stop_deployment, wanted, deadline_s=deadline_s, interruptible=True
+            )
+            self.ok("stop", facts.stopped(self.stop_fact))
+        await self._ship(self.stop_fact.location, SHIP_S)
+        await self._escape()
+        deadline_s = self.request.drain_s + CUT_MARGIN_S
+        self.begin("cut", deadline_s)
+        wanted_cut = self._step(CutInput, ends=shut.ends, drain_s=self.request.drain_s)
+        self.cut_fact = await self.calls.region(
+            self.place.region, contracts.cut_over, wanted_cut, deadline_s=deadline_s, interruptible=True
+        )
+        self.ok("cut", failover_facts.cut(self.cut_fact))
+
+    async def _ship_ahead(self) -> None:
+        """What it has in common with the savepoint of the stop is there then: the gap is shorter."""
+        self.begin("ship", SHIP_AHEAD_S)
+        try:
+            fact = await self._ship(None, SHIP_AHEAD_S)
+        except TidegateError as error:
+            # Only time is lost: what the stop leaves is shipped all the same.
+            self.ok("ship", f"nothing sent ahead: {error.message}")
+        else:
+            self.ok("ship", fact)
+
+    async def _ship(self, snapshot: str | None, deadline_s: float) -> str:
+        step = ShipStep(
+            deployment=self.base.deployment,
+            fleet_digest=self.place.fleet_digest,
+            region=self.left.region,
+            to=self.place.region,
+            snapshot=snapshot,
+        )
+        fact = await self.calls.region(
+            self.left.region, contracts.ship_snapshot, step, deadline_s=deadline_s, interruptible=True
+        )
+        self.shipped = fact.target
+        return failover_facts.shipped(fact)
+
+    async def _escape(self) -> None:
+        """A safe point; an escalation leaves here, too."""
+        await self.safe_point()
+        if self.escalated is not None:
+            raise Aborted
+
+    async def _escalates_in(self, seconds: float | None) -> None:
+        if seconds is None:
+            return
+        await workflow.sleep(seconds, summary="escalate")
+        if self.cut_fact is None:
+            self._escalate(f"not through with {self.left.region} in {seconds:g} s")
+
+    def _is_escalated(self) -> bool:
+        return self.escalated is not None
+
+    def _goes_on_unplanned(self) -> None:
+        self.unplanned = True
+        why, self.escalated = self.escalated, None
+        self.why = why or ""
+        self.board.end_running(StepState.FAILED, workflow.now(), self.why)
+        self.board.replan(rows(self.fixed_plan))
+
+    # -- leaving the region, unplanned
+
+    async def leave_unplanned(self) -> None:
+        """Steps 5 to 7, as far as the other region can be reached. Done again, it goes on where it stands."""
+        self.too_late = NO_RETURN
+        self.acted_at = self.acted_at or workflow.now()
+        self.begin("close", CLOSE_S)
+        shut = await self.calls.control(contracts.close_producers, self._step(FailoverStep), deadline_s=CLOSE_S)
+        self.ok("close", failover_facts.closed(shut))
+        self.begin("shut", SHUT_S)
+        wanted = self._step(ShutInput, drain_s=min(self.request.drain_s, 30.0), point=self.request.point)
+        self.home_fact = await self.calls.region(self.place.region, contracts.shut_home, wanted, deadline_s=SHUT_S)
+        self.ok("shut", failover_facts.given_up(self.home_fact))
+        self.shipped = self.home_fact.snapshot
+        self.begin("cut", CUT_MARGIN_S)
+        self.cut_fact = await self.calls.region(
+            self.place.region, contracts.cut_over, self._step(CutInput), deadline_s=CUT_MARGIN_S
+        )
+        self.ok("cut", failover_facts.cut(self.cut_fact))
+
+    # -- going on
+
+    async def go_on_there(self) -> Ending:
+        """Steps 9 to 13. Until the start has held there is a way back, if it was planned; then none."""
+        lost = 0
+        while True:
+            try:
+                goal = await self._start_there()
+            except errors.Superseded:
+                raise
+            except Aborted:
+                return await self.go_back(self.abort_requested or "aborted")
+            except (errors.MustHalt, errors.Unavailable) as error:
+                if await self.stand_halted(with_hint(error)) == "abort":
+                    return await self.go_back(f"{self.abort_requested or 'aborted'} (after: {error.message})")
+            except errors.JobLost as error:
+                lost += 1
+                if lost > 3 and await self.stand_halted(with_hint(error)) == "abort":
+                    return await self.go_back(error.message)
+            except TidegateError as error:
+                if not self.unplanned:
+                    return await self.go_back(with_hint(error))
+                await self.stand_halted(with_hint(error))
+            else:
+                break
+        self.too_late = NO_RETURN
+        await self.insisting(self._open)
+        await self.insisting(lambda: self._prove_there(goal))
+        await self.insisting(self._mirror_back)
+        fact = self.ensure_fact
+        assert fact is not None
+        since = facts.clock(fact.start.running_at)
+        self.failover_facts = self._facts()
+        return Ending(
+            Outcome.DONE,
+            f"{goal.artifact.name} runs in {self.place.at} since {since}, epoch {fact.start.epoch}",
+            next_commands=self._next(),
+        )
+
+    async def _start_there(self) -> Goal:
+        artifact = self.fixed_plan.to_artifact
+        self.start_tried = True
+        self.begin(f"start {artifact.name}", REBASE_S + ENSURE_S)
+        wanted = self._step(RebaseInput, snapshot=self.shipped)
+        copy = await self.calls.region(
+            self.place.region, contracts.rebase_copy, wanted, deadline_s=REBASE_S, interruptible=not self.unplanned
+        )
+        writer = self.seen.record.writer
+        reads = (writer.artifact.sha256,) if writer is not None else ()
+        goal = self.goal(artifact, bake_s=self.request.bake_s, also_reads=reads)
+        goal = replace(
+            goal,
+            parallelism=self.request.parallelism or goal.parallelism,
+            restore=RestoreFrom(until_epoch=self.seen.record.epoch, snapshot=copy.location),
+        )
+        self.started = await self._ensure(goal, interruptible=not self.unplanned)
+        return goal
+
+    async def _open(self) -> None:
+        self.begin("open", OPEN_S)
+        superseded = self.ensure_fact.replay if self.ensure_fact is not None else ()
+        wanted = self._step(OpenInput, superseded=superseded)
+        self.open_fact = await self.calls.region(self.place.region, contracts.open_producers, wanted, deadline_s=OPEN_S)
+        self.ok("open", failover_facts.opened(self.open_fact))
+
+    async def _prove_there(self, goal: Goal) -> None:
+        try:
+            await self._prove(goal, known(self.started), interruptible=False)
+        except errors.JobLost:
+            self.started = await self._ensure(goal, interruptible=False)
+            raise
+
+    async def _mirror_back(self) -> None:
+        self.begin("mirror", BACK_S)
+        fact = await self.calls.control(contracts.mirror_back, self._step(FailoverStep), deadline_s=BACK_S)
+        self.waiting_links = fact.waiting
+        self.ok("mirror", failover_facts.mirrored(fact))
+        if self.open_fact is not None and self.open_fact.first_output_at is None:
+            self.open_fact = await self.calls.region(
+                self.place.region, contracts.open_producers, self._step(OpenInput), deadline_s=OPEN_S
+            )
+
+    # -- the way back
+
+    async def go_back(self, why: str) -> Ending:
+        """All is as it was: the job runs where it ran, producers are let in there, the mirror runs."""
+        self.why, self.too_late = why, f"{self.base.deployment} is being put back"
+        while True:
+            self.enter(Phase.UNDOING)
+            self.board.end_running(StepState.FAILED, workflow.now(), why)
+            try:
+                return await self._go_back(why)
+            except errors.Superseded:
+                raise
+            except TidegateError as error:
+                self.board.end_running(StepState.FAILED, workflow.now(), error.message)
+                await self.stand_halted(with_hint(error))
+
+    async def _go_back(self, why: str) -> Ending:
+        artifact = self.fixed_plan.to_artifact
+        old = replace(
+            self.goal(artifact, bake_s=min(self.request.bake_s, BACK_BAKE_S)),
+            parallelism=self.seen.parallelism,
+        )
+        if self.start_tried:
+            self.begin("stop", ENSURE_S)
+            nothing = EnsureInput(
+                held=self.claim,
+                fleet_digest=self.place.fleet_digest,
+                at=self.there.at,
+                n=self.next_n(),
+                artifact=artifact,
+                parallelism=old.parallelism,
+            )
+            await self.calls.region(self.there.region, contracts.ensure_stopped, nothing, deadline_s=ENSURE_S)
+            asked = ObserveInput(deployment=self.base.deployment, fleet_digest=self.place.fleet_digest, by_record=True)
+            lives = await self.calls.control(contracts.locate, asked, deadline_s=OBSERVE_S)
+            if lives.region != self.left.region:
+                raise errors.MustHalt(
+                    f"{self.base.deployment} has committed in {lives.region}: there is no way back to "
+                    f"{self.left.region} but a failback (X24)",
+                    hint=f"make it run there:  tidegate restore {self.base.deployment}",
+                )
+            self.ok("stop", f"nothing of it runs in {self.there.region}, nor has it committed there")
+        if self.acted_at is not None:
+            self.begin("reopen", BACK_S)
+            await self.calls.control(contracts.reopen_home, self._step(FailoverStep), deadline_s=BACK_S)
+            self.ok("reopen", f"producers write in {self.left.region} again, and the mirror brings it")
+        # From here on it is all about the region where it ran: the proof, the audit, the report.
+        self.located = self.left
+        started = await self._ensure(old, interruptible=False)
+        await self._prove(old, started, interruptible=False)
+        fact = self.ensure_fact
+        untouched = fact is not None and fact.was_running
+        since = f"since {facts.clock(started.running_at)}"
+        words = "runs on, untouched" if untouched else f"runs again {since}, from {started.snapshot}"
+        return Ending(Outcome.UNDONE, f"{artifact.name} {words} in {self.left.at}, epoch {started.epoch}", why=why)
+
+    # -- small things
+
+    async def insisting(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Do it; while it cannot be done, stand halted: there is no way back."""
+        while True:
+            try:
+                await act()
+            except errors.Superseded:
+                raise
+            except TidegateError as error:
+                self.board.end_running(StepState.FAILED, workflow.now(), error.message)
+                await self.stand_halted(with_hint(error))
+                self.enter(Phase.RUNNING)
+            else:
+                return
+
+    def _facts(self) -> FailoverFacts:
+        began = workflow.info().start_time
+        first = self.open_fact.first_output_at if self.open_fact is not None else None
+        until = self.cut_fact.input_until if self.cut_fact is not None else None
+        home = self.home_fact
+        detected = self.request.detected_at
+        return FailoverFacts(
+            source=self.left.region,
+            target=self.there.region,
+            planned=not self.unplanned,
+            strength=home.strength if home is not None else Strength.STOPPED,
+            point=home.point if home is not None else None,
+            state_as_of=home.taken_at if home is not None else None,
+            input_until=until,
+            rto_s=(first - began).total_seconds() if first is not None else None,
+            rto_detected_s=(first - detected).total_seconds() if first is not None and detected is not None else None,
+            rpo_s=max(0.0, (began - until).total_seconds()) if home is not None and until is not None else None,
+            superseded=sum(one.records for one in self.ensure_fact.replay) if self.ensure_fact is not None else 0,
+            lineage_turn=self.open_fact.turn if self.open_fact is not None else 0,
+            notes=home.notes if home is not None else (),
+        )
+
+    def _next(self) -> tuple[str, ...]:
+        if self.waiting_links:
+            return (f"tidegate return region {self.left.region}",)
+        return (f"tidegate failover deployment {self.base.deployment} --to {self.left.region}",)
+
+    def _back_commands(self) -> tuple[str, ...]:
+        return self._next() if self.open_fact is not None else ()
+
+    def _step(self, kind: type[StepT], **fields: object) -> StepT:
+        return kind(
+            held=self.claim,
+            fleet_digest=self.place.fleet_digest,
+            n=self.next_n(),
+            at=self.there.at,
+            home=self.left.at,
+            topics=self.both.topics,
+            unplanned=self.unplanned,
+            take_over=self.request.take_over is not None,
+            **fields,
+        )
+
+    @property
+    def left(self) -> Located:
+        """Where it ran; known after observe."""
+        return known(self.home)
+
+    @property
+    def there(self) -> Located:
+        """Where it goes on; known after observe."""
+        return known(self.away)
+
+    @property
+    def both(self) -> RegionsSeen:
+        """What both regions said; known after observe."""
+        return known(self.regions)
+
+
+def rows(plan: Plan) -> list[str]:
+    """The steps after observe and approve, as a person sees them."""
+    return ["take", "prepare", *(step.name for step in plan.steps if step.name != "observe")]
