@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ledger.audit_kafka import KafkaLog, client_settings
 from ledger.faults import BadInput
@@ -149,8 +149,13 @@ class FollowingGenerator:
                 on_delivery=partial(self._answered, number),
             )
         except BufferError:
-            del self._open[number]
-            self._again[number] = payment
+            self._again[number] = self._open.pop(number)
+        except KafkaException as error:
+            # Kafka has closed the topic, and the lineage is about to say so: it was not even taken in.
+            if error.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise
+            self.totals.refused += 1
+            self._again[number] = self._open.pop(number)
 
     def _hand_over_again(self) -> None:
         """In the order in which they were made. Nothing new goes out before."""
@@ -162,7 +167,7 @@ class FollowingGenerator:
             self.totals.resent += 1
             self._hand_over(payment)
             if len(self._again) == before:
-                return  # the buffer is full
+                return  # the buffer is full, or the topic is closed
 
     def _answered(self, number: int, error: KafkaError | None, message: Message) -> None:
         payment = self._open.pop(number, None)

@@ -10,6 +10,7 @@ from typing import Any
 
 from sandbox.api import Sandbox
 from sandbox.stage import DEPLOYMENT, INPUT_TOPIC, OUTPUT_TOPIC, Finished, Stage, execute, kafka_properties
+from tests.kit.eventually import eventually
 from tests.kit.sandbox import UP_S
 from tests.kit.stage import ROOT, publish
 from tidegate.clients.kafka_types import LogRecord, TopicPartition
@@ -118,6 +119,16 @@ class Scene:
             if len(words) == 4:
                 found[words[0]] = words[1]
         return found
+
+    async def writes_in(self, region: str) -> None:
+        """Producers have gone along: payments are acknowledged in the region."""
+        before = sum(where == region for where in self.acked().values())
+
+        async def more() -> None:
+            count = sum(where == region for where in self.acked().values())
+            assert count > before, "\n".join(self.sandbox.logs("control/generator"))
+
+        await eventually(more, within_s=60.0)
 
     async def all_there(self, region: str) -> Counter[str]:
         """The payments of a region's log by id; each must stand there once, and all that were acknowledged."""

@@ -41,6 +41,7 @@ async def test_x18_there_and_back_nothing_is_lost_and_nothing_comes_twice(sandbo
         for topic in (INPUT_TOPIC, OUTPUT_TOPIC):
             lineage = await scene.lineage(topic)
             assert (lineage.region, lineage.turn, lineage.gate) == (target, number, "open")
+        await scene.writes_in(target)
         home = target
     await scene.run("lineage", "show", OUTPUT_TOPIC)
     await asyncio.sleep(1.0)
