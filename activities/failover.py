@@ -105,8 +105,9 @@ class FailoverActivities:
 
     @activity.defn(name="reopen_home")
     async def reopen_home(self, request: FailoverStep) -> None:
-        """The links first: what producers write from then on shall cross."""
+        """The cut is taken back before the links run on behind it; they run before the producers write."""
         sides = await self._sides(request)
+        await beating(producers.turn_back(sides, request.topics))
         await beating(cut.mirror_home_again(sides, request.topics))
         await beating(producers.reopen_home(sides, request.topics))
 

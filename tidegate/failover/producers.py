@@ -56,15 +56,27 @@ async def close_producers(sides: Sides, topics: Topics, *, take_over: bool, home
     return ShutFact(ends=ends, principals=principals, notes=tuple(notes))
 
 
-async def reopen_home(sides: Sides, topics: Topics) -> None:
-    """The way back: the topics live at home again, and its producers may write. Raises Superseded, Unavailable."""
+async def turn_back(sides: Sides, topics: Topics) -> None:
+    """The way back begins: the topics live at home again, and nobody may write them yet.
+
+    Raises:
+        Refused: a topic was opened in the other region already (X24).
+        Superseded, Unavailable.
+
+    """
     await sides.away.tenure.read()
     for topic in topics.turn:
-        await sides.lineage.unturn(topic, sides.operation)
+        if await sides.lineage.read(topic) is not None:
+            await sides.lineage.unturn(topic, sides.operation)
+
+
+async def reopen_home(sides: Sides, topics: Topics) -> None:
+    """The way back ends: the producers of home may write again. Raises as ``turn_back``."""
+    await turn_back(sides, topics)
     outside = written_from_outside(sides.fleet, topics.turn)
     await gate.lift(sides.home.site.kafka, outside, producers_of(sides.fleet, outside), CLOSE_S)
     for topic in topics.turn:
-        await sides.lineage.open(topic, sides.operation)
+        await sides.lineage.leave(topic, sides.operation)
 
 
 async def open_producers(sides: Sides, request: OpenInput) -> OpenFact:

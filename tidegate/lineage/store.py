@@ -2,7 +2,9 @@
 
 Who turns a topic holds it: the operation that closed its gate. What another one writes is refused; who has taken over
 the deployment takes the topic over with ``close(take_over=True)``, and the former holder is superseded from then on.
-Every change is a target state: done twice by the same operation it is done once.
+Every change is a target state: done twice by the same operation it is done once. An operation is one *run* of a
+runbook: it holds a topic once. What it still sends when it has opened the gate, turned back or lost the topic, be it
+late or doubled, is refused by ``former``, and changes nothing.
 """
 
 from __future__ import annotations
@@ -10,10 +12,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
+from pydantic import ValidationError
+
 from tidegate import names
 from tidegate.clients.objects import ObjectStore, S3Uri
-from tidegate.errors import Held, InvalidInput, Superseded
-from tidegate.lineage.model import Excluded, Gate, Partition, Segment, TopicLineage, Turn
+from tidegate.errors import Held, InvalidInput, Refused
+from tidegate.lineage import turning
+from tidegate.lineage.model import Excluded, Former, Gate, Partition, Segment, TopicLineage, check
 from tidegate.model.record import utc_now
 from tidegate.registry.swap import CONTROL_WAIT_S, Stood, SwapConflict, SwapStore, encode
 
@@ -21,7 +26,7 @@ Change = Callable[[TopicLineage], TopicLineage]
 
 
 class LineageStore:
-    """The lineage objects of one control bucket."""
+    """The lineage objects of one control bucket. What is not consistent in itself is neither read nor written."""
 
     def __init__(self, control: ObjectStore, bucket: str, *, control_wait_s: float = CONTROL_WAIT_S) -> None:
         self._control = control
@@ -29,8 +34,8 @@ class LineageStore:
         self._swaps: SwapStore[TopicLineage] = SwapStore(control, bucket, TopicLineage, control_wait_s=control_wait_s)
 
     async def read(self, topic: str) -> TopicLineage | None:
-        """The lineage now; None if it was never begun. Raises Unavailable."""
-        found = await self._swaps.read(names.lineage_key(topic))
+        """The lineage now; None if it was never begun. Raises Unavailable, InvalidInput for a damaged one."""
+        found = await self._read(topic)
         return None if found is None else found.record
 
     async def topics(self) -> list[str]:
@@ -54,7 +59,7 @@ class LineageStore:
                 for number, first in sorted(firsts.items())
             },
         )
-        return (await self._swaps.read_or_create(names.lineage_key(topic), fresh)).record
+        return (await self._swaps.read_or_create(names.lineage_key(topic), check(fresh))).record
 
     async def close(self, topic: str, operation: str, *, take_over: bool = False) -> TopicLineage:
         """Close the gate: nobody writes the topic until it is open again; the topic is this operation's.
@@ -62,19 +67,29 @@ class LineageStore:
         Raises:
             InvalidInput: the topic has no lineage.
             Held: another operation holds it; with ``take_over`` it is superseded instead.
+            Refused: this operation has opened the gate already.
+            Superseded: another operation took the topic over from this one.
 
         """
 
         def closed(known: TopicLineage) -> TopicLineage:
             if known.holder == operation:
                 return known
-            if known.holder is not None and not take_over:
-                raise Held(
-                    f"topic {topic} is being turned by {known.holder}",
-                    hint=f"watch it:  tidegate ops watch {known.holder.partition('/')[0]}\n"
-                    f"take it over, if that operation is lost:  add --take-over --why TEXT",
-                )
-            return known.model_copy(update={"gate": Gate.CLOSED, "holder": operation, "fence": known.fence + 1})
+            former = known.former
+            if operation in former:
+                raise turning.too_late(known, operation)
+            if known.holder is not None:
+                if not take_over:
+                    raise Held(
+                        f"topic {topic} is being turned by {known.holder}",
+                        hint=f"watch it:  tidegate ops watch {known.holder.partition('/')[0]}\n"
+                        f"take it over, if that operation is lost:  add --take-over --why TEXT",
+                        details={"operation": known.holder, "fence": known.fence},
+                    )
+                former = former | {known.holder: Former.SUPERSEDED}
+            return known.model_copy(
+                update={"gate": Gate.CLOSED, "holder": operation, "fence": known.fence + 1, "former": former}
+            )
 
         return await self._change(topic, operation, "close", closed)
 
@@ -92,153 +107,151 @@ class LineageStore:
     ) -> TopicLineage:
         """End the segment of every partition and begin the next in another region; the gate stays closed.
 
-        ``ends``: the first offset of the old region's log that is not included; ``cuts``: where, in the new region's
-        log, what came of it ends and its own begins.
+        ``ends``: the first offset of the old region's log that is not included (None: nobody could say; one that lies
+        before the segment says, unless it was planned, that nothing of it counts); ``cuts``: where, in the new region's
+        log, what came of it ends and its own begins. A turn to the same region that a superseded operation has made
+        and not opened is taken on as it stands: what its job wrote there stands behind that cut.
 
         Raises:
             Superseded: the topic is another operation's.
-            InvalidInput: a partition has no cut, or lies before the segment that it ends.
+            Refused: this operation has turned it back, or has turned it elsewhere.
+            InvalidInput: a partition has no cut, or it lies before the segment that it ends.
 
         """
 
         def turned(known: TopicLineage) -> TopicLineage:
-            last = known.turns[-1] if known.turns else None
-            if last is not None and last.operation == operation and known.region == target:
+            if turning.opened_by(known, operation) and known.region == target:
                 return known
-            self._mine(known, operation)
-            if known.region == target:
-                raise InvalidInput(f"topic {topic} lives in {target} already")
-            number = known.turn + 1
-            partitions = {
-                name: self._turned(topic, name, known.partitions.get(name), target, number, ends, cuts, epoch)
-                for name in sorted({*known.partitions, *map(str, cuts)}, key=int)
-            }
-            for at, one in excluded:
-                partition = partitions[str(at)]
-                partitions[str(at)] = partition.model_copy(update={"excluded": (*partition.excluded, one)})
-            turn = Turn(number=number, source=known.region, target=target, operation=operation, planned=planned)
-            return known.model_copy(
-                update={
-                    "turn": number,
-                    "region": target,
-                    "partitions": partitions,
-                    "turns": (*known.turns, turn),
-                }
-            )
+            turning.require_held(known, operation)
+            if operation in known.former:
+                raise turning.too_late(known, operation)
+            unopened = turning.unopened(known)
+            if unopened is None:
+                return turning.turned(
+                    known, operation, target, planned=planned, ends=ends, cuts=cuts, epoch=epoch, excluded=excluded
+                )
+            if unopened.target != target:
+                raise Refused(
+                    f"topic {topic} was turned to {unopened.target} by {unopened.operation}, and not opened there: it "
+                    f"cannot be turned on to {target}",
+                    hint="the way back first",
+                )
+            return turning.taken_on(known, operation, excluded)
 
         return await self._change(topic, operation, f"turn-{target}", turned)
 
-    def _turned(
-        self,
-        topic: str,
-        name: str,
-        known: Partition | None,
-        target: str,
-        number: int,
-        ends: Mapping[int, int | None],
-        cuts: Mapping[int, int],
-        epoch: int | None,
-    ) -> Partition:
-        cut = cuts.get(int(name))
-        if cut is None:
-            raise InvalidInput(f"{topic}/{name}: {target} has no such partition, so nothing can go on there")
-        begins = Segment(turn=number, region=target, epoch=epoch, first=cut)
-        if known is None or not known.segments:
-            return Partition(segments=(begins,))
-        last, end = known.segments[-1], ends.get(int(name))
-        if end is not None and end < last.first:
-            raise InvalidInput(f"{topic}/{name}: {last.region} ends at {end:,}, before it began, at {last.first:,}")
-        ended = last.model_copy(update={"end": end, "cut": cut})
-        return known.model_copy(update={"segments": (*known.segments[:-1], ended, begins)})
-
     async def unturn(self, topic: str, operation: str) -> TopicLineage:
-        """The way back: the last turn is taken back, if it is this operation's and was not opened (X24).
+        """The way back: the last turn is taken back if the gate was not opened since, and the topic is not turned
+        by this operation any more (X24). One that this operation does not hold stays as it is.
 
-        Raises Superseded if the topic is another operation's.
+        Raises:
+            Superseded: another operation took the topic over from this one.
+            Refused: the gate was opened after the turn: writers have gone on there.
+
         """
 
         def back(known: TopicLineage) -> TopicLineage:
-            last = known.turns[-1] if known.turns else None
-            if last is None or last.operation != operation or known.holder != operation:
+            if known.holder != operation:
+                turning.require_not_superseded(known, operation)
+                if turning.opened_by(known, operation):
+                    raise Refused(
+                        f"topic {topic} was opened in {known.region} by {operation}: there is no way back but another "
+                        f"turn (X24)",
+                        hint=f"tidegate lineage show {topic}",
+                    )
                 return known
-            partitions = {}
-            for name, partition in known.partitions.items():
-                before = partition.segments[:-1]
-                if not before:
-                    continue
-                again = before[-1].model_copy(update={"end": None, "cut": None})
-                kept = tuple(one for one in partition.excluded if one.by != operation)
-                partitions[name] = Partition(segments=(*before[:-1], again), excluded=kept)
-            return known.model_copy(
-                update={
-                    "turn": known.turn - 1,
-                    "region": last.source or known.region,
-                    "partitions": partitions,
-                    "turns": known.turns[:-1],
-                }
-            )
+            former = known.former | {operation: Former.TURNED_BACK}
+            return turning.turned_back(known).model_copy(update={"former": former})
 
         return await self._change(topic, operation, "unturn", back)
 
     async def open(self, topic: str, operation: str) -> TopicLineage:
-        """Open the gate where the topic lives now; it is nobody's then. Raises Superseded."""
+        """Open the gate where the topic lives now; it is nobody's then. Raises Superseded if it is not this one's."""
 
         def opened(known: TopicLineage) -> TopicLineage:
-            if known.gate is Gate.OPEN and known.holder is None and self._was_of(known, operation):
+            if known.gate is Gate.OPEN and known.former.get(operation) is Former.DONE:
                 return known
-            self._mine(known, operation)
-            return known.model_copy(update={"gate": Gate.OPEN, "holder": None})
+            turning.require_held(known, operation)
+            return turning.released(known, operation)
 
         return await self._change(topic, operation, "open", opened)
 
+    async def leave(self, topic: str, operation: str) -> TopicLineage | None:
+        """As ``open``, on the way back: also a topic that this operation had not come to close is left for good.
+
+        A close of its that is still under way is refused from then on. None: the topic has no lineage. Raises
+        Superseded if another operation took the topic over from this one.
+        """
+
+        def left(known: TopicLineage) -> TopicLineage:
+            turning.require_not_superseded(known, operation)
+            if known.former.get(operation) is Former.DONE:
+                return known
+            if known.holder not in {operation, None}:
+                return known.model_copy(update={"former": known.former | {operation: Former.DONE}})
+            return turning.released(known, operation)
+
+        if await self._read(topic) is None:
+            return None
+        return await self._change(topic, operation, "leave", left)
+
     async def exclude(self, topic: str, operation: str, partition: int, ranges: Sequence[Excluded]) -> TopicLineage:
-        """Say that ranges of a region's log do not count; said again, they stand once. Raises InvalidInput."""
+        """Say that ranges of a region's log do not count; said again, they stand once.
+
+        Raises:
+            InvalidInput: there is no such partition, or no such range.
+            Superseded: another operation holds the topic, or took it over from this one.
+
+        """
 
         def with_them(known: TopicLineage) -> TopicLineage:
-            there = known.partitions.get(str(partition))
-            if there is None:
-                raise InvalidInput(f"topic {topic} has no partition {partition} in its lineage")
-            marks = {(one.region, one.first, one.last) for one in there.excluded}
-            fresh = tuple(one for one in ranges if (one.region, one.first, one.last) not in marks)
-            if not fresh:
-                return known
-            partitions = known.partitions | {
-                str(partition): there.model_copy(update={"excluded": (*there.excluded, *fresh)})
-            }
-            return known.model_copy(update={"partitions": partitions})
+            turning.require_not_anothers(known, operation)
+            turning.segments_of(known, partition)
+            return turning.with_excluded(known, [(partition, one) for one in ranges])
 
         return await self._change(topic, operation, f"exclude-{partition}", with_them)
 
+    async def amend_end(self, topic: str, operation: str, partition: int, turn: int, end: int) -> TopicLineage:
+        """Say where a segment ended of which nobody could say it when it was left: the first offset not included.
+
+        Raises:
+            InvalidInput: there is no such segment, it goes on, or ``end`` lies before it began.
+            Refused: it is known to have ended elsewhere.
+            Superseded: another operation holds the topic, or took it over from this one.
+
+        """
+
+        def amended(known: TopicLineage) -> TopicLineage:
+            turning.require_not_anothers(known, operation)
+            return turning.amended(known, partition, turn, end)
+
+        return await self._change(topic, operation, f"end-{partition}-{turn}", amended)
+
+    async def _read(self, topic: str) -> Stood[TopicLineage] | None:
+        key = names.lineage_key(topic)
+        try:
+            found = await self._swaps.read(key)
+        except ValidationError as error:
+            at = S3Uri(self._bucket, key)
+            raise InvalidInput(f"{at}: damaged, or of a later version: {error.errors()[0]['msg']}") from error
+        if found is not None:
+            check(found.record)
+        return found
+
     async def _change(self, topic: str, operation: str, step: str, change: Change) -> TopicLineage:
         key = names.lineage_key(topic)
-        basis = await self._swaps.read(key)
+        basis = await self._read(topic)
         if basis is None:
-            raise InvalidInput(f"topic {topic} has no lineage", hint=f"begin it:  tidegate lineage begin {topic}")
+            raise InvalidInput(f"topic {topic} has no lineage", hint="begin it:  tidegate lineage begin")
         while True:
             wanted = change(basis.record)
             if wanted == basis.record:
                 return wanted
-            wanted = wanted.model_copy(update={"seq": basis.record.seq + 1, "updated_at": utc_now()})
-            mark = hashlib.sha256(encode(wanted.model_copy(update={"write_id": ""}))).hexdigest()
+            check(wanted)
+            wanted = wanted.model_copy(update={"seq": basis.record.seq + 1, "updated_at": utc_now(), "write_id": ""})
+            mark = hashlib.sha256(encode(wanted)).hexdigest()
             wanted = wanted.model_copy(update={"write_id": names.derive_id(operation, step, mark)})
             try:
-                stood: Stood[TopicLineage] = await self._swaps.swap(key, basis, wanted)
+                return (await self._swaps.swap(key, basis, wanted)).record
             except SwapConflict as conflict:
                 basis = conflict.current
-                continue
-            return stood.record
-
-    @staticmethod
-    def _was_of(known: TopicLineage, operation: str) -> bool:
-        """Whether the gate that is open was opened by this operation: its turn is the last, or there was none."""
-        return known.turns[-1].operation == operation if known.turns else True
-
-    @staticmethod
-    def _mine(known: TopicLineage, operation: str) -> None:
-        if known.holder != operation:
-            holder = known.holder or "nobody: its gate is open"
-            raise Superseded(
-                f"topic {known.topic} is not {operation.partition('/')[0]}'s to turn: it is held by {holder}",
-                hint=f"tidegate lineage show {known.topic}",
-                details={"topic": known.topic, "fence": known.fence},
-            )
