@@ -34,6 +34,10 @@ Writers = Callable[[str], Awaitable[Writer]]
 """A transactional producer of principal ``ledger``, initialised."""
 
 
+Allow = Callable[[str], Awaitable[None]]
+"""Gives a topic a rule that allows everyone all of it, or sees to it that it has none."""
+
+
 class KafkaContract:
     ledger = LEDGER
 
@@ -248,6 +252,50 @@ class KafkaContract:
             await kafka.lift_denied_prefix("User:ledger", old)
         assert old not in await kafka.denied_prefixes("User:ledger")
         assert not await kafka.probe_denied(old, self.ledger)
+
+    async def test_x18_a_topic_is_closed_to_one_principal(
+        self, kafka: KafkaClient, writers: Writers, topic: str, allow: Allow
+    ):
+        await allow(topic)
+        writer, _ = await self._open(kafka, writers, topic, f"{topic}.a")
+        await writer.commit()
+        for _ in range(2):
+            await kafka.deny_topic_writes("User:ledger", topic)
+        assert topic in await kafka.denied_topics("User:ledger")
+        assert topic not in await kafka.denied_topics("User:mirror")
+        before = await kafka.wait_stable([topic], 5)
+        with pytest.raises(Denied):
+            await self._open(kafka, writers, topic, f"{topic}.b")
+        assert await kafka.end_offsets([topic]) == before
+        assert await kafka.appended_offsets([topic]) == before
+        assert (await kafka.committed_data_count(TopicPartition(topic, 0), 0, 4)).count == 3
+        for _ in range(2):
+            await kafka.lift_topic_writes("User:ledger", topic)
+        assert topic not in await kafka.denied_topics("User:ledger")
+        writer, _ = await self._open(kafka, writers, topic, f"{topic}.c")
+        await writer.commit()
+        await kafka.wait_stable([topic], 5)
+        assert (await kafka.committed_data_count(TopicPartition(topic, 0), 4, 8)).count == 3
+
+    async def test_x18_a_closed_topic_still_lets_an_open_transaction_end(
+        self, kafka: KafkaClient, writers: Writers, topic: str, allow: Allow
+    ):
+        """Which is why a topic is at rest only when nothing in it is open (X18)."""
+        await allow(topic)
+        writer, _ = await self._open(kafka, writers, topic, f"{topic}.a")
+        await kafka.deny_topic_writes("User:ledger", topic)
+        await writer.commit()
+        await kafka.wait_stable([topic], 5)
+        assert (await kafka.committed_data_count(TopicPartition(topic, 0), 0, 4)).count == 3
+
+    async def test_x18_a_deny_is_no_topics_first_rule(self, kafka: KafkaClient, topic: str, ruleless: Allow):
+        await ruleless(topic)
+        with pytest.raises(Refused, match=f"topic {topic} has no access rule that allows anything"):
+            await kafka.deny_topic_writes("User:ledger", topic)
+        assert topic not in await kafka.denied_topics("User:ledger")
+        await kafka.lift_topic_writes("User:ledger", topic)
+        with pytest.raises(InvalidInput, match="expected User:name"):
+            await kafka.deny_topic_writes("ledger", topic)
 
     async def test_x14_a_principal_is_given_as_kafka_writes_it(self, kafka: KafkaClient):
         with pytest.raises(InvalidInput, match="expected User:name"):

@@ -9,9 +9,9 @@ import itertools
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 
-from tidegate.clients.kafka import held_back
+from tidegate.clients.kafka_gate import first_rule
 from tidegate.clients.kafka_log import Committed, Piece
-from tidegate.clients.kafka_transactions import ENDED_BY, check_principal
+from tidegate.clients.kafka_transactions import ENDED_BY, check_principal, held_back
 from tidegate.clients.kafka_types import (
     PROBE_SUFFIX,
     Batch,
@@ -33,7 +33,7 @@ ADMIN = "User:admin"
 
 
 class Denied(Exception):
-    """TRANSACTIONAL_ID_AUTHORIZATION_FAILED."""
+    """TRANSACTIONAL_ID_AUTHORIZATION_FAILED or TOPIC_AUTHORIZATION_FAILED."""
 
 
 class Fenced(Exception):
@@ -99,6 +99,8 @@ class _Log:
 class FakeKafka(KafkaClient):
     """``down``: no call is answered. ``lose_next_end``: the next end acts, and its answer is lost.
 
+    ``unreplicated``: so many offsets of a partition have not reached its followers. ``ruleless``: topics without any
+    access rule, which the broker lets everyone use.
     ``hold_markers``: ended transactions stay Prepare… and open in the logs until ``release_markers``.
     Times advance only by ``advance``; transactions past their time-out are aborted by it.
     """
@@ -112,6 +114,8 @@ class FakeKafka(KafkaClient):
         self._logs: dict[str, list[_Log]] = {}
         self._txns: dict[str, _Txn] = {}
         self._groups: dict[str, dict[TopicPartition, int]] = {}
+        self.unreplicated: dict[TopicPartition, int] = {}
+        self.ruleless: set[str] = set()
         self._no_writes: set[tuple[str, str]] = set()
         self._denied: set[tuple[str, str]] = set()
         self._producer_ids = itertools.count(1000)
@@ -121,8 +125,10 @@ class FakeKafka(KafkaClient):
     def producer(self, transactional_id: str, principal: str = "User:ledger", timeout_ms: int = 60_000) -> FakeProducer:
         return FakeProducer(self, transactional_id, principal, timeout_ms)
 
-    def write_plain(self, topic: str, partition: int, values: Collection[object]) -> None:
-        """Records of an idempotent, not transactional producer."""
+    def write_plain(self, topic: str, partition: int, values: Collection[object], principal: str | None = None) -> None:
+        """Records of an idempotent, not transactional producer. Raises Denied as the broker would refuse it."""
+        if (principal, topic) in self._no_writes:
+            raise Denied(f"{principal} on {topic}")
         log = self._log(TopicPartition(topic, partition))
         first = log.append(len(values), next(self._producer_ids), 0, self.now_ms, txn=False)
         log.values.update(enumerate(values, first))
@@ -195,6 +201,10 @@ class FakeKafka(KafkaClient):
     async def end_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
         self._call("end_offsets")
         return {log.tp: log.end for log in self._of(topics)}
+
+    async def appended_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
+        self._call("appended_offsets")
+        return {log.tp: log.end + self.unreplicated.get(log.tp, 0) for log in self._of(topics)}
 
     async def offsets_at(self, topics: Collection[str], at_ms: int) -> dict[TopicPartition, int]:
         self._call("offsets_at")
@@ -286,6 +296,9 @@ class FakeKafka(KafkaClient):
     async def deny_topic_writes(self, principal: str, topic: str) -> None:
         self._call("deny_topic_writes")
         check_principal(principal)
+        self._topic(topic)
+        if topic in self.ruleless:
+            raise first_rule(topic)
         self._no_writes.add((principal, topic))
 
     async def lift_topic_writes(self, principal: str, topic: str) -> None:
@@ -454,6 +467,8 @@ class FakeProducer:
 
     async def write(self, topic: str, partition: int, values: Collection[object]) -> None:
         self._reach()
+        if (self.principal, topic) in self._kafka._no_writes:
+            raise Denied(f"{self.principal} on {topic}")
         txn = self._own()
         if txn.state is not TxnState.ONGOING:
             txn.state, txn.started_ms = TxnState.ONGOING, self._kafka.now_ms

@@ -36,6 +36,9 @@ from tidegate.clients.kafka_wire import Again, Wire, by_node, error_of
 from tidegate.errors import InvalidInput, NoProgress, Unavailable
 
 T = TypeVar("T")
+# Who asks for offsets (org.apache.kafka.common.requests.ListOffsetsRequest): each sees another end of a log.
+CONSUMER = -1
+DEBUGGING_REPLICA = -2
 LATEST = -1
 EARLIEST = -2
 GROUP_COORDINATOR = 0
@@ -123,6 +126,10 @@ class Kafka(KafkaClient):
     async def end_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
         """See KafkaClient (``ListOffsets`` latest, read_uncommitted)."""
         return await self._offsets(topics, LATEST, READ_UNCOMMITTED, "end")
+
+    async def appended_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
+        """See KafkaClient (``ListOffsets`` latest, as a replica asks: not the high watermark but the leader's end)."""
+        return await self._offsets(topics, LATEST, READ_UNCOMMITTED, "appended", replica_id=DEBUGGING_REPLICA)
 
     async def offsets_at(self, topics: Collection[str], at_ms: int) -> dict[TopicPartition, int]:
         """See KafkaClient (``ListOffsets`` by timestamp, which says -1 where no record is as late)."""
@@ -353,7 +360,7 @@ class Kafka(KafkaClient):
         return leaders[tp]
 
     async def _offsets(
-        self, topics: Collection[str], timestamp: int, isolation: int, name: str
+        self, topics: Collection[str], timestamp: int, isolation: int, name: str, *, replica_id: int = CONSUMER
     ) -> dict[TopicPartition, int]:
         what = f"{name} offsets of {', '.join(sorted(topics))}"
 
@@ -361,7 +368,7 @@ class Kafka(KafkaClient):
             offsets: dict[TopicPartition, int] = {}
             for node, own in by_node(await self._leaders(topics)).items():
                 request = ListOffsetsRequest(
-                    replica_id=-1,
+                    replica_id=replica_id,
                     isolation_level=isolation,
                     topics=[
                         ListOffsetsRequest.ListOffsetsTopic(
@@ -394,39 +401,4 @@ class Kafka(KafkaClient):
                 "ids of the open transactions", lambda: kafka_transactions.list_ids(self._wire, producers)
             )
             named = {producer_id: transactional_id for transactional_id, producer_id in ids.items()}
-        return held_back(behind, culprits, named, deadline_s)
-
-
-def held_back(
-    behind: Mapping[TopicPartition, tuple[int, int]],
-    culprits: Collection[OpenTransaction],
-    named: Mapping[int, str],
-    deadline_s: float,
-) -> NoProgress:
-    """The error of ``wait_stable``: each partition, how far it is, and who holds it."""
-    parts = []
-    for tp, (stable, end) in sorted(behind.items()):
-        own = [o for o in culprits if o.tp == tp]
-        whose = "; ".join(
-            f"{named.get(o.producer_id, 'an id that its coordinator has forgotten')}"
-            f" (producer {o.producer_id}, epoch {o.producer_epoch}) open since offset {o.start_offset:,}"
-            for o in own
-        )
-        parts.append(f"{tp} stands at {stable:,} of {end:,}: {whose or 'markers are still being written'}")
-    return NoProgress(
-        f"not settled after {deadline_s:g} s: " + "; ".join(parts),
-        hint="end these transactions, or wait for their time-out",
-        details={
-            "partitions": {str(tp): list(offsets) for tp, offsets in behind.items()},
-            "open": [
-                {
-                    "partition": str(o.tp),
-                    "producer_id": o.producer_id,
-                    "producer_epoch": o.producer_epoch,
-                    "start_offset": o.start_offset,
-                    "transactional_id": named.get(o.producer_id),
-                }
-                for o in culprits
-            ],
-        },
-    )
+        return kafka_transactions.held_back(behind, culprits, named, deadline_s)

@@ -24,11 +24,7 @@ async def deny_writes(wire: Wire, principal: str, topic: str) -> None:
     check_principal(principal)
     what = f"deny {principal} the writing of {topic}"
     if not await _has_allow(wire, topic):
-        raise Refused(
-            f"topic {topic} has no access rule that allows anything: a DENY would be its first rule, and where the "
-            f"broker allows everyone what has no rule (allow.everyone.if.no.acl.found) it would shut everyone out",
-            hint=f"allow first who needs it: the job, the mirror, its producers and readers, on topic {topic}",
-        )
+        raise first_rule(topic)
     creation = CreateAclsRequest.AclCreation(
         resource_type=ACL_TOPIC,
         resource_name=topic,
@@ -43,6 +39,15 @@ async def deny_writes(wire: Wire, principal: str, topic: str) -> None:
         wire.check(row.error_code, what)
     if topic not in await denied_writes(wire, principal):
         raise Again(f"{what}: not every broker shows it yet")
+
+
+def first_rule(topic: str) -> Refused:
+    """The error for a topic that no rule allows to anybody."""
+    return Refused(
+        f"topic {topic} has no access rule that allows anything: a DENY would be its first rule, and where the "
+        f"broker allows everyone what has no rule (allow.everyone.if.no.acl.found) it would shut everyone out",
+        hint=f"allow first who needs it: the job, the mirror, its producers and readers, on topic {topic}",
+    )
 
 
 async def lift_writes(wire: Wire, principal: str, topic: str) -> None:

@@ -20,7 +20,7 @@ producer p and epoch e:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from tidegate.clients.kafka_messages import (
     CreateAclsRequest,
@@ -43,7 +43,7 @@ from tidegate.clients.kafka_types import (
     TxnState,
 )
 from tidegate.clients.kafka_wire import Again, Wire, by_node, error_of
-from tidegate.errors import InvalidInput
+from tidegate.errors import InvalidInput, NoProgress
 
 TRANSACTION_COORDINATOR = 1
 TRANSACTION_LOG = "__transaction_state"
@@ -320,6 +320,41 @@ async def probe(wire: Wire, prefix: str) -> bool:
         answer = await wire.ask(request, node)
         refused.append(error_of(answer.error_code) == "TransactionalIdAuthorizationFailedError")
     return bool(refused) and all(refused)
+
+
+def held_back(
+    behind: Mapping[TopicPartition, tuple[int, int]],
+    culprits: Collection[OpenTransaction],
+    named: Mapping[int, str],
+    deadline_s: float,
+) -> NoProgress:
+    """The error of ``wait_stable``: each partition, how far it is, and who holds it."""
+    parts = []
+    for tp, (stable, end) in sorted(behind.items()):
+        own = [o for o in culprits if o.tp == tp]
+        whose = "; ".join(
+            f"{named.get(o.producer_id, 'an id that its coordinator has forgotten')}"
+            f" (producer {o.producer_id}, epoch {o.producer_epoch}) open since offset {o.start_offset:,}"
+            for o in own
+        )
+        parts.append(f"{tp} stands at {stable:,} of {end:,}: {whose or 'markers are still being written'}")
+    return NoProgress(
+        f"not settled after {deadline_s:g} s: " + "; ".join(parts),
+        hint="end these transactions, or wait for their time-out",
+        details={
+            "partitions": {str(tp): list(offsets) for tp, offsets in behind.items()},
+            "open": [
+                {
+                    "partition": str(o.tp),
+                    "producer_id": o.producer_id,
+                    "producer_epoch": o.producer_epoch,
+                    "start_offset": o.start_offset,
+                    "transactional_id": named.get(o.producer_id),
+                }
+                for o in culprits
+            ],
+        },
+    )
 
 
 def by_topic(partitions: Collection[TopicPartition]) -> dict[str, list[TopicPartition]]:

@@ -185,6 +185,12 @@ class KafkaClient(Protocol):
     async def end_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
         """End of each log (high watermark), open transactions and markers included."""
 
+    async def appended_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
+        """End of each log as its leader holds it, with what its followers lack; ``end_offsets`` stops before that.
+
+        Where both are the same, nothing that was taken in can still become visible.
+        """
+
     async def offsets_at(self, topics: Collection[str], at_ms: int) -> dict[TopicPartition, int]:
         """Of each log the first offset of a record of this time or later, by the records' timestamps; else the end."""
 

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as ConfluentTopicPartition
 
-from sandbox.kafka import kafka_spec
+from sandbox.kafka import allow_everyone, kafka_spec
 from sandbox.layout import Layout, kafka_password
 from sandbox.parts import fetch, find_java
 from sandbox.spec import Folder, ProcessSpec
@@ -125,7 +125,10 @@ class RealWriter:
 
     @staticmethod
     def _ours(error: KafkaError) -> Exception:
-        if error.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+        if error.code() in {
+            KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+            KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        }:
             return Denied(error.str())
         if error.code() in {KafkaError._FENCED, KafkaError.INVALID_TXN_STATE, KafkaError._STATE}:
             return Fenced(error.str())
@@ -158,6 +161,20 @@ class RealWriter:
 
 
 class TestRealKafka(KafkaContract):
+    @pytest.fixture
+    def allow(self, broker: Broker):
+        async def give(topic: str) -> None:
+            await allow_everyone(broker.bootstrap, [topic])
+
+        return give
+
+    @pytest.fixture
+    def ruleless(self):
+        async def as_created(topic: str) -> None:
+            pass
+
+        return as_created
+
     ledger = KafkaSecurity("SASL_PLAINTEXT", "PLAIN", "ledger", kafka_password("ledger"))
 
     @pytest.fixture(autouse=True)

@@ -28,6 +28,20 @@ class TestFakeKafka(KafkaContract):
 
         return make
 
+    @pytest.fixture
+    def allow(self, kafka: FakeKafka):
+        async def give(topic: str) -> None:
+            kafka.ruleless.discard(topic)
+
+        return give
+
+    @pytest.fixture
+    def ruleless(self, kafka: FakeKafka):
+        async def take(topic: str) -> None:
+            kafka.ruleless.add(topic)
+
+        return take
+
 
 async def test_a_sink_hands_over_every_committable_that_is_not_committed():
     kafka = FakeKafka()
