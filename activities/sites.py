@@ -14,6 +14,7 @@ from tidegate.clients.transfer import TransferStore
 from tidegate.driver.base import DeploymentDriver
 from tidegate.driver.session import SessionClusterDriver
 from tidegate.errors import InvalidInput
+from tidegate.mirror.rebasing import Reach, links_by
 from tidegate.model.fleet import CellRef, Fleet, KafkaAccess, S3Access
 from tidegate.model.record import ArtifactRef, DeploymentRecord
 from tidegate.operation.move import lives_at
@@ -87,6 +88,12 @@ class Sites:
     def region_store(self, fleet: Fleet, region: str) -> TransferStore:
         """The S3 of a region. Raises InvalidInput for an unknown region or a missing secret."""
         return self._store(fleet.region(region).s3)
+
+    def reach(self, fleet: Fleet, region: str) -> Reach:
+        """How a copy for a region is made (``rebase_for``), with this process's clients; nothing is to be closed."""
+        return Reach(
+            self.region_store(fleet, region), lambda name: self._kafka(fleet.region(name).kafka), links_by(fleet)
+        )
 
     def _store(self, access: S3Access) -> TransferStore:
         key = f"{access.endpoint} {access.access_key}"

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -23,20 +22,12 @@ from tidegate.cli.options import (
     read_fleet,
     who_asks,
 )
-from tidegate.clients.s3 import S3Store
-from tidegate.errors import InvalidInput, Refused, Unavailable
-from tidegate.mirror.carry import Crossing, carry, stay
-from tidegate.mirror.link import open_link
+from tidegate.clients.kafka import Kafka
+from tidegate.errors import InvalidInput, Refused
+from tidegate.mirror.rebasing import Made, Reach, Wanted, links_by, place_rebased, rebase_for
 from tidegate.model.fleet import Fleet
 from tidegate.registry import artifacts
-from tidegate.snapshot import pins
-from tidegate.snapshot.files import Snapshot, verify
-from tidegate.snapshot.place import Place, location_of, place_in
-from tidegate.snapshot.rebase import RebaseWish, positions_to_move
-from tidegate.snapshot.rebased import Copy, make_copy, place, place_for, record_of
-from tidegate.snapshot.shipped import read_shipped
-from tidegate.snapshot.sinks import Committable, committables
-from tidegate.snapshot.word import Judged, judge
+from tidegate.snapshot.place import location_of, place_in
 
 
 @dataclass(frozen=True)
@@ -49,22 +40,6 @@ class Asked:
     topics: dict[str, str]
     cut: tuple[str, ...]
     by_floor: bool
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What would be made, before anything is written. ``home``: the region whose Kafka the positions are of now.
-
-    ``judged``: the broker's word on each committable that is dropped; ``said``: why there is none.
-    """
-
-    asked: Asked
-    deployment: str
-    home: str
-    copy: Copy
-    listed: tuple[Committable, ...]
-    judged: tuple[Judged, ...]
-    said: str | None
 
 
 def rebase(
@@ -100,19 +75,19 @@ def rebase(
     """
     loaded = read_fleet(fleet).fleet
     asked = Asked(snapshot, to, fork, _topics(topic or []), tuple(dict.fromkeys(cut or [])), by_floor)
-    plan = asyncio.run(_plan(loaded, asked))
-    if plan.copy.there:
-        return _end("done already", plan, form)
-    replays = plan.copy.rebased.replays
+    made = asyncio.run(_made(loaded, asked))
+    if made.copy.there:
+        return _end("done already", made, form)
+    replays = made.copy.rebased.replays
     if dry_run:
-        return _end("dry run", plan, form)
+        return _end("dry run", made, form)
     if form is output.Format.TEXT:
-        output.say(text.plan(plan))
+        output.say(text.plan(made))
     if replays != (accept_replay or 0):
-        raise _refused(plan, accept_replay)
-    confirm(f"write this copy to {plan.copy.location}?", yes=yes)
-    asyncio.run(_place(loaded, plan, who_asks(who)))
-    return _end("rebased", plan, form)
+        raise _refused(made, accept_replay)
+    confirm(f"write this copy to {made.copy.location}?", yes=yes)
+    asyncio.run(_place(loaded, made, who_asks(who)))
+    return _end("rebased", made, form)
 
 
 def _topics(given: Sequence[str]) -> dict[str, str]:
@@ -126,8 +101,8 @@ def _topics(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _refused(plan: Plan, accepted: int | None) -> Refused:
-    replays, counted = plan.copy.rebased.replays, plan.copy.rebased.counted
+def _refused(made: Made, accepted: int | None) -> Refused:
+    replays, counted = made.copy.rebased.replays, made.copy.rebased.counted
     many = f"{'' if counted else 'at most '}{output.count(replays)} input records"
     said = "" if accepted is None else f", not {output.count(accepted)} as accepted"
     if not replays:
@@ -138,46 +113,14 @@ def _refused(plan: Plan, accepted: int | None) -> Refused:
     )
 
 
-async def _plan(fleet: Fleet, asked: Asked) -> Plan:
+async def _made(fleet: Fleet, asked: Asked) -> Made:
     fleet.region(asked.to)
     found = await _found(fleet, asked)
     deployment = await regions.deployment_of(fleet, found)
-    async with regions.open_store_of(fleet, asked.to) as store:
-        shipped = await read_shipped(store, found.location)
-        home = shipped.source_region if shipped is not None else found.region
-        if home == asked.to and asked.fork is None:
-            raise InvalidInput(
-                f"--to {asked.to}: the snapshot is of that region's Kafka already",
-                hint="to start from it there it needs no copy; for a fork beside the live job name it:  --as NAME",
-            )
-        target = place_for(place_in(fleet, deployment, asked.to), asked.fork)
-        source = (await verify(store, found.location)).snapshot
-        listed = tuple(await committables(store, source))
-        copy = await _copy(fleet, asked, store, source, home, target)
-    judged, said = await _words(fleet, home, listed)
-    return Plan(asked, deployment, home, copy, listed, judged, said)
-
-
-async def _copy(fleet: Fleet, asked: Asked, store: S3Store, source: Snapshot, home: str, target: Place) -> Copy:
-    wanted = await positions_to_move(store, source, asked.cut)
-    named = {topic for topic, _, _ in wanted}
-    for old in asked.topics.keys() - named:
-        raise InvalidInput(
-            f"--topic {old}: no position of the snapshot is of that topic; it has {', '.join(sorted(named)) or 'none'}"
-        )
-    if home == asked.to:
-        if asked.topics:
-            raise InvalidInput("--topic: a fork in the same region reads the same topics, at the same positions")
-        kafka = regions.open_kafka(fleet.region(home).kafka)
-        try:
-            carried = await stay(kafka, wanted)
-        finally:
-            await kafka.aclose()
-    else:
-        async with _crossing(fleet, home, asked.to) as crossing:
-            carried = await carry(crossing, wanted, asked.topics, by_floor=asked.by_floor)
-    wish = RebaseWish(carried.translate, carried.bounds, asked.topics, asked.fork is not None, asked.cut)
-    return await make_copy(store, source, wish, target)
+    at = place_in(fleet, deployment, asked.to)
+    wanted = Wanted(found.location, at, asked.fork, asked.topics, asked.cut, asked.by_floor)
+    async with _reach(fleet, asked.to) as reach:
+        return await rebase_for(reach, wanted)
 
 
 async def _found(fleet: Fleet, asked: Asked) -> regions.Found:
@@ -207,60 +150,33 @@ async def _short(fleet: Fleet, deployment: str, found: regions.Found) -> str:
 
 
 @asynccontextmanager
-async def _crossing(fleet: Fleet, source: str, target: str) -> AsyncIterator[Crossing]:
+async def _reach(fleet: Fleet, target: str) -> AsyncIterator[Reach]:
     async with AsyncExitStack() as stack:
-        links = [
-            await stack.enter_async_context(open_link(fleet, name))
-            for name, mirror in fleet.mirrors.items()
-            if (mirror.source, mirror.target) == (source, target)
-        ]
-        kafkas = []
-        for name in (source, target):
-            kafka = regions.open_kafka(fleet.region(name).kafka)
-            stack.push_async_callback(kafka.aclose)
-            kafkas.append(kafka)
-        yield Crossing(source, target, kafkas[0], kafkas[1], tuple(links))
+        kafkas: dict[str, Kafka] = {}
+
+        def kafka(region: str) -> Kafka:
+            if region not in kafkas:
+                kafkas[region] = regions.open_kafka(fleet.region(region).kafka)
+                stack.push_async_callback(kafkas[region].aclose)
+            return kafkas[region]
+
+        store = await stack.enter_async_context(regions.open_store_of(fleet, target))
+        yield Reach(store, kafka, links_by(fleet))
 
 
-async def _words(fleet: Fleet, home: str, listed: tuple[Committable, ...]) -> tuple[tuple[Judged, ...], str | None]:
-    if not listed:
-        return (), None
-    kafka = regions.open_kafka(fleet.region(home).kafka)
-    try:
-        said = await kafka.describe_transactions(sorted({one.transactional_id for one in listed}))
-    except Unavailable as error:
-        return (), f"Kafka in {home} cannot be asked: {error.message}"
-    finally:
-        await kafka.aclose()
-    return tuple(judge(listed, said)), None
+async def _place(fleet: Fleet, made: Made, who: str) -> None:
+    async with (
+        _reach(fleet, made.region) as reach,
+        artifacts.open_access(fleet.control.s3, regions.TIMEOUT_S) as control,
+    ):
+        await place_rebased(reach, control, fleet.control.bucket, made, who)
 
 
-async def _place(fleet: Fleet, plan: Plan, who: str) -> None:
-    async with regions.open_store_of(fleet, plan.asked.to) as store:
-        asked = plan.asked
-        record = record_of(plan.copy, plan.deployment, plan.home, asked.to, fork=asked.fork is not None)
-        # First, so that no sweep takes the files that the copy names: it has none of its own (X10).
-        async with artifacts.open_access(fleet.control.s3, regions.TIMEOUT_S) as control:
-            await pins.pin(control, fleet.control.bucket, _pin(plan, who))
-        await place(store, plan.copy, record)
-        await verify(store, plan.copy.location)
-
-
-def _pin(plan: Plan, who: str) -> pins.Pin:
-    return pins.Pin(
-        deployment=plan.deployment,
-        location=str(plan.copy.source.directory),
-        why=f"its files are named by {plan.copy.location}",
-        who=who,
-        at=datetime.now(UTC),
-    )
-
-
-def _end(word: str, plan: Plan, form: output.Format) -> int:
+def _end(word: str, made: Made, form: output.Format) -> int:
     if form is output.Format.JSON:
-        output.answer({"outcome": word} | text.plan_json(plan))
+        output.answer({"outcome": word} | text.plan_json(made))
         return 0
     if word != "rebased":
-        output.say(text.plan(plan))
-    output.say(f"{word.ljust(12)}{'nothing was written' if word == 'dry run' else plan.copy.location}")
+        output.say(text.plan(made))
+    output.say(f"{word.ljust(12)}{'nothing was written' if word == 'dry run' else made.copy.location}")
     return 0

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from tidegate.cli import output
+from tidegate.mirror.rebasing import Made
 from tidegate.snapshot.positions import EARLIEST
 from tidegate.snapshot.rebase import Moved
 from tidegate.snapshot.sinks import COMMITTER_STATE
 
-if TYPE_CHECKING:
-    from tidegate.cli.snapshot_rebase import Plan
 
-
-def plan(made: Plan) -> str:
+def plan(made: Made) -> str:
     """The whole plan, in lines for a person."""
-    asked, copy = made.asked, made.copy
-    purpose = f"{made.deployment} in {asked.to}" if asked.fork is None else f"{asked.fork}, a fork, in {asked.to}"
+    copy = made.copy
+    purpose = f"{made.deployment} in {made.region}" if made.fork is None else f"{made.fork}, a fork, in {made.region}"
     rows = [
         ("snapshot", f"{copy.source.directory}, with positions on {made.home}'s Kafka"),
         ("copy", f"{copy.location}, for {purpose}"),
@@ -27,7 +24,7 @@ def plan(made: Plan) -> str:
     rows += [("positions" if not n else "", line) for n, line in enumerate(positions or ["none: nothing is read"])]
     rows += [("dropped" if not n else "", line) for n, line in enumerate(_dropped(made) or ["nothing"])]
     rows.append(("replays", _replays(made)))
-    if copy.source.metadata.is_savepoint is False and made.home == asked.to:
+    if copy.source.metadata.is_savepoint is False and made.home == made.region:
         note = "Flink removes this checkpoint, and with it files that the copy names, once newer ones are complete"
         rows.append(("note", f"{note}; for a copy that lasts rebase a savepoint"))
     return output.columns(rows)
@@ -44,7 +41,7 @@ def _position(one: Moved) -> str:
     return f"{one.source}: {here} {one.offset:,} -> {renamed}{one.new_offset:,}, {said}{note}"
 
 
-def _dropped(made: Plan) -> list[str]:
+def _dropped(made: Made) -> list[str]:
     subtasks: dict[tuple[str, str], list[int]] = defaultdict(list)
     for one in made.copy.rebased.dropped.states:
         subtasks[one.sink_uid or one.operator_id, one.state].append(one.subtask)
@@ -59,8 +56,8 @@ def _dropped(made: Plan) -> list[str]:
                 for listed in made.listed
                 if (listed.sink_uid or listed.operator_id) == sink
             ]
-    unsafe = [one for one in made.judged if not one.word.safe]
-    if unsafe and made.asked.fork is None:
+    unsafe = made.not_committed
+    if unsafe and made.fork is None:
         lines.append(
             f"WARNING: {len(unsafe)} of {len(made.judged)} are not seen committed in {made.home}: a start from this "
             f"copy counts their outputs as written, and they would be missing"
@@ -68,11 +65,11 @@ def _dropped(made: Plan) -> list[str]:
     return lines + [f"{_label(made, operator)}, with its state" for operator in made.copy.rebased.dropped.operators]
 
 
-def _label(made: Plan, operator_id: str) -> str:
+def _label(made: Made, operator_id: str) -> str:
     return str(made.copy.source.metadata.operator(operator_id) or operator_id)
 
 
-def _replays(made: Plan) -> str:
+def _replays(made: Made) -> str:
     done = made.copy.rebased
     if not done.replays:
         return "none: every position is exact"
@@ -82,7 +79,7 @@ def _replays(made: Plan) -> str:
     )
 
 
-def plan_json(made: Plan) -> dict[str, object]:
+def plan_json(made: Made) -> dict[str, object]:
     """The plan for programs."""
     done = made.copy.rebased
     words = {one.committable: one.word.value for one in made.judged}
@@ -90,9 +87,9 @@ def plan_json(made: Plan) -> dict[str, object]:
         "source": str(made.copy.source.directory),
         "source_region": made.home,
         "location": str(made.copy.location),
-        "region": made.asked.to,
+        "region": made.region,
         "deployment": made.deployment,
-        "fork": made.asked.fork,
+        "fork": made.fork,
         "positions": [
             asdict(one) | {"exact": not one.replays} for one in done.moved if one.offset is not None
         ],

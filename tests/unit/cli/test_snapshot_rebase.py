@@ -14,9 +14,9 @@ from tests.unit.cli.test_snapshot_commands import FLEET, OpenMemoryStore
 from tests.unit.mirror.test_carry import with_syncs
 from tests.unit.mirror.test_positions import P0, noisy, started, truth
 from tidegate.cli import regions
-from tidegate.cli import snapshot_rebase as commands
 from tidegate.cli.main import run
 from tidegate.clients.objects import S3Uri
+from tidegate.mirror import rebasing
 from tidegate.registry import artifacts
 from tidegate.snapshot.catalog import catalog
 from tidegate.snapshot.files import read_snapshot, verify
@@ -78,7 +78,7 @@ def scene(monkeypatch, capsys) -> Scene:
         source, _, target = name.partition("-to-")
         yield world.link(source, target)
 
-    monkeypatch.setattr(commands, "open_link", link)
+    monkeypatch.setattr(rebasing, "open_link", link)
     monkeypatch.setattr(regions, "open_kafka", lambda access, *_: by_bootstrap[access.bootstrap])
     monkeypatch.setattr(artifacts, "open_access", lambda *_: store)
     monkeypatch.setenv("TIDEGATE_FLEET", str(FLEET))
