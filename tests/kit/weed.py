@@ -36,8 +36,8 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def running_weed() -> Iterator[str]:
-    """Its endpoint; the bucket ``state`` is there."""
+def running_weed(volume_mb: int = 64) -> Iterator[str]:
+    """Its endpoint; the bucket ``state`` is there. It takes up to fifty volumes of ``volume_mb``."""
     weed = Path(sys.executable).with_name("weed")
     master, volume, filer, s3 = _free_ports(4)
     with tempfile.TemporaryDirectory() as data:
@@ -52,7 +52,7 @@ def running_weed() -> Iterator[str]:
             [
                 *(str(weed), "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
                 *(f"-master.port={master}", "-master.peers=none", "-master.telemetry=false"),
-                *("-master.volumeSizeLimitMB=64", "-volume.max=50", f"-volume.port={volume}"),
+                *(f"-master.volumeSizeLimitMB={volume_mb}", "-volume.max=50", f"-volume.port={volume}"),
                 *("-filer", f"-filer.port={filer}", "-s3", f"-s3.port={s3}", f"-s3.config={config}"),
                 *("-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
             ],

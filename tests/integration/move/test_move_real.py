@@ -29,6 +29,7 @@ from sandbox.stage import (
     execute,
     kafka_properties,
 )
+from tests.kit.eventually import eventually
 from tests.kit.sandbox import UP_S
 from tests.kit.stage import ROOT, publish, stage_sandbox
 from tidegate.clients.kafka_types import LogRecord, TopicPartition
@@ -182,6 +183,22 @@ async def _stopped_and_drained(scene: Scene, *, mirrored: bool = True) -> str:
     named = short_id(S3Uri.parse(pinned.location), pinned.epoch, None)
     await scene.run("snapshot", "ship", DEPLOYMENT, "--to", "west", "--snapshot", named)
     return named
+
+
+async def _written_on(scene: Scene) -> None:
+    """Producers have written to every input partition since now: there is more than the savepoint has read."""
+    kafka = scene.stage.kafka("east")
+    try:
+        before = await kafka.end_offsets([INPUT_TOPIC])
+
+        async def more() -> None:
+            now = await kafka.end_offsets([INPUT_TOPIC])
+            assert all(now[tp] > end for tp, end in before.items())
+            assert sum(now.values()) - sum(before.values()) >= RATE
+
+        await eventually(more, within_s=60.0, every_s=0.1)
+    finally:
+        await kafka.aclose()
 
 
 async def _offsets_differ(scene: Scene) -> None:

@@ -22,13 +22,23 @@ from tidegate.clients.s3 import S3Store, open_store
 from tidegate.snapshot.files import verify
 from tidegate.snapshot.shipped import read_shipped
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(1200)]
+BYTES = int(os.environ.get("TIDEGATE_SHIP_BYTES", "100000000"))
+"""About how large the snapshot is. Sent at 48 MiB/s about forty times, so 2 GB take half an hour and 50 GB of disk."""
+SCALE = BYTES / 100_000_000
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(int(1200 * max(1.0, SCALE / 4)))]
 
 KILLS = 20
 SEED = int(os.environ.get("TIDEGATE_SEED", "7"))
 MIB = 1 << 20
-SHARED = {"a.sst": 37 * MIB + 11, "b.sst": 21 * MIB, "c.sst": 5 * MIB, "d.sst": 300_000, "empty.sst": 0}
-PRIVATE = {f"own-{n:02}": 2 * MIB + n for n in range(16)}
+SHARED = {
+    "a.sst": int(37 * MIB * SCALE) + 11,
+    "b.sst": int(21 * MIB * SCALE),
+    "c.sst": int(5 * MIB * SCALE),
+    "d.sst": 300_000,
+    "empty.sst": 0,
+}
+PRIVATE = {f"own-{n:02}": int(2 * MIB * SCALE) + n for n in range(16)}
 
 
 @dataclass
@@ -43,7 +53,8 @@ class Two:
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[Two]:
-    with running_weed() as east, running_weed() as west:
+    # What is removed there is not given back at once: each turn's copy takes room of its own.
+    with running_weed() as east, running_weed(volume_mb=max(64, int(20 * SCALE) * 5)) as west:
         client = boto3.session.Session().client(
             "s3", endpoint_url=east, aws_access_key_id=ACCESS, aws_secret_access_key=SECRET, region_name="us-east-1"
         )
@@ -79,7 +90,7 @@ def _begin(two: Two, root: str, log: Path) -> subprocess.Popen[str]:
 
 
 def _finish(child: subprocess.Popen[str]) -> str:
-    out, err = child.communicate(timeout=120)
+    out, err = child.communicate(timeout=120 * max(1.0, SCALE / 4))
     assert child.returncode == 0, err
     return out.strip()
 
