@@ -11,11 +11,12 @@ from typing import Any
 from temporalio import activity
 
 from activities.sites import Sites
-from tidegate.errors import BasisChanged, Unavailable
+from tidegate.errors import BasisChanged, InvalidInput, Unavailable
 from tidegate.mirror.link import open_link
 from tidegate.mirror.watch import LinkWatch, link_of
 from tidegate.model.fleet import Fleet
 from tidegate.model.keep import KeepFact, KeepStep
+from tidegate.model.record import ArtifactRef
 from tidegate.points.keep import Keeper, Side
 from tidegate.points.store import PointStore
 from tidegate.snapshot.catalog import jobs_of
@@ -89,9 +90,26 @@ class PointActivities:
             topics = {*site.output_topics, *site.input_topics}
             mirror = LinkWatch(await stack.enter_async_context(open_link(fleet, link)), topics)
 
+        runs: ArtifactRef | None = None
+        safe: str | None = None
+
         async def jobs() -> Mapping[str, int]:
+            nonlocal runs
             stored = await self._sites.records.read(request.deployment)
+            writer = stored.record.writer if stored else None
+            runs = writer.artifact if writer else None
             return jobs_of(stored.record if stored else None)
+
+        async def keep_jar() -> str | None:
+            nonlocal safe
+            if runs is None or runs.sha256 == safe:
+                return None
+            try:
+                await self._sites.keep_jar(fleet, request.deployment, runs)
+            except (BasisChanged, InvalidInput) as error:
+                return f"no copy of the jar of {runs.name} outlives its region: {error.message}"
+            safe = runs.sha256
+            return None
 
         return Keeper(
             home=Side(home, self._sites.region_store(fleet, home.region)),
@@ -101,6 +119,7 @@ class PointActivities:
             points=PointStore(self._sites.control, self._sites.bucket),
             jobs=jobs,
             mirror=mirror,
+            keep_jar=keep_jar,
             pace=Pace(bytes_per_s=request.bytes_per_s),
             beat=beat,
         )

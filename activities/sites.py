@@ -19,8 +19,9 @@ from tidegate.model.fleet import CellRef, Fleet, KafkaAccess, S3Access
 from tidegate.model.record import ArtifactRef, DeploymentRecord
 from tidegate.operation.move import lives_at
 from tidegate.operation.site import Site
-from tidegate.registry.artifacts import fetch, open_access
+from tidegate.registry.artifacts import fetch, keep_jar, open_access
 from tidegate.registry.fleet import read_current, read_digest
+from tidegate.registry.keptjars import KeptJars
 from tidegate.registry.records import RecordStore
 
 
@@ -73,7 +74,7 @@ class Sites:
             snapshots=self._store(region.s3),
             control=self.control,
             control_bucket=self.bucket,
-            fetch=partial(self._fetch, artifacts),
+            fetch=partial(self._fetch, artifacts, self.kept_jars(deployment)),
             artifacts=artifacts,
         )
 
@@ -82,8 +83,17 @@ class Sites:
         fleet, _ = await self.fleet(digest)
         return self.site(fleet, deployment, at)
 
-    async def _fetch(self, store: ObjectStore, artifact: ArtifactRef) -> Path:
-        return await fetch(store, artifact.uri, artifact.sha256, self.cache)
+    def kept_jars(self, deployment: str) -> KeptJars:
+        """The copies of a deployment's jars in the control bucket."""
+        return KeptJars(self.control, self.bucket, deployment)
+
+    async def _fetch(self, store: ObjectStore, kept: KeptJars, artifact: ArtifactRef) -> Path:
+        return await fetch(store, artifact.uri, artifact.sha256, self.cache, kept)
+
+    async def keep_jar(self, fleet: Fleet, deployment: str, artifact: ArtifactRef) -> bool:
+        """Keep the jar that a job runs in the control bucket (``keep_jar``); False: it is kept already."""
+        store = self._store(fleet.artifact_store(deployment))
+        return await keep_jar(store, self.kept_jars(deployment), artifact, self.cache)
 
     def region_store(self, fleet: Fleet, region: str) -> TransferStore:
         """The S3 of a region. Raises InvalidInput for an unknown region or a missing secret."""

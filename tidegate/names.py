@@ -108,6 +108,16 @@ def fleet_key(digest: str) -> str:
     return f"fleet/{digest}.yaml"
 
 
+def jar_key(sha256: str) -> str:
+    """The bytes of a jar, by what they are."""
+    return f"artifacts/{sha256}.jar"
+
+
+def artifact_key(deployment: str, name: str) -> str:
+    """Which bytes were put last as an artifact of a deployment."""
+    return f"artifacts/{deployment}/{name}.json"
+
+
 FLEET_POINTER_KEY = "fleet/current.json"
 
 

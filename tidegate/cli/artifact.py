@@ -14,6 +14,7 @@ from tidegate.cli.options import DryRunOption, FleetOption, OutputOption, read_f
 from tidegate.model.fleet import Fleet
 from tidegate.registry import artifacts
 from tidegate.registry.artifacts import ArtifactInfo, PutOutcome
+from tidegate.registry.keptjars import KeptJars
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,7 +38,8 @@ def put(
 ) -> None:
     """Example:  tidegate artifact put ledger v2 ledger/target/ledger-v2.jar
 
-    Upload a jar to the place that the fleet file gives it. The same bytes again change nothing.
+    Upload a jar to the place that the fleet file gives it, and keep a copy in the control bucket. The same bytes again
+    change nothing.
     """
     loaded = read_fleet(fleet).fleet
     uri = loaded.artifact(deployment, name).jar
@@ -55,14 +57,18 @@ def put(
         return
     output.say(f"{outcome.value}  {info.uri}  {output.size(info.size or 0)}  sha256 {(info.sha256 or '')[:12]}")
     if outcome is PutOutcome.REPLACED:
-        output.note("warning: operations that run now have pinned the old sha256 and will not find it any more")
+        output.note("warning: operations that run now have pinned the old sha256, and find it only if a copy was kept")
 
 
 async def _put(
     fleet: Fleet, deployment: str, name: str, path: Path, *, replace: bool
 ) -> tuple[ArtifactInfo, PutOutcome]:
-    async with artifacts.open_access(fleet.artifact_store(deployment)) as store:
-        return await artifacts.put_artifact(store, fleet, deployment, name, path, replace=replace)
+    async with (
+        artifacts.open_access(fleet.artifact_store(deployment)) as store,
+        artifacts.open_access(fleet.control.s3) as control,
+    ):
+        kept = KeptJars(control, fleet.control.bucket, deployment)
+        return await artifacts.put_artifact(store, kept, fleet, deployment, name, path, replace=replace)
 
 
 @app.command("list", short_help="what there is, and what of it is uploaded")
@@ -74,7 +80,8 @@ def show(
 ) -> None:
     """Example:  tidegate artifact list ledger
 
-    The artifacts of the fleet file, and what of them is in the object store.
+    The artifacts of the fleet file, what of them is in the object store, and whether a copy is kept in the control
+    bucket: without one a deployment cannot go on in another region when its own is gone.
     """
     loaded = read_fleet(fleet).fleet
     if deployment is not None:
@@ -90,20 +97,37 @@ def show(
             info.name,
             output.size(info.size or 0) if info.present else "not uploaded",
             (info.sha256 or "")[:12],
+            _kept(loaded, name, info),
             ", ".join(loaded.artifact(name, info.name).readable_by),
             info.uri,
         )
         for name, infos in found.items()
         for info in infos
     ]
-    head = ("DEPLOYMENT", "ARTIFACT", "SIZE", "SHA256", "STATE READABLE BY", "URI")
+    head = ("DEPLOYMENT", "ARTIFACT", "SIZE", "SHA256", "OUTSIDE ITS REGION", "STATE READABLE BY", "URI")
     output.say(output.columns(rows, head=head) if rows else "the fleet file has no deployments")
+
+
+def _kept(fleet: Fleet, deployment: str, info: ArtifactInfo) -> str:
+    """Whether a copy outlives the home region."""
+    if info.kept is None:
+        return "the control bucket does not answer" if info.present else ""
+    if not info.kept:
+        return "no"
+    if fleet.control.s3.endpoint == fleet.artifact_store(deployment).endpoint:
+        return "no, the control bucket is on the same S3"
+    return "only there" if info.only_kept else "yes"
 
 
 async def _inspect_all(fleet: Fleet, names: list[str]) -> dict[str, list[ArtifactInfo]]:
     found = {}
     for name in names:
-        async with artifacts.open_access(fleet.artifact_store(name)) as store:
+        async with (
+            artifacts.open_access(fleet.artifact_store(name)) as store,
+            artifacts.open_access(fleet.control.s3) as control,
+        ):
+            kept = KeptJars(control, fleet.control.bucket, name)
             jars = fleet.deployment(name).artifacts.items()
-            found[name] = list(await asyncio.gather(*(artifacts.inspect(store, of, a.jar) for of, a in jars)))
+            looks = (artifacts.inspect_both(store, of, a.jar, kept) for of, a in jars)
+            found[name] = list(await asyncio.gather(*looks))
     return found

@@ -36,6 +36,7 @@ from tidegate.operation.site import Site
 from tidegate.operation.transactions import Outlook, SeenTransaction, look, settle_by_hand, wait_for_readers
 from tidegate.registry.artifacts import fetch, open_access
 from tidegate.registry.held import held as held_error
+from tidegate.registry.keptjars import KeptJars
 from tidegate.registry.ownership import Takeover, new_holder, take
 from tidegate.registry.records import RecordStore
 
@@ -74,9 +75,10 @@ async def _open(fleet: Path | None, deployment: str) -> AsyncIterator[tuple[Site
             open_control(fleet) as control,
         ):
             with tempfile.TemporaryDirectory(prefix="tidegate-") as cache:
+                kept = KeptJars(control.store, control.bucket, deployment)
 
                 async def bring(artifact: ArtifactRef) -> Path:
-                    return await fetch(artifacts, artifact.uri, artifact.sha256, Path(cache))
+                    return await fetch(artifacts, artifact.uri, artifact.sha256, Path(cache), kept)
 
                 site = Site(
                     fleet=loaded,

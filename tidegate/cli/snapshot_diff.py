@@ -21,6 +21,7 @@ from tidegate.errors import InvalidInput
 from tidegate.model.fleet import CellRef, Fleet, render_args
 from tidegate.model.record import ArtifactRef
 from tidegate.registry import artifacts
+from tidegate.registry.keptjars import KeptJars
 from tidegate.snapshot.against import Against, OperatorFate, Stale, against, declared_uids, stale_state
 from tidegate.snapshot.diff import diff as compare
 from tidegate.snapshot.files import Snapshot, read_snapshot
@@ -111,9 +112,13 @@ async def _graph(fleet: Fleet, deployment: str, artifact: str, epoch: int) -> tu
     spec = fleet.deployment(deployment)
     home, _, cell = fleet.home_of(deployment)
     with tempfile.TemporaryDirectory(prefix="tidegate-") as cache:
-        async with artifacts.open_access(fleet.artifact_store(deployment), regions.TIMEOUT_S) as store:
-            info = await artifacts.require(store, fleet, deployment, artifact)
-            jar = await artifacts.fetch(store, info.uri, info.sha256 or "", Path(cache))
+        async with (
+            artifacts.open_access(fleet.artifact_store(deployment), regions.TIMEOUT_S) as store,
+            artifacts.open_access(fleet.control.s3, regions.TIMEOUT_S) as control,
+        ):
+            kept = KeptJars(control, fleet.control.bucket, deployment)
+            info = await artifacts.require(store, fleet, deployment, artifact, kept)
+            jar = await artifacts.fetch(store, info.uri, info.sha256 or "", Path(cache), kept)
         ref = ArtifactRef(name=artifact, sha256=info.sha256 or "", uri=info.uri)
         async with FlinkClient(cell.flink.rest, timeout_s=PLAN_TIMEOUT_S) as client:
             graph = await SessionClusterDriver(client).plan(

@@ -55,7 +55,7 @@ async def _artifacts(site: Site) -> tuple[ArtifactFacts, ...]:
     """The artifacts of the deployment that are there, in the fleet file's order."""
     named = site.spec.artifacts
     found: list[ArtifactInfo] = await asyncio.gather(
-        *(inspect(site.jars, name, artifact.jar) for name, artifact in named.items())
+        *(inspect(site.jars, name, artifact.jar, site.kept_jars) for name, artifact in named.items())
     )
     return tuple(
         ArtifactFacts(

@@ -12,6 +12,7 @@ from tidegate.clients.objects import ObjectStore
 from tidegate.driver.base import ArtifactFile, DeploymentDriver
 from tidegate.model.fleet import CellRef, Deployment, Fleet, render_args
 from tidegate.model.record import ArtifactRef
+from tidegate.registry.keptjars import KeptJars
 
 Fetch = Callable[[ArtifactRef], Awaitable[Path]]
 """Brings an artifact's jar to this machine, its sha256 checked."""
@@ -39,6 +40,11 @@ class Site:
     def jars(self) -> ObjectStore:
         """The store of the artifacts."""
         return self.artifacts or self.snapshots
+
+    @property
+    def kept_jars(self) -> KeptJars:
+        """The copies of its jars in the control bucket."""
+        return KeptJars(self.control, self.control_bucket, self.deployment)
 
     @property
     def spec(self) -> Deployment:

@@ -49,6 +49,8 @@ class Mirror(Protocol):
 
 Jobs = Callable[[], Awaitable[Mapping[str, int]]]
 """The jobs that the record knows, with their epochs (``catalog.jobs_of``)."""
+KeepJar = Callable[[], Awaitable[str | None]]
+"""Sees to it that a copy of the jar that runs lies outside of its region; a line if there can be none."""
 
 
 @dataclass
@@ -82,6 +84,7 @@ class Keeper:
     points: PointStore
     jobs: Jobs
     mirror: Mirror | None = None
+    keep_jar: KeepJar | None = None
     pace: Pace = field(default_factory=Pace)
     beat: Beat | None = None
     now: Callable[[], datetime] = utc_now
@@ -111,6 +114,9 @@ class Keeper:
         kept = Kept(home, None, notes=notes)
         if self.away is not None:
             await self._keep_away(self.away, newest, {point.id: point for point in here}, kept)
+        said = await self.keep_jar() if self.keep_jar is not None else None
+        if said is not None:
+            kept.notes.append(said)
         return kept
 
     async def _keep_away(self, away: Side, newest: Entry | None, here: Mapping[str, Point], kept: Kept) -> None:

@@ -1,12 +1,14 @@
-"""Artifacts: jars in the object store, known by their sha256.
+"""Artifacts: jars in the home region's object store, known by their sha256.
 
 A jar is uploaded with its sha256 in the object's metadata. Operations pin that digest and fetch by it, so other bytes
-under the same name are never run by an operation that was planned for the first.
+under the same name are never run by an operation that was planned for the first. A copy is kept in the control bucket
+(``keptjars``), and stands in where the region's store does not answer or has lost it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import tempfile
 import zipfile
@@ -16,22 +18,27 @@ from pathlib import Path
 
 from tidegate.clients.objects import ObjectStore, PreconditionFailed
 from tidegate.clients.s3 import S3Store, open_store
-from tidegate.errors import BasisChanged, InvalidInput, Refused
+from tidegate.errors import BasisChanged, InvalidInput, Refused, Unavailable
 from tidegate.model.fleet import Fleet, S3Access
-
-SHA256 = "sha256"
-"""The metadata key under which a jar's digest stands (``x-amz-meta-sha256``)."""
+from tidegate.model.record import ArtifactRef
+from tidegate.registry.keptjars import SHA256, KeptJars, LastPut
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactInfo:
-    """What stands at an artifact's uri. Absent: ``present`` is False, sha256 and size (bytes) are None."""
+    """What stands at an artifact's uri. Absent: ``present`` is False, sha256 and size (bytes) are None.
+
+    ``kept``: whether the same bytes lie in the control bucket, too; None: nobody looked. ``only_kept``: the uri could
+    not be asked or is empty, and what is told here is what was put last, as the control bucket has it.
+    """
 
     name: str
     uri: str
     present: bool
     sha256: str | None = None
     size: int | None = None
+    kept: bool | None = None
+    only_kept: bool = False
 
 
 class PutOutcome(StrEnum):
@@ -48,14 +55,21 @@ def open_access(access: S3Access, timeout_s: float = 5.0) -> S3Store:
     return open_store(access.endpoint, access.access_key, secret, access.region_name, timeout_s)
 
 
-async def inspect(store: ObjectStore, name: str, uri: str) -> ArtifactInfo:
+async def inspect(store: ObjectStore, name: str, uri: str, kept: KeptJars | None = None) -> ArtifactInfo:
     """What stands at an artifact's uri. One that was uploaded without our metadata is read to know its sha256.
 
-    Raises Unavailable, and InvalidInput for a bucket that is not there.
+    With ``kept`` what was put last stands in where the store does not answer or has nothing there. Raises Unavailable
+    if neither tells, and InvalidInput for a bucket that is not there.
     """
-    found = await store.head(uri)
+    try:
+        found = await store.head(uri)
+    except Unavailable:
+        standing_in = await _stand_in(name, uri, kept)
+        if standing_in is None:
+            raise
+        return standing_in
     if found is None:
-        return ArtifactInfo(name, uri, present=False)
+        return await _stand_in(name, uri, kept) or ArtifactInfo(name, uri, present=False)
     sha256 = found.metadata.get(SHA256)
     if sha256 is None:
         with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
@@ -63,10 +77,30 @@ async def inspect(store: ObjectStore, name: str, uri: str) -> ArtifactInfo:
     return ArtifactInfo(name, uri, present=True, sha256=sha256, size=found.size)
 
 
-async def require(store: ObjectStore, fleet: Fleet, deployment: str, name: str) -> ArtifactInfo:
+async def _stand_in(name: str, uri: str, kept: KeptJars | None) -> ArtifactInfo | None:
+    said = await kept.last_put(name) if kept is not None else None
+    if said is None:
+        return None
+    return ArtifactInfo(name, uri, present=True, sha256=said.sha256, size=said.size, kept=True, only_kept=True)
+
+
+async def inspect_both(store: ObjectStore, name: str, uri: str, kept: KeptJars) -> ArtifactInfo:
+    """As ``inspect``, and whether its bytes are kept in the control bucket, too; not known if that does not answer."""
+    info = await inspect(store, name, uri, kept)
+    if info.sha256 is None or info.kept is not None:
+        return info
+    try:
+        return dataclasses.replace(info, kept=await kept.has(info.sha256))
+    except Unavailable:
+        return info
+
+
+async def require(
+    store: ObjectStore, fleet: Fleet, deployment: str, name: str, kept: KeptJars | None = None
+) -> ArtifactInfo:
     """An artifact that is there. Raises InvalidInput naming the uri, what there is, and how to upload it."""
     artifact = fleet.artifact(deployment, name)
-    info = await inspect(store, name, artifact.jar)
+    info = await inspect(store, name, artifact.jar, kept)
     if not info.present:
         raise await not_uploaded(store, fleet, deployment, name)
     return info
@@ -83,16 +117,35 @@ async def not_uploaded(store: ObjectStore, fleet: Fleet, deployment: str, name: 
 
 
 async def put_artifact(
-    store: ObjectStore, fleet: Fleet, deployment: str, name: str, path: Path, *, replace: bool = False
+    store: ObjectStore,
+    kept: KeptJars,
+    fleet: Fleet,
+    deployment: str,
+    name: str,
+    path: Path,
+    *,
+    replace: bool = False,
 ) -> tuple[ArtifactInfo, PutOutcome]:
-    """Upload a jar to the uri that the fleet file gives it. The same bytes again change nothing.
+    """Upload a jar to the uri that the fleet file gives it, and keep a copy in the control bucket.
+
+    The same bytes again change nothing, but for a copy that was not kept yet.
 
     Raises:
         InvalidInput: unknown name, or the file is no jar that holds the deployment's entry class.
         Refused: other bytes stand there already, and ``replace`` is False.
-        Unavailable: the store did not answer; putting it again is harmless.
+        Unavailable: the store or the control bucket did not answer; putting it again is harmless.
 
     """
+    info, outcome = await _put(store, fleet, deployment, name, path, over=replace)
+    if info.sha256 is not None:
+        await kept.keep(path, info.sha256)
+        await kept.say(LastPut(deployment=deployment, name=name, uri=info.uri, sha256=info.sha256, size=info.size or 0))
+    return dataclasses.replace(info, kept=True), outcome
+
+
+async def _put(
+    store: ObjectStore, fleet: Fleet, deployment: str, name: str, path: Path, *, over: bool
+) -> tuple[ArtifactInfo, PutOutcome]:
     uri = fleet.artifact(deployment, name).jar
     await asyncio.to_thread(check_jar, path, fleet.deployment(deployment).entry_class)
     sha256 = await asyncio.to_thread(sha256_of, path)
@@ -104,13 +157,13 @@ async def put_artifact(
             info = await inspect(store, name, uri)  # somebody was quicker, or the first answer was lost
     if info.sha256 == sha256:
         return info, PutOutcome.UNCHANGED
-    if not replace:
+    if not over:
         msg = f"{uri} holds other bytes already: sha256 {(info.sha256 or 'unknown')[:12]}…, {path} is {sha256[:12]}…"
         raise Refused(
             msg,
             hint="give new bytes a new name and uri in the fleet file; or overwrite:  "
             f"tidegate artifact put {deployment} {name} {path} --replace\n"
-            "operations that run now have pinned the old sha256 and will not find it any more",
+            "operations that run now have pinned the old sha256, and find it only if a copy was kept (artifact list)",
         )
     return await _upload(store, name, path, uri, sha256, create_only=False), PutOutcome.REPLACED
 
@@ -126,8 +179,10 @@ async def _upload(
     return ArtifactInfo(name, uri, present=True, sha256=sha256, size=sent.size)
 
 
-async def fetch(store: ObjectStore, uri: str, sha256: str, cache: Path) -> Path:
+async def fetch(store: ObjectStore, uri: str, sha256: str, cache: Path, kept: KeptJars | None = None) -> Path:
     """A jar by the digest that was pinned, as a verified file in the cache folder (made if it is not there).
+
+    With ``kept`` the copy in the control bucket is taken where the store does not answer, or has other bytes or none.
 
     Raises:
         BasisChanged: other bytes stand at the uri now.
@@ -141,12 +196,38 @@ async def fetch(store: ObjectStore, uri: str, sha256: str, cache: Path) -> Path:
         return path
     with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as folder:
         fresh = Path(folder) / path.name
-        found = await store.download_to(uri, fresh)
-        if found.sha256 != sha256:
-            msg = f"{uri} has changed: sha256 {found.sha256[:12]}…, planned was {sha256[:12]}…"
-            raise BasisChanged(msg, hint="put the planned bytes back, or plan again with those that are there now")
+        try:
+            await _download(store, uri, sha256, fresh)
+        except (BasisChanged, InvalidInput, Unavailable):
+            if kept is None or not await kept.bring(sha256, fresh):
+                raise
         fresh.replace(path)
     return path
+
+
+async def _download(store: ObjectStore, uri: str, sha256: str, path: Path) -> None:
+    found = await store.download_to(uri, path)
+    if found.sha256 != sha256:
+        msg = f"{uri} has changed: sha256 {found.sha256[:12]}…, planned was {sha256[:12]}…"
+        raise BasisChanged(msg, hint="put the planned bytes back, or plan again with those that are there now")
+
+
+async def keep_jar(store: ObjectStore, kept: KeptJars, artifact: ArtifactRef, cache: Path) -> bool:
+    """Keep the jar that a job runs, if it was put before copies were kept; False: it is kept already.
+
+    Raises:
+        BasisChanged, InvalidInput: the bytes that run stand at their uri no more.
+        Unavailable: the store or the control bucket did not answer.
+
+    """
+    if await kept.has(artifact.sha256):
+        return False
+    path = await fetch(store, artifact.uri, artifact.sha256, cache)
+    size = (await asyncio.to_thread(path.stat)).st_size
+    sent = await kept.keep(path, artifact.sha256)
+    said = LastPut(deployment=kept.deployment, name=artifact.name, uri=artifact.uri, sha256=artifact.sha256, size=size)
+    await kept.say(said, only_first=True)
+    return sent
 
 
 def sha256_of(path: Path) -> str:

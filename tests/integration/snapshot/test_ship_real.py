@@ -65,7 +65,7 @@ def two() -> Iterator[Two]:
         files = {job.shared(name): size for name, size in SHARED.items()}
         files |= {f"{job.location(12)}/{name}": size for name, size in {"keyed-meta": 40, **PRIVATE}.items()}
         for uri, size in files.items():
-            body = rng.randbytes(size)
+            body = b"".join(rng.randbytes(min(64 * MIB, size - at)) for at in range(0, size, 64 * MIB))
             digests[uri] = hashlib.sha256(body).hexdigest()
             client.put_object(Bucket=BUCKET, Key=uri.removeprefix(here), Body=body)
         metadata = job.metadata(12, SHARED, PRIVATE)

@@ -283,3 +283,15 @@ async def test_what_nobody_has_looked_at_for_long_is_not_trusted(scene: Scene):
     assert (line.restorable, line.why_not) == (False, "nobody has looked for 61 s; its files may be gone")
     assert restorability(None, "ledger", "west", scene.now).why_not == "no recovery points are kept"
     assert S3Uri("tidegate", points_key("ledger", "east")) in scene.control.objects
+
+
+async def test_a_jar_that_cannot_be_kept_is_told_and_the_points_are_kept_all_the_same(scene):
+    keeper = scene.keeper()
+
+    async def no_jar() -> str:
+        return "no copy of the jar of v1 outlives its region"
+
+    keeper.keep_jar = no_jar
+    kept = await keeper.cycle()
+    assert kept.notes[-1:] == ["no copy of the jar of v1 outlives its region"]
+    assert kept.away is not None
