@@ -79,6 +79,15 @@ class KafkaContract:
         with pytest.raises(InvalidInput, match="no partition 7"):
             await kafka.batch_headers(TopicPartition(topic, 7), 0, 1)
 
+    async def test_x7_a_topic_keeps_its_id_and_another_has_another(self, kafka: KafkaClient, topic: str):
+        await kafka.create_topic(f"{topic}-2", 1)
+        found = await kafka.describe_topics([topic, f"{topic}-2", f"{topic}-not"])
+        assert {name: one.partitions for name, one in found.items()} == {topic: 2, f"{topic}-2": 1}
+        assert found[topic].id
+        assert found[topic].id != found[f"{topic}-2"].id
+        await kafka.create_topic(topic, 2)
+        assert await kafka.describe_topics([topic]) == {topic: found[topic]}
+
     async def test_x3_a_third_party_commits_once_and_again(self, kafka: KafkaClient, writers: Writers, topic: str):
         _, state = await self._open(kafka, writers, topic, f"{topic}.a")
         assert state.state is TxnState.ONGOING

@@ -23,6 +23,7 @@ from tidegate.clients.kafka_types import (
     KafkaSecurity,
     LogRecord,
     OpenTransaction,
+    TopicDescription,
     TopicPartition,
     TransactionState,
     TxnState,
@@ -112,6 +113,8 @@ class FakeKafka(KafkaClient):
         self.hold_markers = False
         self.calls: list[str] = []
         self._logs: dict[str, list[_Log]] = {}
+        self._topic_ids: dict[str, str] = {}
+        self._ids = itertools.count(1)
         self._txns: dict[str, _Txn] = {}
         self._groups: dict[str, dict[TopicPartition, int]] = {}
         self.unreplicated: dict[TopicPartition, int] = {}
@@ -169,6 +172,13 @@ class FakeKafka(KafkaClient):
         """Retention: the log begins at ``offset`` from now on."""
         self._log(tp).start = offset
 
+    def delete_topic(self, topic: str) -> None:
+        """It and its id are gone; made again under its name it is another one."""
+        del self._logs[topic], self._topic_ids[topic]
+
+    def add_partition(self, topic: str) -> None:
+        self._logs[topic].append(_Log(TopicPartition(topic, len(self._logs[topic]))))
+
     def release_markers(self) -> None:
         self.hold_markers = False
         for txn in self._txns.values():
@@ -188,11 +198,20 @@ class FakeKafka(KafkaClient):
         self._call("partitions")
         return list(range(len(self._topic(topic))))
 
+    async def describe_topics(self, topics: Collection[str]) -> dict[str, TopicDescription]:
+        self._call("describe_topics")
+        return {
+            topic: TopicDescription(topic, self._topic_ids[topic], len(self._logs[topic]))
+            for topic in sorted(set(topics))
+            if topic in self._logs
+        }
+
     async def create_topic(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
         self._call("create_topic")
         there = self._logs.setdefault(topic, [_Log(TopicPartition(topic, n)) for n in range(partitions)])
         if len(there) != partitions:
             raise InvalidInput(f"create topic {topic}: it exists with {len(there)} partitions; expected {partitions}")
+        self._topic_ids.setdefault(topic, f"id-{next(self._ids)}")
 
     async def start_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
         self._call("start_offsets")

@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 
 from tidegate.cli import output, runbook
-from tidegate.cli.options import FleetOption, OutputOption, WhoOption, read_fleet, who_asks
-from tidegate.errors import InvalidInput
+from tidegate.cli.options import FleetOption, OutputOption, WhoOption, YesOption, confirm, read_fleet, who_asks
+from tidegate.errors import BasisChanged, InvalidInput
 from tidegate.model.fleet import Fleet
 from tidegate.model.keep import KEEP_RECOVERY_POINTS, KeepInput
 from tidegate.points.index import against, restorability
 from tidegate.points.model import Outage, Point, Points, Restorability
 from tidegate.points.store import PointStore
+from tidegate.points.topics import accepted
 from tidegate.registry import artifacts
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -26,6 +27,11 @@ def points(
     deployment: Annotated[str | None, typer.Argument(help="a deployment; default: all of the fleet file")] = None,
     *,
     keep: Annotated[bool, typer.Option("--keep", help="begin to keep them (KeepRecoveryPoints)")] = False,
+    accept_topics: Annotated[
+        bool,
+        typer.Option("--accept-topics", help="topics that were made anew are mirrored again: no hole any more"),
+    ] = False,
+    yes: YesOption = False,
     fleet: FleetOption = None,
     who: WhoOption = None,
     form: OutputOption = output.Format.TEXT,
@@ -34,13 +40,20 @@ def points(
 
     For each region whether the deployment can be restored there, from which recovery point and how old that is: what a
     loss of the home region now would cost. Named alone, a deployment shows each of its points. Exit code 1 if one
-    cannot be restored somewhere.
+    cannot be restored somewhere. A topic that was made anew is a hole in the mirror until --accept-topics.
     """
     loaded = read_fleet(fleet).fleet
-    if keep:
+    if keep or accept_topics:
         if deployment is None:
-            raise InvalidInput("--keep: whose? name a deployment", hint=f"known: {', '.join(loaded.deployments)}")
+            option = "--keep" if keep else "--accept-topics"
+            raise InvalidInput(f"{option}: whose? name a deployment", hint=f"known: {', '.join(loaded.deployments)}")
         loaded.deployment(deployment)
+    if accept_topics and deployment is not None:
+        confirm(f"take the topics of {deployment} for what its mirror brings, as they are now?", yes=yes)
+        for region in asyncio.run(_accept_topics(loaded, deployment)):
+            output.say(f"{region}: the topics are taken as they are; points of before are no recovery points")
+        return 0
+    if keep and deployment is not None:
         return _keep(KeepInput(deployment=deployment, requested_by=who_asks(who)))
     names = [deployment] if deployment else list(loaded.deployments)
     kept = asyncio.run(_read(loaded, names))
@@ -63,6 +76,27 @@ def points(
             for (_, region), found in kept.items():
                 _details(region, found, now)
     return 0 if all(line.restorable for line in index) else 1
+
+
+async def _accept_topics(fleet: Fleet, deployment: str) -> list[str]:
+    """The regions in which a baseline was given up. The keeper may write at the same time: then once more."""
+    regions = []
+    async with artifacts.open_access(fleet.control.s3) as control:
+        store = PointStore(control, fleet.control.bucket)
+        for region in fleet.regions:
+            for last in (False, False, True):
+                found = await store.read(deployment, region)
+                if found.points is None or not found.points.topics:
+                    break
+                try:
+                    await store.write(found, accepted(found.points, datetime.now(UTC)))
+                except BasisChanged:
+                    if last:
+                        raise
+                else:
+                    regions.append(region)
+                    break
+    return regions
 
 
 def _keep(request: KeepInput) -> int:

@@ -29,10 +29,11 @@ from tidegate.clients.kafka_types import (
     KafkaSecurity,
     LogRecord,
     OpenTransaction,
+    TopicDescription,
     TopicPartition,
     TransactionState,
 )
-from tidegate.clients.kafka_wire import Again, Wire, by_node, error_of
+from tidegate.clients.kafka_wire import Again, Wire, by_node, error_of, topic_id_text
 from tidegate.errors import InvalidInput, NoProgress, Unavailable
 
 T = TypeVar("T")
@@ -84,6 +85,19 @@ class Kafka(KafkaClient):
         """See KafkaClient (``Metadata``)."""
         leaders = await self._until(f"partitions of {topic}", lambda: self._leaders([topic]))
         return sorted(tp.partition for tp in leaders)
+
+    async def describe_topics(self, topics: Collection[str]) -> dict[str, TopicDescription]:
+        """See KafkaClient (``Metadata``, from version 10 on with the topics' ids)."""
+
+        async def ask() -> dict[str, TopicDescription]:
+            found: dict[str, TopicDescription] = {}
+            for row in (await self._wire.metadata(sorted(set(topics)))).topics:
+                if error_of(row.error_code) != "UnknownTopicOrPartitionError":
+                    self._wire.check(row.error_code, f"topic {row.name}")
+                    found[row.name] = TopicDescription(row.name, topic_id_text(row.topic_id), len(row.partitions))
+            return found
+
+        return await self._until(f"describe {', '.join(sorted(topics))}", ask)
 
     async def create_topic(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
         """See KafkaClient (``CreateTopics``); the broker's default replication factor."""

@@ -159,6 +159,15 @@ class LogRecord:
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TopicDescription:
+    """A topic. ``id`` is a new one each time a topic is made under the name; None: the broker is too old to tell it."""
+
+    name: str
+    id: str | None
+    partitions: int
+
+
 class KafkaClient(Protocol):
     """What Tidegate asks of one region's Kafka. Each call raises Unavailable when the broker does not answer in time,
     Refused when it refuses the log-in or the right, InvalidInput for an unknown topic.
@@ -172,6 +181,9 @@ class KafkaClient(Protocol):
 
     async def partitions(self, topic: str) -> list[int]:
         """Numbers of the topic's partitions, sorted."""
+
+    async def describe_topics(self, topics: Collection[str]) -> dict[str, TopicDescription]:
+        """The topics by name; those that are not there are left out."""
 
     async def create_topic(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
         """Create the topic and wait until each partition has a leader; one that exists with as many is left as it is.

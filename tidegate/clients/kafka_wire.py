@@ -7,11 +7,13 @@ operation needs to know all three, so only its codecs (``kafka.protocol``) and m
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
+from uuid import UUID
 
 from tidegate.clients.kafka_messages import (
     ApiVersionsRequest,
@@ -67,6 +69,13 @@ class Again(Exception):
         super().__init__(reason)
         self.reason = reason
         self.sent = sent
+
+
+def topic_id_text(topic_id: UUID | None) -> str | None:
+    """A topic's id as Kafka's own tools print it; None for that of a broker which is too old to have any."""
+    if topic_id is None or topic_id.int == 0:
+        return None
+    return base64.urlsafe_b64encode(topic_id.bytes).decode().rstrip("=")
 
 
 def error_of(code: int) -> str:

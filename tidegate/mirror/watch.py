@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from tidegate.clients.kafka_types import TopicPartition
+from tidegate.clients.kafka_types import TopicDescription, TopicPartition
 from tidegate.mirror.link import MirrorLink
 from tidegate.mirror.positions import mirrored_to, passed_position, target_partitions
 from tidegate.model.fleet import Fleet
@@ -34,11 +34,17 @@ class LinkWatch:
 
     link: MirrorLink
     topics: Collection[str]
-    """Those that the link does not mirror are left out."""
+    """The deployment's topics. Those that the link does not mirror are left out."""
 
     async def passed(self, ends: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, bool]:
         """Of each partition whether all data below this position has come through. Raises as ``passed_position``."""
         return await passed_position(self.link, ends)
+
+    async def described(self) -> dict[str, dict[str, TopicDescription]]:
+        """The topics on both sides as they are now, by region and name. Raises Unavailable if a side did not answer."""
+        names = [topic for topic in self.link.topics if topic in self.topics]
+        sides = {self.link.source: self.link.source_kafka, self.link.target: self.link.target_kafka}
+        return {region: await kafka.describe_topics(names) for region, kafka in sides.items()}
 
     async def holes(self) -> list[str]:
         """A line for each partition whose log lost what had not come yet, and for each that the target lacks.
@@ -46,7 +52,8 @@ class LinkWatch:
         Raises Unavailable if the source, or what tells how far it came, did not answer.
         """
         link = self.link
-        topics = [topic for topic in link.topics if topic in self.topics]
+        wanted = [topic for topic in link.topics if topic in self.topics]
+        topics = list(await link.source_kafka.describe_topics(wanted))  # one that is gone is told by ``described``
         # The starts first: what is deleted meanwhile, and has come, is then no hole.
         starts = await link.source_kafka.start_offsets(topics)
         came = await mirrored_to(link, starts)

@@ -24,6 +24,8 @@ def against(points: Points, point: Point) -> str | None:
         return None
     if points.holes:
         return f"the mirror has a hole: {points.holes[0]}"
+    if points.topics_since is not None and point.taken_at <= points.topics_since:
+        return "it was taken before the topics were taken for new ones (X7)"
     if point.inputs is None:
         return "its positions could not be read"
     if point.outputs is None:

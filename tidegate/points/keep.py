@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
-from tidegate.clients.kafka_types import KafkaClient, TopicPartition
+from tidegate.clients.kafka_types import KafkaClient, TopicDescription, TopicPartition
 from tidegate.clients.transfer import TransferStore
 from tidegate.errors import Refused, SnapshotError, SnapshotIncomplete
 from tidegate.model.record import utc_now
@@ -21,6 +21,7 @@ from tidegate.points.attribution import Cut, Log, sides_of
 from tidegate.points.index import outages
 from tidegate.points.model import OutputCut, Point, Points, Settlement
 from tidegate.points.store import PointStore, Stored
+from tidegate.points.topics import Topics, as_seen, changes, first_seen
 from tidegate.snapshot.catalog import Entry, Kind, catalog
 from tidegate.snapshot.files import read_snapshot
 from tidegate.snapshot.pace import Pace
@@ -40,6 +41,10 @@ class Mirror(Protocol):
 
     async def passed(self, ends: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, bool]:
         """Of each partition at home whether all data below this position has come through (X5)."""
+        ...
+
+    async def described(self) -> Mapping[str, Mapping[str, TopicDescription]]:
+        """What it brings, and where to, as it is now, by region and name (X7)."""
         ...
 
     async def holes(self) -> Sequence[str]:
@@ -110,7 +115,7 @@ class Keeper:
             await self._attribute(newest, entries, notes)
         known = _by_id(before.points)
         here = [await self._point(self.home, entry, known.get(entry.id), notes) for entry in entries]
-        home = await self._write(before, self.home.place.region, here, ())
+        home = await self._write(before, self.home.place.region, here)
         kept = Kept(home, None, notes=notes)
         if self.away is not None:
             await self._keep_away(self.away, newest, {point.id: point for point in here}, kept)
@@ -140,7 +145,7 @@ class Keeper:
         known = before.read_from if before is not None and before.read_after is not None else {}
         if known and before is not None and set(known) == {_name(tp) for tp in ends}:
             starts = await self.kafka.start_offsets(self.outputs)
-            if all(known[_name(tp)] >= starts[tp] for tp in ends):
+            if all(starts[tp] <= known[_name(tp)] <= end for tp, end in ends.items()):
                 self._after = before.read_after
                 self._logs = {tp: Log(known[_name(tp)]) for tp in ends}
                 self._attributed = {p.id: dict(p.outputs) for p in before.points if p.outputs is not None}
@@ -170,6 +175,11 @@ class Keeper:
             own = await committables(self.home.store, snapshot)
             writers = await writer_states(self.home.store, snapshot)
             ends = await self.kafka.end_offsets(self.outputs)
+            if any(tp in self._logs and end < self._logs[tp].end for tp, end in ends.items()):
+                # Made anew (X7): what was read is of a log that is no more.
+                self._logs, self._after, self._baseline = {}, None, None
+                notes.append(f"{entry.id}: outputs not attributed: an output topic was made anew")
+                return
             for tp, end in ends.items():
                 log = self._logs.setdefault(tp, Log(0))
                 async with aclosing(self.kafka.batches(tp, log.end, end)) as batches:  # type: ignore[type-var]
@@ -278,11 +288,17 @@ class Keeper:
                 problem=entry.problem,
             )
             found.append(point.model_copy(update={"outputs_there": await self._outputs_there(point)}))
-        holes = tuple(await self.mirror.holes()) if self.mirror is not None else ()
+        holes: tuple[str, ...] = ()
+        topics: Topics = before.points.topics if before.points is not None else {}
+        if self.mirror is not None:
+            now = as_seen(await self.mirror.described())
+            # Of a topic that was made anew the offsets tell nothing: it comes first.
+            holes = (*changes(topics, now), *await self.mirror.holes())
+            topics = first_seen(topics, now)
         notes += [
             f"hole in the mirror (X7): {hole}" for hole in holes if f"hole in the mirror (X7): {hole}" not in notes
         ]
-        return await self._write(before, place.region, found, holes)
+        return await self._write(before, place.region, found, holes, topics)
 
     async def _outputs_there(self, point: Point) -> bool | None:
         if point.outputs_there or self.mirror is None or point.outputs is None:
@@ -290,7 +306,14 @@ class Keeper:
         passed = await self.mirror.passed({_partition(name): cut.upto for name, cut in point.outputs.items()})
         return all(passed.values())
 
-    async def _write(self, before: Stored, region: str, points: Sequence[Point], holes: tuple[str, ...]) -> Points:
+    async def _write(
+        self,
+        before: Stored,
+        region: str,
+        points: Sequence[Point],
+        holes: tuple[str, ...] = (),
+        topics: Topics | None = None,
+    ) -> Points:
         wanted = Points(
             deployment=self.home.place.deployment,
             region=region,
@@ -298,6 +321,8 @@ class Keeper:
             updated_at=self.now(),
             points=tuple(points),
             holes=holes,
+            topics_since=before.points.topics_since if before.points is not None else None,
+            topics={name: dict(known) for name, known in (topics or {}).items()},
             outages=outages(before.points, points, self.now()) if region != self.home.place.region else (),
             read_from={_name(tp): log.start for tp, log in sorted(self._logs.items())} if self._after else {},
             read_after=self._after,

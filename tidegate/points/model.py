@@ -78,6 +78,13 @@ class Outage(Frozen):
     """When they were all seen again; None: never yet."""
 
 
+class TopicSeen(Frozen):
+    """A topic as it was seen first. ``id`` None: its broker is too old to tell."""
+
+    id: str | None
+    partitions: int
+
+
 class Points(Frozen):
     """All of them, newest first."""
 
@@ -90,7 +97,12 @@ class Points(Frozen):
     updated_at: datetime
     points: tuple[Point, ...] = ()
     holes: tuple[str, ...] = ()
-    """What the mirror has lost, or can no longer bring (X7)."""
+    """What the mirror has lost, or can no longer bring, and topics that are not what they were (X7)."""
+    topics: dict[str, dict[str, TopicSeen]] = Field(default_factory=dict)
+    """By region and name, what the mirror brings and where to, as it was at the first look: what has changed since is a
+    hole until a person says that it is none (``tidegate points --accept-topics``)."""
+    topics_since: datetime | None = None
+    """When a person said so: points of before are of the topics that were, and no recovery points."""
     outages: tuple[Outage, ...] = ()
     """Of points in the standby, the newest first: what was missing there, also if it was sent again since."""
     read_from: dict[str, int] = Field(default_factory=dict)

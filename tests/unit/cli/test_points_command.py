@@ -11,7 +11,7 @@ import pytest
 
 from tests.kit.objects import MemoryStore
 from tidegate.cli.main import run
-from tidegate.points.model import Outage, OutputCut, Point, Points
+from tidegate.points.model import Outage, OutputCut, Point, Points, TopicSeen
 from tidegate.points.store import PointStore, Stored
 from tidegate.registry import artifacts
 
@@ -101,3 +101,26 @@ def test_x5_a_file_that_was_missing_is_told_also_when_it_is_back(store, capsys):
     assert "e7-chk-11 is not restorable since 2026-01-02 14:05:12" in out
     assert "e7-chk-12 was not restorable from 2026-01-02 14:05:12" in out
     assert "s3://west/f is missing; since then it is whole again" in out
+
+
+def test_x7_topics_are_accepted_by_a_persons_word_only(store, capsys):
+    _keep(store, "east")
+    _keep(store, "west")
+    points = PointStore(store, "tidegate")
+
+    def west():
+        return asyncio.run(points.read("ledger", "west"))
+
+    seen = {"east": {"payments": TopicSeen(id="A", partitions=2)}}
+    holes = ("topic payments was made anew in east: id A became B",)
+    asyncio.run(points.write(west(), west().points.model_copy(update={"topics": seen, "holes": holes})))
+    assert run(["points", "ledger"]) == 1
+    assert "id A became B" in capsys.readouterr().out
+    assert run(["points", "--accept-topics", "--yes"]) == 2
+    assert run(["points", "ledger", "--accept-topics"]) == 4
+    assert west().points.topics == seen
+    assert run(["points", "ledger", "--accept-topics", "--yes"]) == 0
+    assert (west().points.topics, west().points.holes) == ({}, ())
+    capsys.readouterr()
+    assert run(["points", "ledger"]) == 1
+    assert "it was taken before the topics were taken for new ones (X7)" in capsys.readouterr().out

@@ -39,6 +39,25 @@ async def test_x7_a_partition_that_the_target_lacks_is_named():
     assert await LinkWatch(link, ["payments"]).holes() == ["payments-2: west has no such partition"]
 
 
+async def test_x7_topics_are_described_on_both_sides_and_one_that_is_gone_is_no_error():
+    world = await MirrorWorld.made()
+    link = world.link()
+    await start(link, await world.take(link))
+    watch: Mirror = LinkWatch(link, ["payments"])
+    world.kafka["east"].write_plain("payments", 0, [b"a"] * 20)
+    await world.connect["west"].mirror(link, at_most=5)
+    first = await watch.described()
+    assert {region: list(found) for region, found in first.items()} == {"east": ["payments"], "west": ["payments"]}
+    assert await watch.described() == first
+
+    world.kafka["east"].delete_topic("payments")
+    assert (await watch.described())["east"] == {}
+    assert await watch.holes() == []
+    await world.kafka["east"].create_topic("payments", 3)
+    again = (await watch.described())["east"]["payments"]
+    assert (again.partitions, again.id == first["east"]["payments"].id) == (3, False)
+
+
 async def test_x7_topics_of_other_deployments_do_not_count():
     world = await MirrorWorld.made()
     link = world.link()

@@ -10,13 +10,14 @@ import pytest
 from tests.kit.kafka_fake import FakeKafka, FakeProducer
 from tests.kit.objects import MemoryStore
 from tests.kit.snapshots import EAST, JOB, WEST, Job
-from tidegate.clients.kafka_types import TopicPartition
+from tidegate.clients.kafka_types import TopicDescription, TopicPartition
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import BasisChanged
 from tidegate.points.index import STALE_S, against, restorability
 from tidegate.points.keep import Keeper, Side
 from tidegate.points.model import Points
 from tidegate.points.store import PointStore, points_key
+from tidegate.points.topics import accepted
 from tidegate.snapshot.pace import Pace
 
 
@@ -26,9 +27,13 @@ class FakeMirror:
     def __init__(self) -> None:
         self.came: dict[TopicPartition, int] = {}
         self.lost: list[str] = []
+        self.topics: dict[str, dict[str, TopicDescription]] = {}
 
     async def passed(self, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, bool]:
         return {tp: self.came.get(tp, 0) >= end for tp, end in ends.items()}
+
+    async def described(self) -> Mapping[str, Mapping[str, TopicDescription]]:
+        return self.topics
 
     async def holes(self) -> Sequence[str]:
         return self.lost
@@ -255,6 +260,72 @@ async def test_x7_a_hole_in_the_mirror_stands_against_every_point(scene: Scene):
     await keeper.cycle()
     line = await _line(scene, "west")
     assert line.why_not == "e7-chk-2: the mirror has a hole: balances-0: hole from 4 to 9"
+
+
+async def test_x7_a_topic_made_anew_or_with_other_partitions_stands_against_every_point(scene: Scene):
+    def seen(id_: str | None, partitions: int = 2) -> dict[str, TopicDescription]:
+        return {"payments": TopicDescription("payments", id_, partitions)}
+
+    scene.mirror.topics = {"east": seen("A"), "west": {}}
+    keeper = scene.keeper()
+    await keeper.cycle()
+    scene.mirror.topics["west"] = seen("W")  # comes with the first records, and is seen first now
+    for _ in range(2):
+        await scene.checkpoint(0, 1)
+        await keeper.cycle()
+    await scene.all_mirrored()
+    await keeper.cycle()
+    assert (await _line(scene, "west")).restorable
+
+    for topics, why in (
+        ({"east": seen("B"), "west": seen("W")}, "topic payments was made anew in east: id A became B"),
+        ({"east": seen("A"), "west": seen("X")}, "topic payments was made anew in west: id W became X"),
+        ({"east": seen("A", 3), "west": seen("W")}, "topic payments in east has 3 partitions, and had 2"),
+        ({"east": {}, "west": seen("W")}, "topic payments is gone in east"),
+    ):
+        scene.mirror.topics = topics
+        for one in (keeper, scene.keeper()):  # the baseline outlives the keeper
+            kept = await one.cycle()
+            assert f"hole in the mirror (X7): {why}" in kept.notes
+            assert (await _line(scene, "west")).why_not == f"e7-chk-2: the mirror has a hole: {why}"
+
+    store = PointStore(scene.control, "tidegate")
+    found = await store.read("ledger", "west")
+    assert found.points is not None
+    scene.mirror.topics = {"east": seen("B"), "west": seen("W")}
+    await store.write(found, accepted(found.points, scene.now + timedelta(seconds=1)))
+    await keeper.cycle()
+    line = await _line(scene, "west")
+    assert line.why_not == "e7-chk-2: it was taken before the topics were taken for new ones (X7)"
+
+
+async def test_x7_a_broker_that_knows_no_topic_ids_raises_no_alarm(scene: Scene):
+    scene.mirror.topics = {"east": {"payments": TopicDescription("payments", None, 2)}}
+    keeper = scene.keeper()
+    await keeper.cycle()
+    scene.mirror.topics = {"east": {"payments": TopicDescription("payments", "A", 2)}}
+    assert (await keeper.cycle()).notes == []
+
+
+async def test_x7_the_log_of_an_output_that_was_made_anew_is_read_from_its_beginning(scene: Scene):
+    keeper = scene.keeper()
+    await keeper.cycle()
+    for _ in range(2):
+        await scene.checkpoint(0, 1)
+        await keeper.cycle()
+    scene.kafka.delete_topic("balances")
+    await scene.kafka.create_topic("balances", 2)
+    await scene._next()
+    await scene.checkpoint(0)
+    kept = await keeper.cycle()
+    assert "an output topic was made anew" in kept.notes[0]
+    for _ in range(2):
+        await scene.checkpoint(0)
+        kept = await keeper.cycle()
+    assert kept.home.points[0].outputs is None, "the first that completes after the reading began"
+    await scene.checkpoint(0)
+    kept = await keeper.cycle()
+    assert kept.home.points[0].outputs is not None
 
 
 async def test_o1_a_second_keeper_is_refused(scene: Scene):
