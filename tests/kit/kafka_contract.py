@@ -150,6 +150,8 @@ class KafkaContract:
         listed = await kafka.list_transactions(f"{topic}.e00000001.")
         assert [one.transactional_id for one in listed] == [f"{topic}.e00000001.-0-1", f"{topic}.e00000001.-1-1"]
         assert {one.state for one in listed} == {TxnState.ONGOING}
+        assert await kafka.list_transactions(f"{topic}.", [listed[1].producer_id]) == [listed[1]]
+        assert await kafka.list_transactions(f"{topic}.", []) == []
 
     async def test_x4_neither_end_says_where_a_transaction_ends(self, kafka: KafkaClient, writers: Writers, topic: str):
         one, two = await writers(f"{topic}.one"), await writers(f"{topic}.two")

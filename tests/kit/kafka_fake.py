@@ -251,9 +251,12 @@ class FakeKafka(KafkaClient):
         self._call("describe_transactions")
         return {name: self._state(name) for name in sorted(set(transactional_ids))}
 
-    async def list_transactions(self, prefix: str) -> list[TransactionState]:
+    async def list_transactions(
+        self, prefix: str, producer_ids: Collection[int] | None = None
+    ) -> list[TransactionState]:
         self._call("list_transactions")
-        return [self._state(n) for n in sorted(self._txns) if n.startswith(prefix) and n != prefix + PROBE_SUFFIX]
+        found = [self._state(n) for n in sorted(self._txns) if n.startswith(prefix) and n != prefix + PROBE_SUFFIX]
+        return [one for one in found if producer_ids is None or one.producer_id in producer_ids]
 
     async def end_transaction(
         self, transactional_id: str, producer_id: int, producer_epoch: int, *, commit: bool

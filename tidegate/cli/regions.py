@@ -17,6 +17,7 @@ from tidegate.registry.records import RecordStore
 from tidegate.snapshot.catalog import Catalog, Entry, catalog, jobs_of, owner_of
 from tidegate.snapshot.files import metadata_uri
 from tidegate.snapshot.place import Place, location_of, place_in, region_of
+from tidegate.snapshot.reads import SnapshotReads
 
 TIMEOUT_S = 10.0
 
@@ -98,7 +99,7 @@ async def deployment_of(fleet: Fleet, found: Found) -> str:
             return deployment
     async with open_store_of(fleet, found.region) as store:
         head = await store.head(metadata_uri(found.location))
-        owner = await owner_of(store, [head]) if head is not None else None
+        owner = await owner_of(SnapshotReads(store), [head]) if head is not None else None
     if owner is None or owner[0] not in fleet.deployments:
         raise InvalidInput(
             f"{found.location}: cannot tell whose snapshot that is",

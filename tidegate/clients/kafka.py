@@ -196,10 +196,15 @@ class Kafka(KafkaClient):
             lambda: kafka_transactions.describe(self._wire, transactional_ids),
         )
 
-    async def list_transactions(self, prefix: str) -> list[TransactionState]:
+    async def list_transactions(
+        self, prefix: str, producer_ids: Collection[int] | None = None
+    ) -> list[TransactionState]:
         """See KafkaClient (``ListTransactions``, then ``DescribeTransactions``)."""
+        if producer_ids is not None and not producer_ids:
+            return []  # an empty filter would ask for all
         return await self._until(
-            f"list transactions under {prefix}", lambda: kafka_transactions.list_under(self._wire, prefix)
+            f"list transactions under {prefix}",
+            lambda: kafka_transactions.list_under(self._wire, prefix, producer_ids or ()),
         )
 
     async def end_transaction(

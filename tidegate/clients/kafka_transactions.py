@@ -126,9 +126,11 @@ def log_partition(transactional_id: str, partitions: int) -> int:
     return (value if value < 1 << 31 else ((1 << 32) - value) & 0x7FFFFFFF) % partitions
 
 
-async def list_under(wire: Wire, prefix: str) -> list[TransactionState]:
-    """Ids under the prefix with their states; one that was forgotten between list and look is left out."""
-    ids = [name for name in await list_ids(wire) if name.startswith(prefix) and name != prefix + PROBE_SUFFIX]
+async def list_under(wire: Wire, prefix: str, producer_ids: Collection[int] = ()) -> list[TransactionState]:
+    """Ids under the prefix with their states (of these producers); one that was forgotten meanwhile is left out."""
+    ids = [
+        name for name in await list_ids(wire, producer_ids) if name.startswith(prefix) and name != prefix + PROBE_SUFFIX
+    ]
     return [state for state in (await describe(wire, ids)).values() if state.state is not TxnState.UNKNOWN]
 
 

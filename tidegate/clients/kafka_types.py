@@ -223,8 +223,12 @@ class KafkaClient(Protocol):
     async def describe_transactions(self, transactional_ids: Collection[str]) -> dict[str, TransactionState]:
         """The broker's word on each id; an id that it does not know has the state UNKNOWN."""
 
-    async def list_transactions(self, prefix: str) -> list[TransactionState]:
+    async def list_transactions(
+        self, prefix: str, producer_ids: Collection[int] | None = None
+    ) -> list[TransactionState]:
         """All ids, in whatever state, that begin with exactly ``prefix``, sorted by id.
+
+        ``producer_ids``: only those of these producers, chosen by the broker.
 
         Prefixes that end in a dot cannot be prefixes of one another's (X13).
         """

@@ -71,6 +71,11 @@ class Log:
         self._dead: set[int] = set()
         self._foreign: set[int] = set()
 
+    @property
+    def producers(self) -> set[int]:
+        """Whose transactions lie in what was read and not dropped since."""
+        return {producer for at, (_, _, producer) in enumerate(self._data) if at not in self._foreign}
+
     def add(self, batch: Batch) -> None:
         """Take the next batch. One that was fed before is passed over."""
         if batch.last_offset < self.end:
@@ -149,7 +154,8 @@ def sides_of(
 ) -> dict[int, Side]:
     """The side of each producer id of the deployment, for its snapshot ``checkpoint_id`` of ``epoch``.
 
-    ``listed``: the broker's list of all transactional ids of the deployment, taken after the log was read. ``writers``
+    ``listed``: the broker's list of the deployment's transactional ids, taken after the log was read: all, or those of
+    the producers that stand in it. ``writers``
     and ``own``: what the snapshot says of its sinks.
 
     Raises Refused if the sinks name their transactions in another way (pooled), or if list and snapshot disagree.

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from tidegate.clients.kafka_types import KafkaClient, TopicDescription, TopicPartition
+from tidegate.clients.objects import S3Uri
 from tidegate.clients.transfer import TransferStore
 from tidegate.errors import Refused, SnapshotError, SnapshotIncomplete
 from tidegate.model.record import utc_now
@@ -23,10 +24,10 @@ from tidegate.points.model import OutputCut, Point, Points, Settlement
 from tidegate.points.store import PointStore, Stored
 from tidegate.points.topics import Topics, as_seen, changes, first_seen
 from tidegate.snapshot.catalog import Entry, Kind, catalog
-from tidegate.snapshot.files import read_snapshot
 from tidegate.snapshot.pace import Pace
 from tidegate.snapshot.place import Place
 from tidegate.snapshot.positions import kafka_positions
+from tidegate.snapshot.reads import SnapshotReads
 from tidegate.snapshot.ship import Beat, ship
 from tidegate.snapshot.shipped import read_shipped
 from tidegate.snapshot.sinks import committables, writer_states
@@ -65,6 +66,9 @@ class Side:
     place: Place
     store: TransferStore
 
+    def __post_init__(self) -> None:
+        self.reads = SnapshotReads(self.store)
+
 
 @dataclass
 class Kept:
@@ -99,13 +103,14 @@ class Keeper:
         self._attributed: dict[str, dict[str, OutputCut]] = {}
         self._after: tuple[int, int] | None = None
         self._baseline: tuple[int, int] | None = None
+        self._sent: dict[S3Uri, S3Uri] = {}
 
     async def cycle(self) -> Kept:
         """One look. Raises BasisChanged if somebody else keeps them too, Unavailable if a part did not answer."""
         deployment = self.home.place.deployment
         before = await self.points.read(deployment, self.home.place.region)
         await self._begin_reading(before.points)
-        seen = await catalog(self.home.store, self.home.place, await self.jobs())
+        seen = await catalog(self.home.store, self.home.place, await self.jobs(), reads=self.home.reads)
         entries = [entry for entry in seen.entries if entry.shipped_from is None][:KEPT]
         notes: list[str] = []
         newest = next((entry for entry in entries if entry.verified), None)
@@ -126,13 +131,13 @@ class Keeper:
 
     async def _keep_away(self, away: Side, newest: Entry | None, here: Mapping[str, Point], kept: Kept) -> None:
         """Look at what stands in the standby, then ship; a file that was missing is told even if it is sent again."""
-        seen = await catalog(away.store, away.place, shipped_at_most=KEPT)
+        seen = await catalog(away.store, away.place, shipped_at_most=KEPT, reads=away.reads)
         stands = [entry for entry in seen.entries if entry.shipped_from == self.home.place.region]
         known = _by_id((await self.points.read(away.place.deployment, away.place.region)).points)
         told = {point.id: point.problem for point in known.values()}
         if any(entry.problem is not None and told.get(entry.id) != entry.problem for entry in stands[:KEPT]):
             kept.away = await self._publish(away, stands, here, kept.notes)
-        sent = await self._ship(newest, away, kept)
+        sent = await self._ship(newest, away, stands, kept)
         if sent is not None:
             stands = sorted([sent, *(one for one in stands if one.location != sent.location)], key=_age, reverse=True)
         kept.away = await self._publish(away, stands, here, kept.notes)
@@ -171,7 +176,7 @@ class Keeper:
         elif at <= self._after:
             return
         try:
-            snapshot = await read_snapshot(self.home.store, entry.location)
+            snapshot = await self.home.reads.last(entry.location)
             own = await committables(self.home.store, snapshot)
             writers = await writer_states(self.home.store, snapshot)
             ends = await self.kafka.end_offsets(self.outputs)
@@ -185,7 +190,9 @@ class Keeper:
                 async with aclosing(self.kafka.batches(tp, log.end, end)) as batches:  # type: ignore[type-var]
                     async for batch in batches:
                         log.add(batch)
-            listed = await self.kafka.list_transactions(f"tg.{entry.deployment}.")
+            # A week's transactional ids are many; what was read is of a few.
+            wrote = {one.producer_id for one in own}.union(*(log.producers for log in self._logs.values()))
+            listed = await self.kafka.list_transactions(f"tg.{entry.deployment}.", wrote)
             sides = sides_of(listed, writers, own, deployment=entry.deployment, epoch=at[0], checkpoint_id=at[1])
         except (SnapshotError, Refused) as error:
             notes.append(f"{entry.id}: outputs not attributed: {error.message}")
@@ -202,7 +209,7 @@ class Keeper:
         settled = before.settlements if before is not None else ()
         if entry.verified and (inputs is None or not all(one.safe for one in settled)):
             try:
-                snapshot = await read_snapshot(side.store, entry.location)
+                snapshot = await side.reads.last(entry.location)
                 inputs = inputs or {
                     uid: {f"{topic}/{partition}": offset for (topic, partition), offset in sorted(known.items())}
                     for uid, known in (await kafka_positions(side.store, snapshot)).items()
@@ -239,9 +246,13 @@ class Keeper:
             problem=entry.problem,
         )
 
-    async def _ship(self, newest: Entry | None, away: Side, kept: Kept) -> Entry | None:
-        """Ship the newest; the copy as it stands there now, all of its files seen."""
+    async def _ship(self, newest: Entry | None, away: Side, stands: Sequence[Entry], kept: Kept) -> Entry | None:
+        """Ship the newest; the copy as it stands there now, all of its files seen. None: nothing was to be done."""
         if newest is None:
+            return None
+        copy = self._sent.get(newest.location)
+        if copy is not None and any(one.location == copy and one.verified for one in stands):
+            kept.shipped = newest.id
             return None
         try:
             done = await ship(self.home.store, away.store, newest, away.place, self.pace, self.beat)
@@ -249,6 +260,7 @@ class Keeper:
             kept.notes.append(f"{newest.id} went while it was shipped (X6): {error.message}")
             return None
         kept.shipped, kept.sent_bytes = newest.id, done.progress.sent
+        self._sent = {newest.location: done.location}
         return replace(
             newest,
             region=away.place.region,

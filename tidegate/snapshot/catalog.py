@@ -17,11 +17,11 @@ from typing import Final
 from tidegate.clients.objects import ObjectInfo, ObjectStore, S3Uri
 from tidegate.errors import SnapshotError
 from tidegate.model.record import DeploymentRecord, StartIntent, StopIntent
-from tidegate.snapshot.files import METADATA_NAME, Snapshot, read_snapshot
+from tidegate.snapshot.files import METADATA_NAME, Snapshot
 from tidegate.snapshot.listing import Listing
 from tidegate.snapshot.place import SHIPPED, Place, epoch_of_directory, read_prefix, short_id
-from tidegate.snapshot.shipped import FILES_NAME, read_shipped
-from tidegate.snapshot.sinks import writer_states
+from tidegate.snapshot.reads import SnapshotReads
+from tidegate.snapshot.shipped import FILES_NAME
 
 _AT_ONCE: Final = 8
 _COPY: Final = re.compile(r"e(?P<epoch>\d+)-chk-(?P<number>\d+)-")
@@ -88,14 +88,21 @@ def jobs_of(record: DeploymentRecord | None) -> dict[str, int]:
 
 
 async def catalog(
-    store: ObjectStore, place: Place, jobs: Mapping[str, int] | None = None, *, shipped_at_most: int | None = None
+    store: ObjectStore,
+    place: Place,
+    jobs: Mapping[str, int] | None = None,
+    *,
+    shipped_at_most: int | None = None,
+    reads: SnapshotReads | None = None,
 ) -> Catalog:
     """Every snapshot of the deployment at a place, each one verified by listing.
 
     ``jobs``: epochs of the job ids that are known to be the deployment's. A call for a thousand objects and a few for
     each snapshot. ``shipped_at_most``: of the checkpoints that were shipped here from a region only so many, the newest
-    by epoch and number: for who looks every few seconds, however many there are. Raises what the store raises.
+    by epoch and number, and ``reads``, what was read before: for who looks every few seconds, however many there are.
+    Raises what the store raises.
     """
+    reads = reads or SnapshotReads(store)
     listing = Listing(store)
     found = await _savepoints(store, place, listing, shipped_at_most)
     job_ids = [name.rstrip("/") for name in await store.list_names(place.checkpoints) if name.endswith("/")]
@@ -112,7 +119,7 @@ async def catalog(
             ]
             if epoch is not None or not completed:
                 return job_id, completed, epoch, True
-            owner = await owner_of(store, completed)
+            owner = await owner_of(reads, completed)
             if owner is None:
                 return job_id, [], None, False
             return job_id, completed if owner[0] == place.deployment else [], owner[1], True
@@ -125,18 +132,18 @@ async def catalog(
             await listing.below(S3Uri.parse(place.checkpoints).join(job_id))
         for item in completed:
             found.append(_Found(item, Kind.CHECKPOINT, epoch, job_id))
-    entries = await asyncio.gather(*(_entry(store, place, listing, one) for one in found))
+    entries = await asyncio.gather(*(_entry(reads, place, listing, one) for one in found))
     return Catalog(tuple(sorted(entries, key=_age, reverse=True)), tuple(unknown))
 
 
-async def owner_of(store: ObjectStore, completed: Iterable[ObjectInfo]) -> tuple[str, int] | None:
+async def owner_of(reads: SnapshotReads, completed: Iterable[ObjectInfo]) -> tuple[str, int] | None:
     """Deployment and epoch of a job, from the newest of its snapshots that says so; None if none does.
 
     Raises what the store raises.
     """
     for item in sorted(completed, key=lambda one: one.last_modified, reverse=True):
         try:
-            states = await writer_states(store, await read_snapshot(store, item.uri))
+            states = await reads.writers(item.uri, item.etag)
         except SnapshotError:
             continue  # an older one may be readable, and it is of the same job
         for state in states:
@@ -195,19 +202,26 @@ async def _savepoints(store: ObjectStore, place: Place, listing: Listing, at_mos
     return found
 
 
-async def _entry(store: ObjectStore, place: Place, listing: Listing, found: _Found) -> Entry:
-    location = found.item.uri.parent
-    shipped = await read_shipped(store, location) if found.shipped else None
+async def _entry(reads: SnapshotReads, place: Place, listing: Listing, found: _Found) -> Entry:
+    location, etag = found.item.uri.parent, found.item.etag
+    snapshot: Snapshot | None = None
+    problem: str | None = None
+    try:
+        snapshot = await reads.read(location, etag)
+    except SnapshotError as error:
+        problem = error.message
+    shipped = await reads.shipped(location, etag) if found.shipped else None
     epoch, job_id, at, kind = found.epoch, found.job_id, found.item.last_modified, found.kind
     if shipped is not None:
         epoch, job_id, at, kind = shipped.epoch, shipped.job_id, shipped.taken_at, Kind(shipped.kind)
     name = shipped.id if shipped is not None else short_id(location, epoch, job_id)
     entry = Entry(
         name, place.deployment, place.region, kind, location, at, epoch, job_id,
-        shipped_from=shipped.source_region if shipped else None,
+        problem=problem, shipped_from=shipped.source_region if shipped else None,
     )  # fmt: skip
+    if snapshot is None:
+        return entry
     try:
-        snapshot: Snapshot = await read_snapshot(store, location)
         checked = await listing.check(snapshot)
     except SnapshotError as error:
         return replace(entry, problem=error.message)

@@ -343,6 +343,34 @@ async def test_o1_a_second_keeper_is_refused(scene: Scene):
         await one.cycle()
 
 
+async def test_a_look_reads_no_snapshot_twice_and_asks_for_the_transactions_of_what_it_read(scene: Scene):
+    keeper = scene.keeper()
+    await keeper.cycle()
+    asked: list[set[int]] = []
+    listing = scene.kafka.list_transactions
+
+    async def list_transactions(prefix: str, producer_ids: set[int]) -> object:
+        asked.append(producer_ids)
+        return await listing(prefix, producer_ids)
+
+    scene.kafka.list_transactions = list_transactions  # type: ignore[method-assign,assignment]
+    for _ in range(6):
+        await scene.checkpoint(0, 1)
+        await keeper.cycle()
+    # Its own, that of the interval before and what is open; not those of all the checkpoints before.
+    assert len(asked) == 5
+    assert max(map(len, asked)) <= 3
+
+    def read(store: MemoryStore) -> int:
+        return sum(op.startswith("get") and uri.name in {"_metadata", "shipped.json"} for op, uri in store.calls)
+
+    before = read(scene.east), read(scene.west)
+    for _ in range(3):
+        kept = await keeper.cycle()
+    assert len(kept.home.points) == 6
+    assert (read(scene.east), read(scene.west) - before[1]) == (before[0], 2), "the copy that was made last, once"
+
+
 async def test_what_nobody_has_looked_at_for_long_is_not_trusted(scene: Scene):
     keeper = scene.keeper()
     await keeper.cycle()
