@@ -14,9 +14,10 @@ from activities.sites import Sites
 from tidegate.errors import BasisChanged, InvalidInput, Unavailable
 from tidegate.mirror.link import open_link
 from tidegate.mirror.watch import LinkWatch, link_of
-from tidegate.model.fleet import Fleet
+from tidegate.model.fleet import CellRef, Fleet
 from tidegate.model.keep import KeepFact, KeepStep
-from tidegate.model.record import ArtifactRef
+from tidegate.model.record import DeploymentRecord
+from tidegate.operation.move import home_of, standby_of
 from tidegate.points.keep import Keeper, Side
 from tidegate.points.store import PointStore
 from tidegate.snapshot.catalog import jobs_of
@@ -27,6 +28,44 @@ BREATH = 0.1
 """The least part of the interval between the end of one look and the beginning of the next."""
 TWINS = 3
 """So often in a row somebody else may have written: an attempt that was given up may live on for a while (O16)."""
+
+
+class _Watched:
+    """What the record says of a deployment, from look to look."""
+
+    def __init__(self, sites: Sites, fleet: Fleet, deployment: str) -> None:
+        self._sites = sites
+        self._fleet = fleet
+        self._deployment = deployment
+        self._record: DeploymentRecord | None = None
+        self._kept: str | None = None
+        """sha256 of the jar that was seen to be kept."""
+
+    async def look(self) -> None:
+        """Read it. Raises Unavailable."""
+        stored = await self._sites.records.read(self._deployment)
+        self._record = stored.record if stored else None
+
+    @property
+    def home(self) -> CellRef:
+        """Where it lives."""
+        return home_of(self._fleet, self._deployment, self._record)
+
+    async def jobs(self) -> Mapping[str, int]:
+        """As ``Keeper`` wants them."""
+        return jobs_of(self._record)
+
+    async def keep_jar(self) -> str | None:
+        """As ``Keeper`` wants it: the writer's jar, once."""
+        writer = self._record.writer if self._record else None
+        if writer is None or writer.artifact.sha256 == self._kept:
+            return None
+        try:
+            await self._sites.keep_jar(self._fleet, self._deployment, writer.artifact)
+        except (BasisChanged, InvalidInput) as error:
+            return f"no copy of the jar of {writer.artifact.name} outlives its region: {error.message}"
+        self._kept = writer.artifact.sha256
+        return None
 
 
 class PointActivities:
@@ -51,11 +90,15 @@ class PointActivities:
             activity.heartbeat({**told, **details})
 
         async with AsyncExitStack() as stack:
-            keeper = await self._keeper(fleet, request, beat, stack)
+            watched = _Watched(self._sites, fleet, request.deployment)
+            keeper = await self._keeper(fleet, request, watched, beat, stack)
             cycles = shipped = sent = 0
             newest: str | None = None
             while (began := time.monotonic()) < ends:
                 try:
+                    await watched.look()
+                    if watched.home.region != keeper.home.place.region:
+                        break  # it has moved: the next watch begins there
                     kept = await keeper.cycle()
                 except Unavailable as error:
                     beat({"waiting_for": error.message[:300]})
@@ -78,38 +121,22 @@ class PointActivities:
         return KeepFact(cycles=cycles, shipped=shipped, sent_bytes=sent, newest=newest)
 
     async def _keeper(
-        self, fleet: Fleet, request: KeepStep, beat: Callable[[Mapping[str, object]], None], stack: AsyncExitStack
+        self,
+        fleet: Fleet,
+        request: KeepStep,
+        watched: _Watched,
+        beat: Callable[[Mapping[str, object]], None],
+        stack: AsyncExitStack,
     ) -> Keeper:
-        spec = fleet.deployment(request.deployment)
-        site = self._sites.site(fleet, request.deployment)
-        home = place_in(fleet, request.deployment)
-        away = place_in(fleet, request.deployment, spec.standby) if spec.standby else None
+        site = self._sites.site(fleet, request.deployment, request.at)
+        home = place_in(fleet, request.deployment, site.region)
+        standby = standby_of(fleet, request.deployment, site.region)
+        away = place_in(fleet, request.deployment, standby) if standby else None
         mirror = None
-        link = link_of(fleet, request.deployment, spec.standby) if spec.standby else None
+        link = link_of(fleet, request.deployment, site.region, standby) if standby else None
         if link is not None:
             topics = {*site.output_topics, *site.input_topics}
             mirror = LinkWatch(await stack.enter_async_context(open_link(fleet, link)), topics)
-
-        runs: ArtifactRef | None = None
-        safe: str | None = None
-
-        async def jobs() -> Mapping[str, int]:
-            nonlocal runs
-            stored = await self._sites.records.read(request.deployment)
-            writer = stored.record.writer if stored else None
-            runs = writer.artifact if writer else None
-            return jobs_of(stored.record if stored else None)
-
-        async def keep_jar() -> str | None:
-            nonlocal safe
-            if runs is None or runs.sha256 == safe:
-                return None
-            try:
-                await self._sites.keep_jar(fleet, request.deployment, runs)
-            except (BasisChanged, InvalidInput) as error:
-                return f"no copy of the jar of {runs.name} outlives its region: {error.message}"
-            safe = runs.sha256
-            return None
 
         return Keeper(
             home=Side(home, self._sites.region_store(fleet, home.region)),
@@ -117,9 +144,9 @@ class PointActivities:
             kafka=site.kafka,
             outputs=site.output_topics,
             points=PointStore(self._sites.control, self._sites.bucket),
-            jobs=jobs,
+            jobs=watched.jobs,
             mirror=mirror,
-            keep_jar=keep_jar,
+            keep_jar=watched.keep_jar,
             pace=Pace(bytes_per_s=request.bytes_per_s),
             beat=beat,
         )

@@ -11,10 +11,10 @@ from temporalio.api.workflowservice.v1 import GetClusterInfoRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.sites import Sites, cell_in, home_cell
+from activities.sites import Sites, cell_in
 from tidegate.model.record import Holder
 from tidegate.model.steps import HaltInput, Held, Located, ObserveInput, StepInput, TakeInput
-from tidegate.operation.move import lives_at
+from tidegate.operation.move import home_of, standby_of
 from tidegate.registry import ownership
 from tidegate.registry.ownership import Claim, Takeover, Tenure
 
@@ -39,11 +39,11 @@ class RegistryActivities:
         spec = fleet.deployment(request.deployment)
         if request.target is not None:
             fleet.artifact(request.deployment, request.target)
-        home = home_cell(fleet, request.deployment)
+        home = spec.home_ref
         if request.by_record or request.region is not None:
             stored = await self._sites.records.read(request.deployment)
             record = stored.record if stored else None
-            home = lives_at(record) or home
+            home = home_of(fleet, request.deployment, record)
             if request.region is not None:
                 home = cell_in(fleet, request.deployment, request.region, record)
         timeout_s = spec.prove.stop_timeout_s + 2 * spec.prove.start_timeout_s
@@ -54,7 +54,7 @@ class RegistryActivities:
             tier=spec.tier,
             approval_required=spec.approval == "required",
             switch_timeout_s=min(timeout_s, SWITCH_TIMEOUT_MAX_S),
-            standby=spec.standby,
+            standby=standby_of(fleet, request.deployment, home.region),
         )
 
     @activity.defn(name="take")

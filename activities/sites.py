@@ -136,18 +136,13 @@ class Sites:
         return self._drivers[rest]
 
 
-def home_cell(fleet: Fleet, deployment: str) -> CellRef:
-    """Where a deployment lives, by the fleet file."""
-    return fleet.deployment(deployment).home_ref
-
-
 def cell_in(fleet: Fleet, deployment: str, region: str, record: DeploymentRecord | None) -> CellRef:
     """The cell of a deployment in a region: where it ran last, its home, one of the same name, or the only one.
 
     Raises InvalidInput: no such region, or nothing says which of its cells.
     """
     cells = fleet.region(region).cells
-    home, lives = home_cell(fleet, deployment), lives_at(record)
+    home, lives = fleet.deployment(deployment).home_ref, lives_at(record)
     for known in (lives, home):
         if known is not None and known.region == region and known.cell in cells:
             return known

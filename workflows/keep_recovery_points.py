@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from tidegate import errors
     from tidegate.model.keep import KEEP_RECOVERY_POINTS, KeepInput, KeepStep
     from tidegate.model.operation import ControlInput, OperationResult, Phase
+    from workflows.calls import Aborted
     from workflows.ending import Ending
     from workflows.kit import given
     from workflows.unheld import Unheld
@@ -50,6 +51,9 @@ class KeepRecoveryPoints(Unheld):
             # What was away for longer than a whole watch is asked again from the beginning, not given up.
             workflow.logger.warning("keeping recovery points of %s anew: %s", self.request.deployment, error.message)
 
+        if self.abort_requested is not None:
+            raise Aborted  # it came as the watch was ending by itself
+
         # Step 3. Anew: the same in a new run, with an empty history (O19).
         workflow.continue_as_new(self.request)
 
@@ -61,18 +65,19 @@ class KeepRecoveryPoints(Unheld):
             TidegateError: it cannot go on.
 
         """
-        # Step 1. Observe: where the deployment lives, by the fleet file as it is now.
+        # Step 1. Observe: where the deployment lives now. When it moves this watch ends, and the next begins there.
         located = await self.locate()
         self.works_in(located.region)
         self.ok("observe", f"{located.region} -> {located.standby or 'nowhere'}")
 
-        # Step 2. Keep: beside the home region, look again and again.
+        # Step 2. Keep: beside the region where it runs, look again and again.
         self.phase = Phase.RUNNING
         deadline_s = self.request.watch_s + MARGIN_S
         self.begin("keep", deadline_s)
         wanted = KeepStep(
             deployment=self.request.deployment,
             fleet_digest=located.fleet_digest,
+            at=located.at,
             interval_s=self.request.interval_s,
             watch_s=self.request.watch_s,
             bytes_per_s=self.request.bytes_per_s,

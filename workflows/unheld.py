@@ -100,14 +100,14 @@ class Unheld(Shown):
     # -- the step that all begin with
 
     async def locate(self, fleet_digest: str | None = None) -> Located:
-        """Begin to observe: where the deployment lives, by the fleet file ``fleet_digest`` or as it is now.
+        """Begin to observe: where the deployment lives, by its record and the fleet file (None: as it is now).
 
         Raises:
             TidegateError: it is unknown, or the registry did not answer in time.
 
         """
         self.begin("observe", OBSERVE_S)
-        asked = ObserveInput(deployment=self._asked.deployment, fleet_digest=fleet_digest)
+        asked = ObserveInput(deployment=self._asked.deployment, fleet_digest=fleet_digest, by_record=True)
         self.located = await self.calls.control(contracts.locate, asked, deadline_s=OBSERVE_S)
         return self.located
 

@@ -42,3 +42,14 @@ async def test_a_part_that_is_away_is_asked_again_and_a_second_keeper_is_refused
 
 async def test_an_unknown_deployment_is_bad_input(client: Client, world: World) -> None:
     assert "not in the fleet file" in (await (await _keep(client, "leger")).failed("InvalidInput")).why
+
+
+async def test_each_watch_begins_where_the_deployment_lives(client: Client, world: World) -> None:
+    block = world.block("keep_points")
+    run = await _keep(client)
+    await block.entered.wait()
+    (located,), (step,) = world.requests("locate"), world.requests("keep_points")
+    assert (located.by_record, step.at) == (True, "east/cell-1")
+    await run.update("abort", why="enough")
+    block.released.set()
+    await run.failed("Undone")

@@ -107,3 +107,9 @@ async def test_its_status_tells_the_running_step(client: Client, world: World) -
     await eventually(shown)
     block.released.set()
     await run.done()
+
+
+async def test_it_ships_from_where_the_deployment_lives(client: Client, world: World) -> None:
+    await (await _ship(client)).done()
+    (asked,) = world.requests("locate")
+    assert asked.by_record

@@ -30,7 +30,7 @@ from tidegate.driver.session import SessionClusterDriver
 from tidegate.model.record import ArtifactRef
 from tidegate.model.steps import Held
 from tidegate.names import derive_id
-from tidegate.operation.move import lives_at
+from tidegate.operation.move import home_of
 from tidegate.operation.run import Run
 from tidegate.operation.site import Site
 from tidegate.operation.transactions import Outlook, SeenTransaction, look, settle_by_hand, wait_for_readers
@@ -63,9 +63,8 @@ _ACTS = {"commit", "end"}
 async def _open(fleet: Path | None, deployment: str) -> AsyncIterator[tuple[Site, RecordStore]]:
     """The deployment where it runs, with clients of this process."""
     loaded = read_fleet(fleet).fleet
-    home = loaded.deployment(deployment).home_ref
     async with open_control(fleet) as control:
-        home = lives_at(await control.record(deployment)) or home
+        home = home_of(loaded, deployment, await control.record(deployment))
     region, cell = loaded.region(home.region), loaded.cell(home)
     kafka, flink = regions.open_kafka(region.kafka), FlinkClient(cell.flink.rest)
     try:

@@ -10,8 +10,9 @@ from tidegate.clients.kafka import Kafka
 from tidegate.clients.kafka_types import KafkaSecurity
 from tidegate.clients.s3 import S3Store
 from tidegate.errors import InvalidInput
-from tidegate.model.fleet import Fleet, KafkaAccess
+from tidegate.model.fleet import CellRef, Fleet, KafkaAccess
 from tidegate.model.record import DeploymentRecord
+from tidegate.operation.move import home_of, standby_of
 from tidegate.registry import artifacts
 from tidegate.registry.records import RecordStore
 from tidegate.snapshot.catalog import Catalog, Entry, catalog, jobs_of, owner_of
@@ -38,10 +39,17 @@ async def read_record(fleet: Fleet, deployment: str) -> DeploymentRecord | None:
     return found.record if found else None
 
 
+async def lives_in(fleet: Fleet, deployment: str) -> CellRef:
+    """Where a deployment lives, by its record. Raises InvalidInput for an unknown one, Unavailable."""
+    fleet.deployment(deployment)
+    return home_of(fleet, deployment, await read_record(fleet, deployment))
+
+
 async def read_catalog(fleet: Fleet, deployment: str, region: str | None) -> tuple[Place, Catalog]:
-    """The snapshots of a deployment in a region (default: home). Raises InvalidInput, Unavailable."""
-    place = place_in(fleet, deployment, region)
+    """The snapshots of a deployment in a region (default: where it lives). Raises InvalidInput, Unavailable."""
+    fleet.deployment(deployment)
     record = await read_record(fleet, deployment)
+    place = place_in(fleet, deployment, region or home_of(fleet, deployment, record).region)
     async with artifacts.open_access(fleet.region(place.region).s3, TIMEOUT_S) as store:
         return place, await catalog(store, place, jobs_of(record))
 
@@ -69,8 +77,12 @@ async def find(fleet: Fleet, named: str, region: str | None) -> Found:
             f"{named!r} is no snapshot; expected DEPLOYMENT/ID or s3://BUCKET/KEY",
             hint="the ids:  tidegate snapshot list DEPLOYMENT",
         )
-    spec = fleet.deployment(deployment)
-    regions = [region] if region else [spec.home_ref.region, *([spec.standby] if spec.standby else [])]
+    if region:
+        regions = [region]
+    else:
+        home = (await lives_in(fleet, deployment)).region
+        standby = standby_of(fleet, deployment, home)
+        regions = [home, *([standby] if standby else [])]
     known: list[str] = []
     for at in regions:
         _, seen = await read_catalog(fleet, deployment, at)

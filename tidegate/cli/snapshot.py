@@ -36,7 +36,7 @@ app = typer.Typer(
 )
 
 Named = Annotated[str, typer.Argument(help="DEPLOYMENT/ID as in the list, or a location s3://BUCKET/KEY")]
-RegionOption = Annotated[str | None, typer.Option("--region", help="default: the home region")]
+RegionOption = Annotated[str | None, typer.Option("--region", help="default: where it runs")]
 
 
 @app.command("list", short_help="the snapshots of a deployment, newest first")
@@ -176,7 +176,7 @@ app.command("diff", short_help="what differs between two snapshots, or a snapsho
 def ship(
     deployment: Annotated[str, typer.Argument(help="a deployment")],
     *,
-    to: Annotated[str | None, typer.Option("--to", help="a region; default: the deployment's standby")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="default: the standby, or the home that it has left")] = None,
     snapshot: Annotated[
         str | None, typer.Option("--snapshot", metavar="ID", help="which one; default: the newest that is whole")
     ] = None,
@@ -189,8 +189,9 @@ def ship(
 ) -> int:
     """Example:  tidegate snapshot ship ledger --to west
 
-    Copy a snapshot from the home region to another one, so that it can be restored there. Each file is sent once;
-    _metadata comes last, so what is half-way is no snapshot. Killed or aborted, the same command goes on where it was.
+    Copy a snapshot from the region where the deployment lives to another one, so that it can be restored there. Each
+    file is sent once; _metadata comes last, so what is half-way is no snapshot. Killed or aborted, the same command
+    goes on where it was.
     """
     read_fleet(launching.fleet).fleet.deployment(deployment)
     # Which one is the newest is found by the step that ships it: Flink retains few, and one that is named here may be

@@ -20,6 +20,7 @@ from tidegate.driver.session import SessionClusterDriver
 from tidegate.errors import InvalidInput
 from tidegate.model.fleet import CellRef, Fleet, render_args
 from tidegate.model.record import ArtifactRef
+from tidegate.operation.move import home_of
 from tidegate.registry import artifacts
 from tidegate.registry.keptjars import KeptJars
 from tidegate.snapshot.against import Against, OperatorFate, Stale, against, declared_uids, stale_state
@@ -36,14 +37,14 @@ def diff(
     artifact: Annotated[
         str | None, typer.Option("--artifact", metavar="NAME", help="compare with this artifact's job graph")
     ] = None,
-    region: Annotated[str | None, typer.Option("--region", help="default: the home region")] = None,
+    region: Annotated[str | None, typer.Option("--region", help="default: where it runs")] = None,
     fleet: FleetOption = None,
     form: OutputOption = output.Format.TEXT,
 ) -> None:
     """Example:  tidegate snapshot diff ledger/e7-chk-12 --artifact v2
 
     With two snapshots: operators and states that came, went or changed, by uid. With --artifact: what a start of that
-    artifact from the snapshot would keep, drop or start empty. For it the home cell's Flink builds the artifact's job
+    artifact from the snapshot would keep, drop or start empty. For it the Flink of its cell builds the artifact's job
     graph; the jar is uploaded there if it is not yet, and nothing is started.
     """
     loaded = read_fleet(fleet).fleet
@@ -99,18 +100,21 @@ async def _start(fleet: Fleet, named: str, artifact: str, region: str | None) ->
         _, seen = await regions.read_catalog(fleet, deployment, found.region)
         entry = next((one for one in seen.entries if str(one.location) == found.location), None)
     record = await regions.read_record(fleet, deployment)
-    ref, graph = await _graph(fleet, deployment, artifact, (record.epoch if record else 0) + 1)
+    home = home_of(fleet, deployment, record)
+    ref, graph = await _graph(fleet, deployment, artifact, home, (record.epoch if record else 0) + 1)
     stale, note = stale_state(record, entry.epoch if entry else None, ref)
     result = against(snapshot.metadata, graph, declared_uids(spec))
     notes = (*result.notes, *([note] if note else []))
     keep = spec.stale_state == "keep"
-    return _Start(str(snapshot.directory), ref, spec.home_ref, spec.parallelism, result, stale, keep, notes)
+    return _Start(str(snapshot.directory), ref, home, spec.parallelism, result, stale, keep, notes)
 
 
-async def _graph(fleet: Fleet, deployment: str, artifact: str, epoch: int) -> tuple[ArtifactRef, list[PlanNode]]:
-    """The job graph of an artifact as the home cell's Flink builds it; ``epoch`` is only one of its arguments."""
+async def _graph(
+    fleet: Fleet, deployment: str, artifact: str, home: CellRef, epoch: int
+) -> tuple[ArtifactRef, list[PlanNode]]:
+    """The job graph of an artifact as the Flink of its cell builds it; ``epoch`` is only one of its arguments."""
     spec = fleet.deployment(deployment)
-    home, _, cell = fleet.home_of(deployment)
+    cell = fleet.cell(home)
     with tempfile.TemporaryDirectory(prefix="tidegate-") as cache:
         async with (
             artifacts.open_access(fleet.artifact_store(deployment), regions.TIMEOUT_S) as store,

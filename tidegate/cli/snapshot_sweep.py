@@ -34,7 +34,7 @@ def sweep(
     older_than: Annotated[
         str, typer.Option("--older-than", metavar="AGE", help="younger ones stay: 7d, 12h, 30m")
     ] = f"{OLDER_THAN_S / DAY_S:g}d",
-    region: Annotated[str | None, typer.Option("--region", help="default: the home region")] = None,
+    region: Annotated[str | None, typer.Option("--region", help="default: where it runs")] = None,
     reason: runbook.ReasonOption = "",
     launching: runbook.Launching,
     yes: YesOption = False,
@@ -46,10 +46,12 @@ def sweep(
     or of a job that runs stays. What would go is shown, and asked for; nothing that came since it was shown can go.
     """
     loaded = read_fleet(launching.fleet).fleet
-    place = place_in(loaded, deployment, region)
+    loaded.deployment(deployment)
+    if region is None and not launching.print_command:
+        region = asyncio.run(regions.lives_in(loaded, deployment)).region
     request = SweepInput(
         deployment=deployment,
-        region=place.region,
+        region=place_in(loaded, deployment, region).region if region else None,
         keep=keep,
         older_than_s=age_s(older_than),
         as_of=datetime.now(UTC),
@@ -60,6 +62,7 @@ def sweep(
     if launching.print_command:
         output.say(operations.plain_command(SWEEP_SNAPSHOTS, request, operation))
         return 0
+    place = place_in(loaded, deployment, region)
     sight = asyncio.run(look(loaded, request))
     asks_in_json = form is output.Format.JSON
     if asks_in_json and (launching.dry_run or not yes):

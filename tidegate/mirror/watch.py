@@ -11,8 +11,8 @@ from tidegate.mirror.positions import mirrored_to, passed_position, target_parti
 from tidegate.model.fleet import Fleet
 
 
-def link_of(fleet: Fleet, deployment: str, away: str) -> str | None:
-    """The link that brings all outputs of a deployment from its home to a region; None if there is none.
+def link_of(fleet: Fleet, deployment: str, home: str, away: str) -> str | None:
+    """The link that brings all outputs of a deployment from the region where it runs to another; None: there is none.
 
     Raises InvalidInput for an unknown deployment.
     """
@@ -22,7 +22,7 @@ def link_of(fleet: Fleet, deployment: str, away: str) -> str | None:
         (
             name
             for name, mirror in fleet.mirrors.items()
-            if (mirror.source, mirror.target) == (spec.home_ref.region, away) and outputs <= set(mirror.topics)
+            if (mirror.source, mirror.target) == (home, away) and outputs <= set(mirror.topics)
         ),
         None,
     )

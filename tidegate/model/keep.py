@@ -27,6 +27,8 @@ class KeepStep(Frozen):
 
     deployment: str
     fleet_digest: str
+    at: str | None = None
+    """The cell where it runs, ``region/cell``; None: the fleet file's home."""
     interval_s: float
     watch_s: float
     bytes_per_s: float | None = None

@@ -16,7 +16,9 @@ class ShipInput(Input):
     """ShipSnapshots: copy a snapshot of a deployment to another region, whole, so that it can be restored there."""
 
     deployment: str = Field(min_length=1, description="name in the fleet file")
-    to: str | None = Field(default=None, description="the region to copy to; default: the deployment's standby")
+    to: str | None = Field(
+        default=None, description="the region to copy to; default: the standby, or the home that it has left"
+    )
     snapshot: str | None = Field(
         default=None,
         description="the snapshot's id, as in the list, or its location; default: the newest that is whole",
@@ -37,7 +39,7 @@ class ShipStep(Frozen):
     deployment: str
     fleet_digest: str
     region: str
-    """Where it lies: the home region."""
+    """Where it lies: the region where its job runs."""
     to: str
     snapshot: str | None = None
     """Id or location; None: the newest that is whole."""

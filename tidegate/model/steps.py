@@ -49,7 +49,7 @@ class ObserveInput(Frozen):
 
 
 class Located(Frozen):
-    """locate: where a deployment lives, from the fleet file alone; it decides the queue of all that follows (O17)."""
+    """locate: where a deployment lives, by its record; it decides the queue of all that follows (O17)."""
 
     fleet_digest: str
     region: str
@@ -59,7 +59,7 @@ class Located(Frozen):
     switch_timeout_s: float = Field(default=600.0, gt=0)
     """Deadline of ``switch``: the fleet file's stop and start timeouts together, bounded."""
     standby: str | None = None
-    """The region to fail over to."""
+    """The region to fail over to: once it has moved there, the one that it came from."""
 
     @property
     def at(self) -> str:

@@ -19,7 +19,7 @@ class SweepInput(Input):
     """SweepSnapshots: remove old snapshots of a deployment in a region, and the files that nothing else names."""
 
     deployment: str = Field(min_length=1, description="name in the fleet file")
-    region: str | None = Field(default=None, description="where to sweep; default: the deployment's home")
+    region: str | None = Field(default=None, description="where to sweep; default: where the deployment lives")
     keep: int = Field(
         default=KEEP, ge=1, description="so many of the newest whole ones stay, of those made here and of each origin"
     )

@@ -7,7 +7,9 @@ from pydantic import ValidationError
 from tidegate import names
 from tidegate.errors import Refused
 from tidegate.model.fleet import Deployment
+from tidegate.operation.move import home_of
 from tidegate.operation.site import Site
+from tidegate.registry.records import RecordStore
 from tidegate.snapshot.files import Snapshot
 from tidegate.snapshot.rebased import REBASED_NAME, RebasedRecord
 from tidegate.snapshot.sinks import committables, writer_states
@@ -36,7 +38,10 @@ async def refuse_disturbing(site: Site, snapshot: Snapshot) -> None:
         )
     record = await _fork_of(site, snapshot)
     live = site.fleet.deployments.get(record.deployment) if record else None
-    if record is None or live is None or live.home_ref.region != site.region:
+    if record is None or live is None:
+        return
+    stored = await RecordStore(site.control, site.control_bucket).read(record.deployment)
+    if home_of(site.fleet, record.deployment, stored.record if stored else None).region != site.region:
         return
     shared = sorted(_topics(live) & _topics(site.spec))
     if shared:

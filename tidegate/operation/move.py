@@ -7,7 +7,7 @@ goes on from was rebased from that very stop's savepoint (X20).
 from __future__ import annotations
 
 from tidegate.errors import InvalidInput, Refused
-from tidegate.model.fleet import CellRef
+from tidegate.model.fleet import CellRef, Fleet
 from tidegate.model.operation import NOTHING_TO_UNDO, RESTORE_DEPLOYMENT, ArtifactFacts, Observation, Plan, RestoreInput
 from tidegate.model.record import (
     CancelIntent,
@@ -40,6 +40,20 @@ def lives_at(record: DeploymentRecord | None) -> CellRef | None:
     if begun is not None:
         return CellRef(begun.region, begun.cell)
     return CellRef(record.writer.region, record.writer.cell) if record.writer is not None else None
+
+
+def home_of(fleet: Fleet, deployment: str, record: DeploymentRecord | None) -> CellRef:
+    """Where a deployment lives: by its record, and by the fleet file until it has run. Raises InvalidInput."""
+    return lives_at(record) or fleet.deployment(deployment).home_ref
+
+
+def standby_of(fleet: Fleet, deployment: str, region: str) -> str | None:
+    """Where it would go on if it lost this region: the standby; once it lives elsewhere, the fleet file's home.
+
+    Raises InvalidInput for an unknown deployment.
+    """
+    spec = fleet.deployment(deployment)
+    return spec.standby if region == spec.home_ref.region else spec.home_ref.region
 
 
 def stopped(record: DeploymentRecord) -> bool:

@@ -109,7 +109,8 @@ class Keeper:
         """One look. Raises BasisChanged if somebody else keeps them too, Unavailable if a part did not answer."""
         deployment = self.home.place.deployment
         before = await self.points.read(deployment, self.home.place.region)
-        await self._begin_reading(before.points)
+        told = self._of_this_home(before)
+        await self._begin_reading(told)
         seen = await catalog(self.home.store, self.home.place, await self.jobs(), reads=self.home.reads)
         entries = [entry for entry in seen.entries if entry.shipped_from is None][:KEPT]
         notes: list[str] = []
@@ -118,7 +119,7 @@ class Keeper:
             self._baseline = max((_order(entry) for entry in entries), default=(-1, -1))
         if newest is not None:
             await self._attribute(newest, entries, notes)
-        known = _by_id(before.points)
+        known = _by_id(told)
         here = [await self._point(self.home, entry, known.get(entry.id), notes) for entry in entries]
         home = await self._write(before, self.home.place.region, here)
         kept = Kept(home, None, notes=notes)
@@ -133,7 +134,7 @@ class Keeper:
         """Look at what stands in the standby, then ship; a file that was missing is told even if it is sent again."""
         seen = await catalog(away.store, away.place, shipped_at_most=KEPT, reads=away.reads)
         stands = [entry for entry in seen.entries if entry.shipped_from == self.home.place.region]
-        known = _by_id((await self.points.read(away.place.deployment, away.place.region)).points)
+        known = _by_id(self._of_this_home(await self.points.read(away.place.deployment, away.place.region)))
         told = {point.id: point.problem for point in known.values()}
         if any(entry.problem is not None and told.get(entry.id) != entry.problem for entry in stands[:KEPT]):
             kept.away = await self._publish(away, stands, here, kept.notes)
@@ -141,6 +142,11 @@ class Keeper:
         if sent is not None:
             stands = sorted([sent, *(one for one in stands if one.location != sent.location)], key=_age, reverse=True)
         kept.away = await self._publish(away, stands, here, kept.notes)
+
+    def _of_this_home(self, stored: Stored) -> Points | None:
+        """What was written while the job ran here; its offsets are of another Kafka if it ran elsewhere (X20)."""
+        found = stored.points
+        return found if found is not None and found.home == self.home.place.region else None
 
     async def _begin_reading(self, before: Points | None) -> None:
         """Where the logs are read from: where the last keeper was, else from their ends on."""
@@ -276,7 +282,7 @@ class Keeper:
         """What is there in the standby, and whether its outputs are there too (X5)."""
         place = away.place
         before = await self.points.read(place.deployment, place.region)
-        known = _by_id(before.points)
+        known = _by_id(self._of_this_home(before))
         found: list[Point] = []
         for entry in stands[:KEPT]:
             was, original = known.get(entry.id), here.get(entry.id)
@@ -335,7 +341,7 @@ class Keeper:
             holes=holes,
             topics_since=before.points.topics_since if before.points is not None else None,
             topics={name: dict(known) for name, known in (topics or {}).items()},
-            outages=outages(before.points, points, self.now()) if region != self.home.place.region else (),
+            outages=outages(self._of_this_home(before), points, self.now()) if region != self.home.place.region else (),
             read_from={_name(tp): log.start for tp, log in sorted(self._logs.items())} if self._after else {},
             read_after=self._after,
         )

@@ -15,7 +15,7 @@ from tests.kit.flink_fake_model import Program
 from tests.kit.flink_fake_net import FlinkNet
 from tests.kit.objects import MemoryStore
 from tests.kit.snapshots import JOB, Job
-from tidegate.cli import regions, snapshot_diff
+from tidegate.cli import regions, snapshot_diff, snapshot_sweep
 from tidegate.cli.main import run
 from tidegate.clients.kafka_types import TransactionState, TxnState
 from tidegate.errors import Unavailable
@@ -235,3 +235,45 @@ def test_diff_takes_a_second_snapshot_or_an_artifact(capsys, flink):
     status, _, err = told(capsys, "snapshot", "diff", "ledger/e7-chk-12", "--artifact", "v2")
     assert status == 2
     assert "tidegate artifact put ledger v2" in err
+
+
+@pytest.fixture
+def moved(store):
+    """It goes on in the west since, from a copy; two checkpoints there."""
+    west = Job(epoch=8, job_id="8" * 32, base="s3://west/checkpoints")
+    v1 = ArtifactRef(name="v1", sha256="1" * 64, uri="s3://east/artifacts/ledger-v1.jar")
+    writer = Writer(
+        region="west", cell="cell-1", job_id=west.job_id, epoch=8, artifact=v1, parallelism=2, started_from=None,
+        since=datetime(2026, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    record = DeploymentRecord(deployment="ledger", epoch=8, writer=writer)
+
+    async def go():
+        for number in (1, 2):
+            await west.checkpoint(store, number, {"a": 100})
+        await store.put("s3://tidegate/own/ledger.json", record.model_dump_json().encode())
+
+    asyncio.run(go())
+
+
+def test_after_a_move_its_snapshots_are_those_where_it_lives(capsys, moved):
+    result = answered(capsys, "snapshot", "list", "ledger")
+    assert result["region"] == "west"
+    assert [one["id"] for one in result["snapshots"]] == ["ledger/e8-chk-2", "ledger/e8-chk-1"]
+    assert answered(capsys, "snapshot", "verify", "ledger/e8-chk-2")["region"] == "west"
+    assert answered(capsys, "snapshot", "verify", "ledger/e7-chk-12")["region"] == "east", "the one that it has left"
+    assert answered(capsys, "snapshot", "list", "ledger", "--region", "east")["region"] == "east"
+    assert told(capsys, "snapshot", "diff", "ledger/e8-chk-1", "ledger/e8-chk-2")[0] == 0
+
+
+def test_x27_after_a_move_diff_asks_the_flink_where_it_lives(capsys, moved, flink):
+    result = answered(capsys, "snapshot", "diff", "ledger/e8-chk-2", "--artifact", "v1")
+    assert (result["starts"], result["cell"]) == (True, "west/cell-1")
+
+
+def test_after_a_move_a_sweep_looks_where_it_lives(capsys, moved, monkeypatch):
+    async def none_runs(_):
+        return set()
+
+    monkeypatch.setattr(snapshot_sweep, "running_jobs", none_runs)
+    assert answered(capsys, "snapshot", "sweep", "ledger", "--dry-run")["region"] == "west"

@@ -72,11 +72,11 @@ async def test_x7_topics_of_other_deployments_do_not_count():
 
 def test_x5_the_link_of_a_deployment_brings_all_its_outputs():
     fleet = load_fleet(Path(__file__).parents[3] / "runbooks" / "fleet-sandbox.yaml").fleet
-    name = link_of(fleet, "ledger", "west")
+    name = link_of(fleet, "ledger", "east", "west")
     assert name is not None
     mirror = fleet.mirror(name)
     assert (mirror.source, mirror.target) == ("east", "west")
 
     less = mirror.model_copy(update={"topics": tuple(t for t in mirror.topics if t != "balances")})
-    assert link_of(fleet.model_copy(update={"mirrors": {name: less}}), "ledger", "west") is None
-    assert link_of(fleet, "ledger", "east") is None
+    assert link_of(fleet.model_copy(update={"mirrors": {name: less}}), "ledger", "east", "west") is None
+    assert link_of(fleet, "ledger", "east", "east") is None

@@ -39,7 +39,7 @@ def site(store: MemoryStore, *, topic: str = "balances-fork", group: str = FORK,
         driver=unused,
         kafka=unused,
         snapshots=store,
-        control=unused,
+        control=MemoryStore(),
         control_bucket="control",
         fetch=unused,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.kit.temporal_world import AT, FLEET, SAVEPOINT, artifact, pinned, writer
 from tidegate.errors import Held, InvalidInput, Refused
 from tidegate.model.appraisal import Crossing
+from tidegate.model.fleetfile import load_fleet
 from tidegate.model.operation import ArtifactFacts, Observation, RestoreInput
 from tidegate.model.record import (
     DeploymentRecord,
@@ -18,7 +20,7 @@ from tidegate.model.record import (
     StartIntent,
     StopIntent,
 )
-from tidegate.operation.move import moves, plan_move
+from tidegate.operation.move import home_of, moves, plan_move, standby_of
 
 COPY = "s3://west/savepoints/ledger/copy-e7-savepoint-1-1a2b3c4d"
 
@@ -111,3 +113,15 @@ def test_o4_a_holder_is_not_passed_over():
     )  # fmt: skip
     with pytest.raises(Held, match="stop-1"):
         plan_move(asked(), seen(record_with(holder=holder, state=RecordState.HELD)))
+
+
+def test_after_a_move_its_home_is_where_it_lives_and_the_standby_the_other_one():
+    fleet = load_fleet(Path(__file__).parents[3] / "runbooks" / "fleet-sandbox.yaml").fleet
+    lives = seen().record
+    assert (home_of(fleet, "ledger", None).region, standby_of(fleet, "ledger", "east")) == ("east", "west")
+    assert home_of(fleet, "ledger", lives).region == "east"
+    moved = record_with(writer=writer("v1", 8).model_copy(update={"region": "west", "cell": "cell-9"}))
+    assert str(home_of(fleet, "ledger", moved)) == "west/cell-9"
+    assert standby_of(fleet, "ledger", "west") == "east"
+    begun = record_with(intents=(start_in("west"),))
+    assert home_of(fleet, "ledger", begun).region == "west", "what is begun there may commit there"

@@ -394,3 +394,45 @@ async def test_a_jar_that_cannot_be_kept_is_told_and_the_points_are_kept_all_the
     kept = await keeper.cycle()
     assert kept.notes[-1:] == ["no copy of the jar of v1 outlives its region"]
     assert kept.away is not None
+
+
+async def test_x20_after_a_move_nothing_of_the_former_homes_kafka_is_gone_on_with(scene: Scene):
+    before = scene.keeper()
+    await before.cycle()
+    for _ in range(2):
+        await scene.checkpoint(0, 1)
+        await before.cycle()
+
+    # It goes on in the west, where the log is a short one; the east is its standby now.
+    scene.kafka = FakeKafka()
+    scene.job = Job(epoch=8, job_id="8" * 32, base="s3://west/checkpoints")
+    scene.number = 0
+    await scene.begin()
+
+    async def jobs() -> dict[str, int]:
+        return {JOB: 7, "8" * 32: 8}
+
+    keeper = Keeper(
+        home=Side(WEST, scene.west),
+        away=Side(EAST, scene.east),
+        kafka=scene.kafka,
+        outputs=["balances"],
+        points=PointStore(scene.control, "tidegate"),
+        jobs=jobs,
+        mirror=scene.mirror,
+        pace=Pace(part_bytes=1000),
+        now=lambda: scene.now,
+    )
+    kept = await keeper.cycle()
+    assert (kept.home.home, kept.home.points, kept.home.read_from) == ("west", (), {})
+    scene.east, scene.west = scene.west, scene.east  # where the job's checkpoints go
+    for _ in range(2):
+        await scene.checkpoint(0)
+        kept = await keeper.cycle()
+    await scene.all_mirrored()
+    kept = await keeper.cycle()
+    assert [point.id for point in kept.home.points] == ["e8-chk-2", "e8-chk-1"]
+    assert kept.home.points[0].outputs is not None
+    assert kept.home.read_after == (8, 2)
+    line = await _line(scene, "east")
+    assert (line.restorable, line.point) == (True, "e8-chk-2")
