@@ -35,6 +35,8 @@ from tidegate.model.steps import (
     AuditInput,
     EnsureFact,
     EnsureInput,
+    ForkFact,
+    ForkInput,
     HaltInput,
     Held,
     Located,
@@ -143,6 +145,12 @@ async def take(request: TakeInput) -> Held:
 async def prepare(request: PrepareInput) -> PrepareFact:
     """Do before the stop what can be done before it."""
     _contract(f"prepare({request.artifact.name})")
+
+
+@activity.defn(name="make_fork")
+async def make_fork(request: ForkInput) -> ForkFact:
+    """Copy another deployment's snapshot without its sinks' state (X12). Raises InvalidInput, Refused."""
+    _contract(f"make_fork({request.of})")
 
 
 @activity.defn(name="switch")
@@ -258,6 +266,7 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         reopen_home,
         take,
         prepare,
+        make_fork,
         switch,
         ensure_running,
         ensure_stopped,

@@ -12,6 +12,8 @@ from tidegate.clients.objects import S3Uri
 from tidegate.clients.transfer import TransferStore
 from tidegate.errors import InvalidInput, SnapshotIncomplete
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
+from tidegate.model.steps import ForkFact, ForkInput
+from tidegate.operation.fork import ForkWish, make_fork
 from tidegate.snapshot.catalog import Entry, catalog, jobs_of
 from tidegate.snapshot.pace import Pace
 from tidegate.snapshot.place import Place, location_of, place_in
@@ -19,14 +21,14 @@ from tidegate.snapshot.ship import Outcome, look, ship, ship_newest
 
 
 class SnapshotActivities:
-    """look_at_snapshot, ship_snapshot."""
+    """look_at_snapshot, ship_snapshot, make_fork."""
 
     def __init__(self, sites: Sites) -> None:
         self._sites = sites
 
     def all(self) -> list[Callable[..., Any]]:
         """What a worker registers."""
-        return [self.look_at_snapshot, self.ship_snapshot]
+        return [self.look_at_snapshot, self.ship_snapshot, self.make_fork]
 
     @activity.defn(name="look_at_snapshot")
     async def look_at_snapshot(self, request: ShipStep) -> ShipPlan:
@@ -58,6 +60,21 @@ class SnapshotActivities:
         else:
             done = await ship(source, target, _pick(await self._entries(source, here), request), there, pace, beat)
         return _fact(done)
+
+    @activity.defn(name="make_fork")
+    async def make_fork(self, request: ForkInput) -> ForkFact:
+        """See ``tidegate.operation.fork``."""
+        fleet, _ = await self._sites.fleet(request.fleet_digest)
+        fork = request.held.deployment
+        site = self._sites.site(fleet, fork, request.at)
+        wish = ForkWish(fork, site.region, request.of, request.snapshot, request.held.holder.who)
+        reach = self._sites.reach(fleet, site.region)
+        made = await make_fork(reach, fleet, self._sites.control, self._sites.bucket, wish)
+        return ForkFact(
+            source=str(made.copy.source.directory),
+            location=str(made.copy.location),
+            dropped=len(made.copy.rebased.dropped.states),
+        )
 
     async def _ends(self, request: ShipStep) -> tuple[TransferStore, TransferStore, Place, Place]:
         fleet, _ = await self._sites.fleet(request.fleet_digest)

@@ -7,9 +7,12 @@ from dataclasses import replace
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from activities import contracts
     from tidegate.model.operation import START_DEPLOYMENT, OperationResult, Plan, StartInput
+    from tidegate.model.steps import ForkInput
     from workflows.ending import Ending
     from workflows.kit import given
+    from workflows.preparing import PREPARE_S
     from workflows.running import RunningOperation
 
 
@@ -50,15 +53,39 @@ class StartDeployment(RunningOperation):
         # Step 5. Prepare: the jar is there, slots are free.
         await self.prepare(artifact)
 
+        # For a fork the copy is made now: it is this deployment's own, and the one that it is made of goes on (X12).
+        snapshot = self.request.snapshot
+        if self.request.fork_of is not None:
+            snapshot = await self.fork(self.request.fork_of, snapshot)
+
         # Step 6. Start. The way back is that nothing runs, as before.
         # Step 7. Prove the job for the bake time.
         # Step 8. Conclude, in every outcome: verdict, report, release (concluding).
         every = tuple(known.ref.sha256 for known in self.seen.artifacts)
-        forward = self.goal(artifact, bake_s=self.request.bake_s, also_reads=every if self.request.snapshot else ())
-        forward = replace(forward, from_empty=self.request.from_empty, snapshot=self.request.snapshot)
+        forward = self.goal(artifact, bake_s=self.request.bake_s, also_reads=every if snapshot else ())
+        forward = replace(forward, from_empty=self.request.from_empty, snapshot=snapshot)
         return await self.make_run(forward, back=None)
+
+    async def fork(self, of: str, snapshot: str | None) -> str:
+        """Make the copy that the fork starts from; its location.
+
+        Raises:
+            InvalidInput, Refused: there is no such snapshot, or none that lasts.
+
+        """
+        await self.safe_point()
+        self.begin("fork", PREPARE_S)
+        wanted = ForkInput(
+            held=self.claim, fleet_digest=self.place.fleet_digest, at=self.place.at, n=1, of=of, snapshot=snapshot
+        )
+        fact = await self.calls.region(
+            self.place.region, contracts.make_fork, wanted, deadline_s=PREPARE_S, interruptible=True
+        )
+        self.ok("fork", f"{fact.location}, of {fact.source}: {fact.dropped:,} states of sinks dropped")
+        return fact.location
 
 
 def rows(plan: Plan) -> list[str]:
     """The steps after observe and approve, as a person sees them."""
-    return ["take", "prepare", f"start {plan.to_artifact.name}", "prove", "conclude"]
+    fork = ["fork"] if any(step.name == "fork" for step in plan.steps) else []
+    return ["take", "prepare", *fork, f"start {plan.to_artifact.name}", "prove", "conclude"]

@@ -29,6 +29,8 @@ from tidegate.model.steps import (
     AuditInput,
     EnsureFact,
     EnsureInput,
+    ForkFact,
+    ForkInput,
     HaltInput,
     Held,
     Located,
@@ -370,6 +372,10 @@ class World:
             new_files=3,
             new_bytes=2_000_000,
         )
+
+    def _make_fork(self, request: ForkInput) -> ForkFact:
+        self._check(request.held)
+        return ForkFact(source=SAVEPOINT, location="s3://east/savepoints/fork/copy-1", dropped=4)
 
     def _ship_snapshot(self, request: ShipStep) -> ShipFact:
         name = request.snapshot or "e7-chk-12"

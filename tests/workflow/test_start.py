@@ -75,3 +75,27 @@ async def test_abort_of_a_halted_start_stops_it(client: Client, stopped: World) 
 async def test_dry_run(client: Client, stopped: World) -> None:
     assert (await (await _start(client, dry_run=True)).done()).outcome is Outcome.PLANNED
     assert stopped.names() == ["locate", "observe"]
+
+
+async def test_x12_a_fork_starts_from_a_copy_that_is_made_for_it(client: Client, stopped: World) -> None:
+    run = await _start(client, from_empty=False, fork_of="payments-job", snapshot="e7-savepoint-1")
+    result = await run.done()
+    assert result.outcome is Outcome.DONE
+    assert stopped.names()[4:7] == ["prepare", "make_fork", "ensure_running"]
+    (made,), (ensure,) = stopped.requests("make_fork"), stopped.requests("ensure_running")
+    assert (made.of, made.snapshot, made.held.deployment) == ("payments-job", "e7-savepoint-1", "ledger")
+    assert (ensure.snapshot, ensure.from_empty) == ("s3://east/savepoints/fork/copy-1", False)
+    assert [row.name for row in (await run.status()).steps][3:6] == ["fork", "start v1", "prove"]
+
+
+async def test_x12_a_fork_that_cannot_be_made_is_refused_and_nothing_is_started(client: Client, stopped: World) -> None:
+    stopped.will("make_fork", errors.Refused("payments-job has no whole snapshot in east that lasts"))
+    result = await (await _start(client, from_empty=False, fork_of="payments-job")).failed("Refused")
+    assert "that lasts" in result.why
+    assert "ensure_running" not in stopped.names()
+    assert stopped.record.holder is None
+
+
+async def test_a_fork_has_no_empty_state(client: Client, stopped: World) -> None:
+    result = await (await _start(client, fork_of="payments-job")).failed("InvalidInput")
+    assert "fork_of: cannot be combined with from_empty" in result.why

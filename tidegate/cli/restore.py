@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import typer
 
 from tidegate.cli import output, runbook
 from tidegate.cli.bundle import bundled
+from tidegate.cli.control import open_control
 from tidegate.cli.options import OutputOption, YesOption
 from tidegate.errors import InvalidInput
-from tidegate.model.operation import RESTORE_DEPLOYMENT, RestoreInput
+from tidegate.model.operation import RESTORE_DEPLOYMENT, START_DEPLOYMENT, RestoreInput, StartInput
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -35,6 +37,10 @@ def restore(
         str | None,
         typer.Option("--region", metavar="REGION", help="go on there, from a copy that was rebased for it (--from)"),
     ] = None,
+    fork: Annotated[
+        str | None,
+        typer.Option("--as", metavar="NAME", help="start it as a fork of that name, beside the live job"),
+    ] = None,
     accept_loss: Annotated[
         str | None, typer.Option("--accept-loss", metavar="SNAPSHOT", help="its output that is lost, is given up")
     ] = None,
@@ -53,8 +59,25 @@ def restore(
 
     Make a deployment go on from a snapshot: its newest after a crash, or an older one that is named. What would be lost
     or come again is told in records before, and is refused unless it is accepted by the snapshot's name. A deployment
-    that was stopped can go on in another region (--region).
+    that was stopped can go on in another region (--region). As a fork (--as) it starts a second time, under a name of
+    the fleet file with topics of its own, from a copy of a snapshot that lasts; the live job is not touched.
     """
+    if fork is not None:
+        if as_of or region or accept_loss or accept_replay:
+            raise InvalidInput("--as: goes with --from and --artifact only")
+        artifact = artifact or _runs(deployment, launching)
+        request = runbook.asked(
+            StartInput,
+            taking,
+            launching,
+            deployment=fork,
+            artifact=artifact,
+            snapshot=None if source == "newest" else source,
+            fork_of=deployment,
+            reason=reason,
+            bake_s=runbook.seconds(bake, "--bake"),
+        )
+        return runbook.launch(START_DEPLOYMENT, "start", request, artifact, launching, yes=yes)
     if as_of and source != "newest":
         raise InvalidInput("--as-of: cannot be combined with --from")
     request = runbook.asked(
@@ -72,3 +95,16 @@ def restore(
         bake_s=runbook.seconds(bake, "--bake"),
     )
     return runbook.launch(RESTORE_DEPLOYMENT, "restore", request, artifact, launching, yes=yes)
+
+
+def _runs(deployment: str, launching: runbook.Launching) -> str:
+    """The artifact that the record names. Raises InvalidInput if it never ran."""
+
+    async def read() -> str:
+        async with open_control(launching.fleet) as control:
+            record = await control.record(deployment)
+        if record is None or record.writer is None:
+            raise InvalidInput(f"{deployment} has never run, so there is nothing to make a fork of")
+        return record.writer.artifact.name
+
+    return asyncio.run(read())

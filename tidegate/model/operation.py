@@ -70,6 +70,11 @@ class StartInput(RunbookInput):
     snapshot: str | None = Field(
         default=None, description="location of the snapshot to start from; default: the newest"
     )
+    fork_of: str | None = Field(
+        default=None,
+        description="start it as a fork of this deployment: from a copy of its snapshot (its id or location; default: "
+        "the newest that lasts) without its sinks' state",
+    )
 
 
 class RestoreInput(RunbookInput):

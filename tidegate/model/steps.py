@@ -98,6 +98,23 @@ class PrepareInput(StepInput):
     artifact: ArtifactRef
 
 
+class ForkInput(StepInput):
+    """make_fork: a copy of another deployment's snapshot for this one, which does not run."""
+
+    of: str
+    snapshot: str | None = None
+    """Id or location; None: the newest that lasts."""
+
+
+class ForkFact(Frozen):
+    """The copy that was made."""
+
+    source: str
+    location: str
+    dropped: int
+    """States of sinks that are not in it, by subtask."""
+
+
 class PrepareFact(Frozen):
     """What was made ready."""
 

@@ -159,16 +159,24 @@ def _start(asked: StartInput, observed: Observation, target: ArtifactFacts) -> P
             f"deployment: {observed.deployment} runs already (job {observed.job.job_id}, {observed.job.state})",
             hint=f"to change its artifact:  tidegate upgrade {observed.deployment} --to {target.ref.name}",
         )
-    if asked.from_empty and asked.snapshot:
-        raise InvalidInput("snapshot: cannot be combined with from_empty")
-    if record.writer is None and not record.open_intents() and not asked.from_empty and asked.snapshot is None:
+    if asked.from_empty and (asked.snapshot or asked.fork_of):
+        raise InvalidInput(f"{'snapshot' if asked.snapshot else 'fork_of'}: cannot be combined with from_empty")
+    named = asked.from_empty or asked.snapshot is not None or asked.fork_of is not None
+    if record.writer is None and not record.open_intents() and not named:
         raise InvalidInput(
             f"from_empty: {observed.deployment} has never run, so there is no snapshot to start from",
             hint=f"to start it with empty state:  tidegate start {observed.deployment} {target.ref.name} --from-empty",
         )
     source = "empty state" if asked.from_empty else asked.snapshot or "the newest exact snapshot"
+    fork: list[tuple[str, str, str, bool]] = []
+    if asked.fork_of is not None:
+        of = f"{asked.fork_of}'s {asked.snapshot or 'newest snapshot that lasts'}"
+        what = f"copy {of} without its sinks' state; {asked.fork_of} goes on undisturbed (X12)"
+        fork.append(("fork", what, "the copy stays, and nothing goes on from it unless it is named", False))
+        source = "that copy"
     steps: list[tuple[str, str, str, bool]] = [
         ("observe", "read record, Flink, Kafka, S3", NOTHING_TO_UNDO, False),
+        *fork,
         ("start", f"start {target.ref.name} as epoch {record.epoch + 1} from {source}", "the job is cancelled", False),
         ("prove", f"watch {asked.bake_s:g} s: checkpoints, restarts, lag, output", "the job is cancelled", False),
         ("conclude", "verdict, report, release", "none", True),

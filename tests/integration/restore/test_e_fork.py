@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from itertools import pairwise
 
@@ -96,17 +95,15 @@ async def test_x12_a_fork_beside_the_live_job_disturbs_nothing(scene: Scene):
         assert "names transactions of another deployment" in wrong.out + wrong.err, wrong.out
         assert await writer_of(scene, FORK) is None
 
-        copied = await scene.tidegate(
-            *("snapshot", "rebase", taken.location, "--to", "east", "--as", FORK, "--yes", "--fleet", str(fleet))
+        done = await scene.tidegate(
+            *("restore", DEPLOYMENT, "--as", FORK, "--from", taken.location),
+            *("--bake", "5s", "--yes", "--fleet", str(fleet)),
         )
-        assert copied.status == 0, f"{copied.out}\n{copied.err}"
-        found = re.search(r"^rebased +(s3://\S+)", copied.out, re.MULTILINE)
-        assert found is not None, copied.out
-        done = await scene.tidegate(*asked, "--snapshot", found[1])
         assert done.status == 0, f"{done.out}\n{done.err}"
         fork = await writer_of(scene, FORK)
         assert fork is not None
-        assert fork.started_from == found[1]
+        assert fork.started_from is not None
+        assert f"/{FORK}/copy-" in fork.started_from
         counts = Counts(scene)
         await asyncio.sleep(max(0.0, BESIDE_S - (utc_now() - fork.since).total_seconds()))  # so long beside it
         for job in (live.job_id, fork.job_id):
