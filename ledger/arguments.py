@@ -7,9 +7,9 @@ import argparse
 from ledger.faults import BadInput
 
 
-def add_kafka_arguments(parser: argparse.ArgumentParser, *, bootstrap_required: bool = True) -> None:
+def add_kafka_arguments(parser: argparse.ArgumentParser) -> None:
     """Where Kafka is, and how to speak to it."""
-    parser.add_argument("--bootstrap", required=bootstrap_required, metavar="HOST:PORT", help="Kafka's address")
+    parser.add_argument("--bootstrap", required=True, metavar="HOST:PORT", help="Kafka's address")
     parser.add_argument(
         "--kafka-property",
         action="append",

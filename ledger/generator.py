@@ -20,8 +20,6 @@ from pathlib import Path
 
 from ledger.arguments import add_kafka_arguments, kafka_properties
 from ledger.faults import BadInput, LedgerError
-from ledger.following import FollowingGenerator, FollowSettings, totals_text
-from ledger.lineage import Bucket
 from ledger.payments import PaymentSettings
 from ledger.producing import Generator, GeneratorSettings
 
@@ -33,16 +31,7 @@ def parser() -> argparse.ArgumentParser:
         description="Example:\n  python -m ledger.generator --bootstrap 127.0.0.1:9092 --topic payments --rate 1000",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_kafka_arguments(out, bootstrap_required=False)
-    out.add_argument("--follow", action="store_true", help="write where the topic's lineage says (TIDEGATE_CONTROL_*)")
-    out.add_argument(
-        "--region",
-        action="append",
-        default=[],
-        metavar="NAME=HOST:PORT",
-        help="with --follow: Kafka's address in a region; repeatable",
-    )
-    out.add_argument("--acked", type=Path, metavar="FILE", help="with --follow: append a line for each confirmation")
+    add_kafka_arguments(out)
     out.add_argument("--topic", default="payments", help="topic of the payments (default: payments)")
     out.add_argument(
         "--partitions", type=int, default=4, help="partitions of the topic if it must be made (default: 4)"
@@ -64,8 +53,6 @@ def settings_of(arguments: argparse.Namespace) -> GeneratorSettings:
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise BadInput(f"--{name.replace('_', '-')} {value}: expected at least {least}")
-    if arguments.bootstrap is None:
-        raise BadInput("--bootstrap: missing (or --follow with --region NAME=HOST:PORT)")
     return GeneratorSettings(
         bootstrap=arguments.bootstrap,
         topic=arguments.topic,
@@ -78,35 +65,6 @@ def settings_of(arguments: argparse.Namespace) -> GeneratorSettings:
     )
 
 
-def follow_settings_of(arguments: argparse.Namespace) -> FollowSettings:
-    """As `settings_of`, for a generator that follows the lineage. Raises `BadInput`."""
-    regions: dict[str, str] = {}
-    for item in arguments.region:
-        name, equals, bootstrap = item.partition("=")
-        if not (name and equals and bootstrap):
-            raise BadInput(f"--region {item}: expected NAME=HOST:PORT")
-        regions[name] = bootstrap
-    if not regions:
-        raise BadInput("--follow: needs --region NAME=HOST:PORT, one for each region")
-    return FollowSettings(
-        bucket=Bucket.from_environment(),
-        regions=regions,
-        topic=arguments.topic,
-        properties=kafka_properties(arguments),
-        rate_per_s=arguments.rate,
-        payments=PaymentSettings(accounts=arguments.accounts, skew=arguments.skew, seed=arguments.seed),
-        state=arguments.state,
-        acked=arguments.acked,
-    )
-
-
-def follow(arguments: argparse.Namespace, asked_to_stop: threading.Event) -> int:
-    """Run a generator that follows the lineage; its exit status."""
-    totals = FollowingGenerator(follow_settings_of(arguments)).run(asked_to_stop, arguments.flush_s)
-    sys.stdout.write(totals_text(totals, arguments.form) + "\n")
-    return 1 if totals.unresolved else 0
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
     arguments = parser().parse_args(argv)
@@ -115,8 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked_to_stop.set())
     try:
-        if arguments.follow:
-            return follow(arguments, asked_to_stop)
         generator = Generator(settings_of(arguments), finished=asked_to_stop)
         generator.start()
         asked_to_stop.wait()
