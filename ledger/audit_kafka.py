@@ -18,7 +18,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
-from ledger.audit_log import Bounds, Record
+from ledger.audit_log import Bounds, PlainLog, Record
 from ledger.faults import BadInput, CannotReach
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def client_settings(bootstrap: str, properties: Mapping[str, str]) -> dict[str, 
     }
 
 
-class KafkaLog:
+class KafkaLog(PlainLog):
     """A topic, read once forward with read_committed. Rides out a broker that is away for less than ``stall_s``."""
 
     def __init__(self, bootstrap: str, topic: str, properties: Mapping[str, str], *, stall_s: float = 30.0) -> None:
@@ -87,12 +87,25 @@ class KafkaLog:
         """Start, last stable and end offset of each partition, now. Raises `CannotReach`."""
         return self._trying(self._find_bounds)
 
+    def offsets_at(self, at_ms: int) -> dict[int, int]:
+        """Per partition, the first offset whose record is as young as ``at_ms`` (UTC); the end if none is."""
+        found = self._trying(lambda: self._offsets(OffsetSpec.for_timestamp(at_ms), IsolationLevel.READ_UNCOMMITTED))
+        ends = {p: b.end for p, b in self.bounds().items()}
+        return {p: ends[p] if offset < 0 else offset for p, offset in found.items()}
+
     def read(self, to: Mapping[int, int]) -> Iterator[Sequence[Record]]:
         """Batches up to ``to``, see `ledger.audit_log.Log`. Raises `CannotReach`."""
-        open_to = {p: end for p, end in to.items() if end > self._positions.get(p, 0)}
+        yield from self.read_from({p: self._positions.get(p, 0) for p in to}, to)
+        self._positions.update({p: max(end, self._positions.get(p, 0)) for p, end in to.items()})
+
+    def read_from(self, starts: Mapping[int, int], to: Mapping[int, int]) -> Iterator[Sequence[Record]]:
+        """Batches of each partition from its offset in ``starts`` up to the one in ``to``, that not included; wherever
+        was read before. Raises `CannotReach`.
+        """
+        open_to = {p: end for p, end in to.items() if end > starts[p]}
         if not open_to:
             return
-        parts = [TopicPartition(self._topic, p, self._positions.get(p, 0)) for p in open_to]
+        parts = [TopicPartition(self._topic, p, starts[p]) for p in open_to]
         self._consumer.assign(parts)
         self._consumer.resume(parts)  # A partition may still be paused by the read before.
         moved_at = time.monotonic()
@@ -127,7 +140,6 @@ class KafkaLog:
                 raise CannotReach(f"nothing came of {self._topic} for {self._stall_s:g} s; partitions left: {left}")
             if batch:
                 yield batch
-        self._positions.update({p: max(end, self._positions.get(p, 0)) for p, end in to.items()})
 
     def _finish(self, partition: int, open_to: dict[int, int]) -> None:
         del open_to[partition]

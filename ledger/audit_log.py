@@ -1,4 +1,6 @@
-"""What the auditor reads: a log with partitions. Kafka's is in `ledger.audit_kafka`; tests bring one from memory."""
+"""What the auditor reads: a log with partitions. Kafka's is in `ledger.audit_kafka`, one that follows a lineage in
+`ledger.audit_lineage`; tests bring one from memory.
+"""
 
 from __future__ import annotations
 
@@ -29,3 +31,30 @@ class Log(Protocol):
         included; each partition in offset order. Raises `CannotReach` when nothing comes any more.
         """
         ...
+
+    def aside(self) -> Iterator[Sequence[Record]]:
+        """Batches of what stands where no segment is, and does not count. Raises `CannotReach`."""
+        ...
+
+    @property
+    def excluded(self) -> int:
+        """Records that were left out so far because they do not count."""
+        ...
+
+    def place(self, partition: int, offset: int) -> tuple[str | None, int]:
+        """Region (None if there is but one) and offset in its log of what `read` calls ``offset``."""
+        ...
+
+
+class PlainLog:
+    """What a log is that one region holds and of which all counts."""
+
+    excluded = 0
+
+    def aside(self) -> Iterator[Sequence[Record]]:
+        """Nothing."""
+        return iter(())
+
+    def place(self, partition: int, offset: int) -> tuple[str | None, int]:
+        """The offset itself."""
+        return None, offset

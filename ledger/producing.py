@@ -14,6 +14,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from ledger.audit_kafka import KafkaLog, client_settings
 from ledger.faults import BadInput, CannotReach, LedgerError
+from ledger.outbox import AckedFile, rid_of
 from ledger.pacing import Pace
 from ledger.payments import Payments, PaymentSettings, Position
 
@@ -37,6 +38,8 @@ class GeneratorSettings:
     count: int | None = None
     payments: PaymentSettings = field(default_factory=PaymentSettings)
     state: Path | None = None
+    acked: Path | None = None
+    """Where each confirmed payment is written down, see `ledger.outbox.AckedFile`."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Generator:
         except KafkaException as error:
             raise BadInput(f"--kafka-property: {error.args[0].str()}") from error
         self._payments = Payments(settings.payments)
+        self._acked_file = AckedFile(settings.acked) if settings.acked is not None else None
         self._thread = threading.Thread(target=self._run, name="ledger-generator", daemon=True)
 
     @property
@@ -130,6 +134,8 @@ class Generator:
         self._stop.set()
         self._thread.join()
         self._producer.flush(flush_s)
+        if self._acked_file is not None:
+            self._acked_file.close()
         unresolved = self._sent - self._acked - self._errors
         if self._settings.state is not None:
             # With some unresolved the next run asks the topic: what arrived counts, and what did not leaves no hole.
@@ -171,6 +177,8 @@ class Generator:
                 left -= due
             # Serves the confirmations while it waits, and ends early when one comes.
             producer.poll(min(max(pace.next_in_s(time.monotonic()), 0.001), TICK_S))
+            if self._acked_file is not None:
+                self._acked_file.tick()
 
     def _produce(self, topic: str, key: bytes, value: bytes) -> bool:
         """Hand one over, waiting as long as the buffer is full. False if `stop` came before that was possible."""
@@ -190,6 +198,11 @@ class Generator:
         return True
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        if error is None and self._acked_file is not None:
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None
+            assert offset is not None
+            self._acked_file.add(rid_of(message.value() or b""), "", partition, offset)
         with self._counted:
             if error is None:
                 self._acked += 1
