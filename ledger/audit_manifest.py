@@ -33,6 +33,8 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     topic: str
+    region: str | None = None
+    """Whose log the offsets are of. Needed only where there are several; without it: where the topic is written."""
     superseded: list[SupersededRange]
 
 
@@ -53,14 +55,23 @@ class Superseded:
         """The partitions with any range: the others need no look-up."""
         return frozenset(self._edges)
 
+    def joined(self, ranges: Iterable[SupersededRange]) -> Superseded:
+        """These ranges and those."""
+        mine = (
+            SupersededRange(partition=partition, first=first, last=end - 1)
+            for partition, edges in self._edges.items()
+            for first, end in zip(edges[::2], edges[1::2], strict=True)
+        )
+        return Superseded((*mine, *ranges))
+
     def covers(self, partition: int, offset: int) -> bool:
         """True between an opening edge and its closing one."""
         return bisect_right(self._edges.get(partition, ()), offset) % 2 == 1
 
 
-def read_manifests(paths: Iterable[Path], *, topic: str) -> Superseded:
-    """The ranges of all the files. Raises `BadInput` if one cannot be read or speaks of another topic."""
-    ranges: list[SupersededRange] = []
+def read_manifests(paths: Iterable[Path], *, topic: str) -> list[Manifest]:
+    """All the files. Raises `BadInput` if one cannot be read or speaks of another topic."""
+    manifests: list[Manifest] = []
     for path in paths:
         try:
             manifest = Manifest.model_validate_json(path.read_bytes())
@@ -72,5 +83,5 @@ def read_manifests(paths: Iterable[Path], *, topic: str) -> Superseded:
             raise BadInput(f"--manifest {path}: {where}: {first['msg']}") from error
         if manifest.topic != topic:
             raise BadInput(f"--manifest {path}: is about topic {manifest.topic}; the output audited is {topic}")
-        ranges += manifest.superseded
-    return Superseded(ranges)
+        manifests.append(manifest)
+    return manifests

@@ -32,6 +32,8 @@ class AuditSettings:
     timeout_s: float = 300.0
     no_progress_s: float = 15.0
     superseded: Superseded = field(default_factory=Superseded)
+    mirrored: bool = False
+    """The logs read are filled by a mirror, each in its own time: an output may be there before its payment is."""
 
 
 class AuditRun:
@@ -54,7 +56,7 @@ class AuditRun:
         self._clock = clock
         self._pause = pause
         self._deadline = clock() + settings.timeout_s
-        self._audit = Audit(settings.superseded)
+        self._audit = Audit(settings.superseded, source_place=source.place, output_place=output.place)
         self._output_clock = OutputClock()
         self._checked_to: dict[int, int] = {}
 
@@ -73,6 +75,12 @@ class AuditRun:
         logger.info("input read: %s payments of %s accounts", self._audit.input, len(self._audit.accounts))
         self._read_output(output_bounds)
         settled = self._wait_for_output(output_bounds) if self._settings.until_caught_up else True
+        for batch in self._output.aside():
+            self._audit.add_output(batch)
+            if len(self._audit.held) >= HELD_MAX:
+                self._resolve_held()
+        for _ in self._source.aside():
+            self._check_deadline("what the input excludes")
         self._resolve_held()
         return self._verdict(input_to, settled=settled)
 
@@ -92,13 +100,27 @@ class AuditRun:
         self._checked_to = to
 
     def _resolve_held(self) -> None:
-        """An output is appended after its payment: the input's end of now has the payments of all outputs read."""
+        """An output is appended after its payment: the input's end of now has the payments of all outputs read. In a
+        mirrored log that is so for some time only, so they are waited for while they come.
+        """
         if not self._audit.held:
             return
+        self._read_beyond()
+        if self._settings.mirrored:
+            held, moved_at = self._audit.retry(), self._clock()
+            while held and self._clock() - moved_at < self._settings.no_progress_s:
+                self._check_deadline("the mirrored input")
+                self._pause(POLL_S)
+                self._read_beyond()
+                before, held = held, self._audit.retry()
+                if held < before:
+                    moved_at = self._clock()
+        self._audit.resolve()
+
+    def _read_beyond(self) -> None:
         to = {partition: b.stable for partition, b in self._source.bounds().items()}
         for batch in self._source.read(to):
             self._audit.add_input(batch, beyond=True)
-        self._audit.resolve()
 
     def _wait_for_output(self, bounds: Mapping[int, Bounds]) -> bool:
         """Read on until nothing is missing. Returns whether what is missing then has had its chance: no output of an
@@ -141,7 +163,8 @@ class AuditRun:
             replayed=audit.replayed,
             unexpected=audit.unexpected,
             superseded=audit.superseded,
-            orphaned=audit.orphaned,
+            orphans=audit.orphans,
+            excluded=self._source.excluded,
             reordered=audit.reordered,
             input=audit.input,
             output=audit.output,
@@ -153,8 +176,8 @@ class AuditRun:
             gap_ms=None if gap is None else gap[1] - gap[0],
             gap_from_ms=None if gap is None else gap[0],
             gap_to_ms=None if gap is None else gap[1],
-            checked_to=self._checked_to,
-            input_to=input_to,
+            checked_to={p: self._output.place(p, offset)[1] for p, offset in self._checked_to.items()},
+            input_to={p: self._source.place(p, offset)[1] for p, offset in input_to.items()},
             first_output_ms=audit.first_output_ms,
             rate=self._output_clock.rate(RATE_SECONDS),
             samples=audit.samples,

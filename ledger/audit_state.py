@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ledger.audit_log import Record
 from ledger.audit_manifest import Superseded
@@ -70,7 +70,15 @@ class Audit:
     An output may come before its payment: it is held until `resolve` is called with the payment read by then.
     """
 
-    def __init__(self, superseded: Superseded | None = None) -> None:
+    def __init__(
+        self,
+        superseded: Superseded | None = None,
+        *,
+        source_place: Callable[[int, int], tuple[str | None, int]] | None = None,
+        output_place: Callable[[int, int], tuple[str | None, int]] | None = None,
+    ) -> None:
+        """``source_place``, ``output_place``: what an offset is in which region's log, for samples; see `Log.place`."""
+        self._places = (source_place, output_place)
         self._superseded = superseded or Superseded()
         self._skips = self._superseded.partitions
         self._tails: dict[int, deque[tuple[Account, int]]] = {}
@@ -78,7 +86,7 @@ class Audit:
         self.held: list[Record] = []
         self.input = self.reordered = self.input_unreadable = 0
         self.answered = self.ahead = self.duplicated = self.wrong = self.unexpected = 0
-        self.replayed = self.superseded = self.orphaned = 0
+        self.replayed = self.superseded = self.orphans = 0
         self.samples: dict[Kind, list[Sample]] = {}
         self._ahead_partitions: set[int] = set()
         self._first_output_ms: dict[bytes, int] = {}
@@ -239,18 +247,23 @@ class Audit:
         """An output that belongs to no payment."""
         if self._superseded.covers(record[0], record[1]):
             self.superseded += 1
-            self.orphaned += 1
+            self.orphans += 1
             return
         self.unexpected += 1
         rid = _text(record[4].split(b",", 1)[0])[:80]
         self._sample("unexpected", rid, "no output: no such payment", _text(record[4])[:200], record)
 
+    def retry(self) -> int:
+        """Judge of what is held whatever has its payment by now; how much is still held."""
+        held, self.held = self.held, []
+        self.add_output(held)
+        return len(self.held)
+
     def resolve(self) -> None:
         """Judge what is held. Call it when the input has been read up to an end taken after those outputs were read:
         an output whose payment is not there by then never had one.
         """
-        held, self.held = self.held, []
-        self.add_output(held)
+        self.retry()
         unknown, self.held = self.held, []
         for record in unknown:
             self._foreign(record)
@@ -299,8 +312,15 @@ class Audit:
         samples = self.samples.setdefault(kind, [])
         if len(samples) >= SAMPLES_PER_KIND:
             return False
-        partition, offset = (None, None) if record is None else record[:2]
-        samples.append(Sample(id=rid, expected=expected, found=found, partition=partition, offset=offset))
+        region, partition, offset = None, None, None
+        if record is not None:
+            partition, offset = record[:2]
+            place = self._places[0 if kind == "reordered" else 1]
+            if place is not None:
+                region, offset = place(partition, offset)
+        samples.append(
+            Sample(id=rid, expected=expected, found=found, region=region, partition=partition, offset=offset)
+        )
         return True
 
 

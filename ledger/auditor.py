@@ -1,6 +1,7 @@
 """The auditor's command: reads the input and the committed output of the reference job and gives the verdict.
 
     python -m ledger.auditor --bootstrap HOST:PORT --input payments --output balances --until-caught-up -o json
+    python -m ledger.auditor --lineage --region east=HOST:PORT --region west=HOST:PORT --until-caught-up
 
 Ends with 0 (0/0/0), 7 (anything lost, duplicated, wrong or unexpected), 2 (bad arguments), 5 (Kafka cannot be reached,
 or the output has not caught up in time). Standard output holds the verdict and nothing else; logs go to standard error.
@@ -11,15 +12,18 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from ledger.arguments import add_kafka_arguments, kafka_properties
+from ledger.arguments import add_kafka_arguments, kafka_properties, one_of, regions
 from ledger.audit_kafka import KafkaLog
-from ledger.audit_manifest import read_manifests
+from ledger.audit_lineage import LineageLog
+from ledger.audit_manifest import Superseded, read_manifests
 from ledger.audit_run import AuditRun, AuditSettings
 from ledger.faults import BadInput, LedgerError
+from ledger.lineage import ControlBucket, Lineage, read_lineage
 from ledger.verdict import Verdict
 
 
@@ -32,6 +36,12 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_kafka_arguments(out)
+    out.add_argument(
+        "--lineage", action="store_true", help="read what each region wrote from its own log, by the topics' lineages"
+    )
+    out.add_argument(
+        "--in", dest="only", metavar="REGION", help="with --lineage: read this region's log alone, mirrored and native"
+    )
     out.add_argument("--input", default="payments", help="topic of the payments (default: payments)")
     out.add_argument("--output", default="balances", help="topic of the balances (default: balances)")
     out.add_argument("--from-ms", type=int, help="begin of the window in which the gap is sought, UTC ms")
@@ -55,23 +65,58 @@ def audit(arguments: argparse.Namespace) -> Verdict:
     for name in ("timeout_s", "no_progress_s"):
         if getattr(arguments, name) <= 0:
             raise BadInput(f"--{name.replace('_', '-')}: expected more than 0")
+    one_of(arguments, "--lineage", asked=arguments.lineage)
+    if arguments.only is not None and not arguments.lineage:
+        raise BadInput("--in goes with --lineage")
+    manifests = read_manifests(arguments.manifest, topic=arguments.output)
     settings = AuditSettings(
         from_ms=arguments.from_ms,
         to_ms=arguments.to_ms,
         until_caught_up=arguments.until_caught_up,
         timeout_s=arguments.timeout_s,
         no_progress_s=arguments.no_progress_s,
-        superseded=read_manifests(arguments.manifest, topic=arguments.output),
+        superseded=Superseded(part for manifest in manifests for part in manifest.superseded),
+        mirrored=arguments.only is not None,
     )
     properties = kafka_properties(arguments)
     stall_s = min(30.0, arguments.timeout_s)
     with ExitStack() as stack:
+        if arguments.lineage:
+            known = regions(arguments)
+            if arguments.only is not None and arguments.only not in known:
+                raise BadInput(f"--in {arguments.only}: no --region says where that is")
+
+            def by_lineage(topic: str, *, keep: bool) -> LineageLog:
+                def open_log(region: str) -> KafkaLog:
+                    if region not in known:
+                        raise BadInput(f"{topic} has records there: name its Kafka with --region {region}=HOST:PORT")
+                    log = KafkaLog(known[region], topic, properties, stall_s=stall_s)
+                    stack.callback(log.close)
+                    return log
+
+                return LineageLog(_asking(topic, stall_s), open_log, keep=keep, only=arguments.only)
+
+            source = by_lineage(arguments.input, keep=False)
+            output = by_lineage(arguments.output, keep=True)
+            told = (
+                part
+                for manifest in manifests
+                for r in manifest.superseded
+                for part in output.ranges(manifest.region or output.region, r.partition, r.first, r.last)
+            )
+            settings = replace(settings, superseded=output.superseded.joined(told))
+            return AuditRun(source, output, settings).run()
         logs = []
         for topic in (arguments.input, arguments.output):
             log = KafkaLog(arguments.bootstrap, topic, properties, stall_s=stall_s)
             stack.callback(log.close)
             logs.append(log)
         return AuditRun(logs[0], logs[1], settings).run()
+
+
+def _asking(topic: str, timeout_s: float) -> Callable[[], Lineage]:
+    bucket = ControlBucket(topic)
+    return lambda: read_lineage(bucket, timeout_s=timeout_s)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -33,24 +32,12 @@ from ledger.lineage import Gate, Lineage, LineageFollower
 from ledger.outbox import AckedFile, Outbox, Waiting, rid_of
 from ledger.pacing import Pace
 from ledger.payments import Payments, Position
-from ledger.producing import TICK_S, GeneratorSettings, Totals, position_in
+from ledger.producing import TICK_S, FollowTotals, GeneratorSettings, position_in
 
 REACH_S = 30.0
 AGAIN_S = 0.25
 LOOK_UP_S = 5.0
 logger = logging.getLogger("ledger.generator")
-
-
-@dataclass(frozen=True)
-class FollowTotals(Totals):
-    """``switches``: how often another region was taken up. ``refused``: reports that a payment was not taken.
-    ``resent``: payments handed over once more. ``found_there``: those that were found in the new region's log instead.
-    """
-
-    switches: int = 0
-    resent: int = 0
-    refused: int = 0
-    found_there: int = 0
 
 
 class _At(Enum):

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from ledger.arguments import add_kafka_arguments, kafka_properties, one_of, regions
 from ledger.faults import BadInput, LedgerError
-from ledger.following import FollowingGenerator, FollowTotals
+from ledger.following import FollowingGenerator
 from ledger.lineage import ControlBucket, LineageFollower
 from ledger.payments import PaymentSettings
-from ledger.producing import Generator, GeneratorSettings
+from ledger.producing import FollowTotals, Generator, GeneratorSettings
 
 
 def parser() -> argparse.ArgumentParser:

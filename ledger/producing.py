@@ -57,6 +57,18 @@ class Totals:
     throttled_s: float
 
 
+@dataclass(frozen=True)
+class FollowTotals(Totals):
+    """``switches``: how often another region was taken up. ``refused``: reports that a payment was not taken.
+    ``resent``: payments handed over once more. ``found_there``: those that were found in the new region's log instead.
+    """
+
+    switches: int = 0
+    resent: int = 0
+    refused: int = 0
+    found_there: int = 0
+
+
 class Generator:
     """Makes payments in a thread of its own; ``sent``, ``acked`` and ``errors`` may be read at any time.
 

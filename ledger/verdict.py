@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SAMPLES_PER_KIND = 20
 RATE_SECONDS = 7200
@@ -15,7 +15,7 @@ Kind = Literal["lost", "duplicated", "wrong", "unexpected", "replayed", "reorder
 
 class Sample(BaseModel):
     """One example of a fault: the id, what was expected and what was found, and where (partition and offset of the
-    record; null for a lost output, which is nowhere).
+    record, by lineage in which region's log; null for a lost output, which is nowhere).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -23,6 +23,7 @@ class Sample(BaseModel):
     id: str
     expected: str
     found: str
+    region: str | None = None
     partition: int | None = None
     offset: int | None = None
 
@@ -31,18 +32,20 @@ class Verdict(BaseModel):
     """Every count is exact. The counts fit together: ``output = input - lost - behind + duplicated + unexpected``.
 
     - ``input``: records of the input up to the end offsets taken at the start: the audited input
-    - ``output``: committed outputs that count. Not in it: ``superseded`` (inside the replay manifest's ranges) and
-      ``ahead`` (the first outputs of payments that came after the audited input; their values are checked all the same)
+    - ``output``: committed outputs that count. Not in it: ``superseded`` (inside ranges of the replay manifest, or
+      excluded by the lineage) and ``ahead`` (the first outputs of payments that came after the audited input; their values are checked all the same)
     - ``lost``: audited payments without an output that counts
     - ``duplicated``: outputs beyond the one of their payment
     - ``wrong``: outputs whose balance, amount or key is not what the input gives
     - ``unexpected``: outputs whose id was never in the input, or that cannot be read
     - ``replayed``: payments whose output came again after a superseded one
-    - ``orphaned``: superseded outputs whose id was never in the input
+    - ``orphans``: superseded outputs whose id is not in the input that counts; reports of before say ``orphaned``
+    - ``excluded``: records of the input that the lineage excludes; outputs that it excludes are in ``superseded``
     - ``reordered``: input records whose sequence is not above all earlier ones of their account
     - ``input_holes``: sequences that an account skips in the input; ``input_unreadable``: records that are no payment
     - ``behind``: audited payments whose output may still come; above 0 only if ``caught_up`` is false
-    - ``checked_to``, ``input_to``: per partition, the first offset that was not read any more
+    - ``checked_to``, ``input_to``: per partition, the first offset that was not read any more; by lineage, in the log
+      of the region that was read last
     - ``gap_ms``: the longest pause between appended, committed outputs (superseded ones included) that overlaps the
       window asked for, between ``gap_from_ms`` and ``gap_to_ms`` (UTC, from the broker's log append time); null without
       log append time or with fewer than two outputs
@@ -60,7 +63,8 @@ class Verdict(BaseModel):
     replayed: int
     unexpected: int
     superseded: int
-    orphaned: int = 0
+    orphans: int = 0
+    excluded: int = 0
     reordered: int = 0
     input: int
     output: int
@@ -77,6 +81,14 @@ class Verdict(BaseModel):
     first_output_ms: dict[str, int] = Field(default_factory=dict)
     rate: list[tuple[int, int]] = Field(default_factory=list)
     samples: dict[Kind, list[Sample]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, fields: Any) -> Any:  # noqa: ANN401  # whatever is to be validated
+        if isinstance(fields, dict) and "orphaned" in fields:
+            fields = {**fields, "orphans": fields["orphaned"]}
+            del fields["orphaned"]
+        return fields
 
     @property
     def bad(self) -> bool:
@@ -105,7 +117,8 @@ class Verdict(BaseModel):
             "unexpected": self.unexpected,
             "replayed": self.replayed,
             "superseded": self.superseded,
-            "orphaned": self.orphaned,
+            "orphans": self.orphans,
+            "excluded from the input": self.excluded,
             "reordered in the input": self.reordered,
             "holes in the input": self.input_holes,
             "unreadable input": self.input_unreadable,
@@ -115,9 +128,10 @@ class Verdict(BaseModel):
             lines.append("also       " + " · ".join(f"{name} {count:,}" for name, count in others.items() if count))
         for kind, samples in self.samples.items():
             for sample in samples:
-                where = (
-                    "" if sample.partition is None else f"   at partition {sample.partition} offset {sample.offset:,}"
-                )
+                where = ""
+                if sample.partition is not None:
+                    region = f"{sample.region} " if sample.region else ""
+                    where = f"   at {region}partition {sample.partition} offset {sample.offset:,}"
                 lines.append(f"{kind:<10} {sample.id}   expected {sample.expected}, found {sample.found}{where}")
         return "\n".join(lines)
 
