@@ -10,6 +10,11 @@ from ledger.faults import BadInput
 def add_kafka_arguments(parser: argparse.ArgumentParser) -> None:
     """Where Kafka is, and how to speak to it."""
     parser.add_argument("--bootstrap", metavar="HOST:PORT", help="Kafka's address, where no lineage is followed")
+    add_region_arguments(parser)
+
+
+def add_region_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the regions' Kafkas are."""
     parser.add_argument(
         "--region",
         action="append",

@@ -33,7 +33,8 @@ class Verdict(BaseModel):
 
     - ``input``: records of the input up to the end offsets taken at the start: the audited input
     - ``output``: committed outputs that count. Not in it: ``superseded`` (inside ranges of the replay manifest, or
-      excluded by the lineage) and ``ahead`` (the first outputs of payments that came after the audited input; their values are checked all the same)
+      excluded by the lineage) and ``ahead`` (the first outputs of payments that came after the audited input; their
+      values are checked all the same)
     - ``lost``: audited payments without an output that counts
     - ``duplicated``: outputs beyond the one of their payment
     - ``wrong``: outputs whose balance, amount or key is not what the input gives
