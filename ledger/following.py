@@ -73,7 +73,7 @@ class FollowingGenerator:
         self._failure: LedgerError | None = None
         self._outbox = Outbox()
         self._payments = Payments(settings.payments)
-        self._acked_file = AckedFile(settings.acked) if settings.acked is not None else None
+        self._acked_file: AckedFile | None = None
         self._at = _At.WAITING
         self._sender: Sender | None = None
         self._region: str | None = None
@@ -111,6 +111,8 @@ class FollowingGenerator:
         if self._settings.state is not None:
             self._payments.position = self._resume(word)
             self._save(clean=False)
+        if self._settings.acked is not None:
+            self._acked_file = AckedFile(self._settings.acked)
         self._started_s = time.monotonic()
         self._thread.start()
 

@@ -101,7 +101,7 @@ class Generator:
         except KafkaException as error:
             raise BadInput(f"--kafka-property: {error.args[0].str()}") from error
         self._payments = Payments(settings.payments)
-        self._acked_file = AckedFile(settings.acked) if settings.acked is not None else None
+        self._acked_file: AckedFile | None = None
         self._thread = threading.Thread(target=self._run, name="ledger-generator", daemon=True)
 
     @property
@@ -125,6 +125,8 @@ class Generator:
         if self._settings.state is not None:
             self._payments.position = self._resume(self._settings.state)
             self._payments.position.model_copy(update={"clean": False}).save(self._settings.state)
+        if self._settings.acked is not None:
+            self._acked_file = AckedFile(self._settings.acked)
         self._started_s = time.monotonic()
         self._thread.start()
 

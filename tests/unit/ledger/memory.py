@@ -6,14 +6,14 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ledger.audit_log import Bounds, Record
+from ledger.audit_log import Bounds, PlainLog, Record
 from ledger.audit_run import AuditRun, AuditSettings
 from ledger.verdict import Verdict
 
 PARTITIONS = 3
 
 
-class MemoryLog:
+class MemoryLog(PlainLog):
     """A topic in memory. ``open_from`` per partition: from there on records belong to an open transaction."""
 
     def __init__(self, partitions: int = PARTITIONS, *, batch: int = 7) -> None:
@@ -43,6 +43,12 @@ class MemoryLog:
             end = self._ends[p]
             out[p] = Bounds(self.start.get(p, 0), min(end, self.open_from.get(p, end)), end)
         return out
+
+    def read_from(self, starts: Mapping[int, int], to: Mapping[int, int]) -> Iterator[Sequence[Record]]:
+        for p, end in to.items():
+            fresh = [r for r in self.records[p] if starts[p] <= r[1] < end]
+            for i in range(0, len(fresh), self._batch):
+                yield fresh[i : i + self._batch]
 
     def read(self, to: Mapping[int, int]) -> Iterator[Sequence[Record]]:
         self.reads += 1

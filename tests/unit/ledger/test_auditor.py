@@ -242,7 +242,7 @@ class TestManifest:
         for value in outputs.values():
             world.answer(value)
         verdict = world.audit(manifest((*bad, bad[1]), (*orphan, orphan[1])))
-        assert (verdict.verdict, verdict.unexpected, verdict.orphaned, verdict.replayed) == ("0/0/0", 0, 1, 1)
+        assert (verdict.verdict, verdict.unexpected, verdict.orphans, verdict.replayed) == ("0/0/0", 0, 1, 1)
 
     def test_a_superseded_copy_after_the_true_one_replays_nothing(self):
         world, _, _ = self.world()

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ledger import auditor, generator
+from ledger import auditor, consumer, generator
 from ledger.verdict import Sample, Verdict
 
 NOWHERE = ["--bootstrap", "127.0.0.1:1"]
@@ -30,7 +30,54 @@ def test_bad_arguments_of_the_auditor_end_with_2(capsys, arguments, message):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("arguments", [[], [*NOWHERE, "-o", "yaml"], [*NOWHERE, "--from-ms", "soon"]])
+REGION = ["--region", "east=127.0.0.1:1"]
+
+
+@pytest.mark.parametrize("command", [auditor.main, generator.main])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "say where Kafka is: --bootstrap HOST:PORT, or"),
+        ([*NOWHERE, *REGION], "--region goes with --"),
+        (["BY"], "name each region's Kafka with --region NAME=HOST:PORT"),
+        (["BY", *NOWHERE, *REGION], "not with --bootstrap"),
+        (["BY", *REGION], "set TIDEGATE_CONTROL_S3"),
+        (["BY", *REGION, *REGION], "--region east=127.0.0.1:1: east is there twice"),
+        (["BY", "--region", "east"], "--region east: expected NAME=HOST:PORT"),
+    ],
+)
+def test_bad_arguments_by_lineage_end_with_2(capsys, monkeypatch, command, arguments, message):
+    monkeypatch.delenv("TIDEGATE_CONTROL_S3", raising=False)
+    by = "--lineage" if command is auditor.main else "--follow"
+    if "twice" in message or "expected" in message:
+        for name in ("S3", "BUCKET", "ACCESS_KEY", "SECRET_KEY"):
+            monkeypatch.setenv(f"TIDEGATE_CONTROL_{name}", "http://127.0.0.1:1")
+    assert command([by if argument == "BY" else argument for argument in arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name each region's Kafka"),
+        ([*REGION, "--count", "0"], "--count 0: expected more than 0"),
+        (REGION, "set TIDEGATE_CONTROL_S3"),
+    ],
+)
+def test_bad_arguments_of_the_consumer_end_with_2(capsys, monkeypatch, arguments, message):
+    monkeypatch.delenv("TIDEGATE_CONTROL_S3", raising=False)
+    assert consumer.main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_region_nobody_named_is_none_to_read(capsys):
+    assert auditor.main(["--lineage", *REGION, "--in", "west"]) == 2
+    assert "--in west: no --region says where that is" in capsys.readouterr().err
+    assert auditor.main([*NOWHERE, "--in", "west"]) == 2
+    assert "--in goes with --lineage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[*NOWHERE, "-o", "yaml"], [*NOWHERE, "--from-ms", "soon"]])
 def test_arguments_that_cannot_be_parsed_end_with_2(arguments):
     with pytest.raises(SystemExit) as caught:
         auditor.main(arguments)
@@ -104,3 +151,10 @@ def test_text_for_a_person():
 def test_a_verdict_survives_json():
     before = verdict(checked_to={0: 5, 1: 7}, rate=[(1_700_000_000, 3)])
     assert Verdict.model_validate(json.loads(before.model_dump_json())) == before
+
+
+def test_a_verdict_of_before_is_still_read():
+    before = verdict().model_dump()
+    del before["orphans"], before["excluded"]
+    found = Verdict.model_validate({**before, "orphaned": 3})
+    assert (found.orphans, found.excluded) == (3, 0)

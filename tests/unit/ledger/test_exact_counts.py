@@ -113,7 +113,7 @@ def test_counts_are_exact(case, random, patient):
     for name in ("duplicated", "wrong", "replayed"):
         assert getattr(verdict, name) == expected[name], name
     assert verdict.unexpected == plan.strangers
-    assert (verdict.superseded, verdict.orphaned) == (len(superseded), plan.orphans)
+    assert (verdict.superseded, verdict.orphans) == (len(superseded), plan.orphans)
     assert (verdict.reordered, verdict.input_holes, verdict.input_unreadable, verdict.ahead) == (0, 0, 0, 0)
     assert verdict.input == len(payments)
     assert verdict.output == len(counting)

@@ -23,6 +23,15 @@ def test_covers_exactly_the_ranges(ranges):
             assert superseded.covers(partition, offset) == expected
 
 
+@given(RANGES, RANGES)
+def test_joined_covers_what_either_covers(ranges, more):
+    both = [[SupersededRange(partition=p, first=f, last=f + n) for p, f, n in some] for some in (ranges, more)]
+    joined = Superseded(both[0]).joined(both[1])
+    for partition in range(3):
+        for offset in range(30):
+            assert joined.covers(partition, offset) == any(Superseded(r).covers(partition, offset) for r in both)
+
+
 def test_several_files_add_up(tmp_path):
     paths = []
     for number, first in enumerate((5, 50)):
@@ -30,7 +39,7 @@ def test_several_files_add_up(tmp_path):
         content = {"topic": "balances", "superseded": [{"partition": 1, "first": first, "last": first}], "why": "x"}
         path.write_text(json.dumps(content))
         paths.append(path)
-    superseded = read_manifests(paths, topic="balances")
+    superseded = Superseded(r for manifest in read_manifests(paths, topic="balances") for r in manifest.superseded)
     assert [offset for offset in range(60) if superseded.covers(1, offset)] == [5, 50]
 
 
