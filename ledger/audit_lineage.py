@@ -175,10 +175,16 @@ class LineageLog:
         return Bounds(held[laid[0].region].start, stable, end)
 
     def _outside(self, p: int) -> list[Piece]:
-        """The parts of excluded ranges that are in no segment that is read."""
+        """The parts of excluded ranges that are in no segment that is read: what a region wrote behind its segment. (What
+        stands before is the mirror's copy of what another region wrote, and is judged there.)
+        """
+        known = self._lineage.partitions[p]
         left: list[Piece] = []
-        for x in self._lineage.partitions[p].excluded:
-            parts = [(x.first, x.last + 1)]
+        for x in known.excluded:
+            behind = min((s.end for s in known.segments if s.region == x.region and s.end is not None), default=None)
+            if behind is None or behind > x.last:
+                continue
+            parts = [(max(x.first, behind), x.last + 1)]
             for piece in self._laid[p]:
                 if piece.region == x.region:
                     parts = [cut for part in parts for cut in _without(part, piece.first, piece.end)]
