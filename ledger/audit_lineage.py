@@ -175,7 +175,7 @@ class LineageLog:
         return Bounds(held[laid[0].region].start, stable, end)
 
     def _outside(self, p: int) -> list[Piece]:
-        """The parts of excluded ranges that are in no segment that is read: what a region wrote behind its segment. (What
+        """The parts of excluded ranges in no segment that is read: what a region wrote behind its segment. (What
         stands before is the mirror's copy of what another region wrote, and is judged there.)
         """
         known = self._lineage.partitions[p]
