@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from ledger.following import FollowingGenerator
-from ledger.lineage import ControlBucket, LineageFollower
+from ledger.lineage import ControlBucket, LineageFollower, read_lineage
+from ledger.lineage_reader import LineageReader
 from ledger.payments import PaymentSettings
 from ledger.producing import GeneratorSettings
 from ledger.verdict import Verdict
@@ -204,6 +205,50 @@ def test_x18_an_unplanned_switch_sends_again_what_is_not_there_and_never_what_wa
     assert verdict.input_holes == len(holes)
     status, verdict = audit(regions, payments, balances, "--until-caught-up", "--in", "west")
     assert (status, verdict.verdict, verdict.input, verdict.output) == (0, "0/0/0", len(west), len(outputs))
+
+
+def test_x25_a_consumer_goes_along_and_reads_each_record_once(regions, tmp_path):
+    _, balances = regions.topics()
+    file = tmp_path / "read"
+    values = [(b"a%d" % (i % 9), b"a%d:%d,x,1,1,1,1" % (i % 9, i)) for i in range(700)]
+    east = Sink(regions.bootstrap["east"], login("ledger"), balances.name, f"{balances.name}-e1")
+    east.write(values[:300])
+    east.commit()
+    process = subprocess.Popen(
+        command(regions, "consumer", "--topic", balances.name, "--group", f"g-{balances.name}", "--out", str(file)),
+        env={**os.environ, **regions.environment}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    wait_for_lines(file, 300)
+    east.write(values[300:500])
+    east.commit()
+    balances.tell(gate="closed")
+    ends = balances.wait_stable("east")
+    balances.mirror()
+    balances.turn(ends=ends)
+    # Superseded before anybody has read it in the west.
+    west = Sink(regions.bootstrap["west"], login("ledger"), balances.name, f"{balances.name}-e2")
+    first = balances.ends("west")
+    west.write([(b"x", b"x:%d,x,1,1,1,1" % i) for i in range(40)])
+    west.commit()
+    balances.exclude("west", {p: (first[p], end) for p, end in balances.wait_stable("west").items()})
+    west.write(values[500:])
+    west.commit()
+    opened_s = time.monotonic()
+    balances.tell(gate="open")
+    wait_for_lines(file, 700)
+    took_s = time.monotonic() - opened_s
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    totals = json.loads(out)
+    assert process.returncode == 0
+    assert (totals["read"], totals["switches"], totals["passed_over"]) == (700, 1, 0), totals
+    assert totals["by_region"] == {"east": {"read": 500, "skipped": 0}, "west": {"read": 200, "skipped": 40}}
+    read = [line.split(",", 3)[3] for line in file.read_text().splitlines()]
+    assert sorted(read) == sorted(value.decode() for _, value in values)
+    assert took_s < 3, took_s
+    word = read_lineage(ControlBucket(balances.name, regions.environment))
+    fresh = [record.value for record in LineageReader(word, regions.bootstrap, login("ledger"))]
+    assert sorted(fresh) == sorted(value for _, value in values)
 
 
 def test_a_region_that_cannot_be_reached_ends_with_5_and_is_named(regions):

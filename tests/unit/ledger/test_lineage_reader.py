@@ -1,4 +1,4 @@
-"""The class that others copy: all that counts of a topic, once, by lineage and without looking into records (X20, X21)."""
+"""The class that others copy: all that counts of a topic, once, by lineage, without looking into records (X20, X21)."""
 
 from __future__ import annotations
 
