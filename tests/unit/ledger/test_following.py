@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from ledger.faults import BadInput, CannotReach
 from ledger.follow_kafka import find_in, newest
 from ledger.following import FollowingGenerator
-from ledger.lineage import LineageFollower
+from ledger.lineage import LineageFollower, pieces
 from ledger.payments import PaymentSettings, Position
 from ledger.producing import GeneratorSettings
 from tests.unit.ledger.two_regions import PARTITIONS, MemoryBucket, MemorySender, Region, a_lineage
@@ -317,3 +318,57 @@ def test_while_a_transaction_is_open_nothing_is_said_to_be_missing():
     region.bounds = lambda: open_  # type: ignore[method-assign]
     with pytest.raises(CannotReach, match="a transaction is open"):
         find_in(region, {b"a:1"}, 0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_x18_there_and_back_whatever_happens_on_the_way(tmp_path, seed):
+    """Three switches, each planned, refused or without an answer, as the seed says. What counts, by lineage, holds each
+    payment once and in order, but for what was confirmed and never crossed.
+    """
+    random = Random(seed)
+    bench = Bench(tmp_path)
+    at: dict[str, dict[int, int]] = {name: dict.fromkeys(range(PARTITIONS), 0) for name in bench.regions}
+    segments: dict[int, list[tuple[int, str, int, int | None]]] = {p: [(0, "east", 0, None)] for p in range(PARTITIONS)}
+    excluded: dict[int, list[tuple[str, int, int]]] = {p: [] for p in range(PARTITIONS)}
+    gone: set[bytes] = set()
+    with running(bench) as generator:
+        for turn, (old, new) in enumerate([("east", "west"), ("west", "east"), ("east", "west")], 1):
+            source, target = bench.regions[old], bench.regions[new]
+            source.denied = source.silent = target.denied = target.silent = False
+            bench.wait_for(random.randint(50, 300))
+            how = random.choice(["planned", "refused", "silent"])
+            tail = 0
+            if how == "silent":
+                with source.lock:
+                    source.silent = True
+                tail = random.randint(0, 20)
+            else:
+                source.denied = how == "refused"
+                bench.bucket.tell(gate="closed")
+                until(lambda: generator.region is None and not len(generator._sender or ()))
+            with source.lock:
+                for p, records in source.records.items():
+                    # The mirror brings what this region has written since it was turned to, but for the tail.
+                    end = max(at[old][p], len(records) - tail)
+                    gone |= {r[4].split(b",")[0] for r in records[end:]}
+                    for record in records[at[old][p] : end]:
+                        target.records[p].append((p, len(target.records[p]), *record[2:]))
+                    cut = len(target.records[p])
+                    number, region, first, _ = segments[p][-1]
+                    segments[p][-1] = (number, region, first, end)
+                    segments[p].append((turn, new, cut, None))
+                    if end < len(records):
+                        excluded[p].append((old, end, len(records) - 1))
+                    at[new][p] = cut
+            word = a_lineage(turn, region=new, segments=segments, excluded=excluded)
+            bench.bucket.tell(**word.model_dump(exclude={"seq"}))
+            until(lambda name=new: generator.region == name)
+        bench.wait_for(100)
+        totals = generator.stop()
+    assert (totals.switches, totals.unresolved, totals.acked) == (3, 0, totals.sent)
+    assert bench.bucket.word is not None
+    counted = Region()
+    for p, known in bench.bucket.word.partitions.items():
+        for region, first, end in pieces(known):
+            counted.records[p] += bench.regions[region].records[p][first:end]
+    bench.check(counted, gone=gone - set(counted.ids()))

@@ -144,8 +144,11 @@ class MemorySender:
             return 0
         count = len(self._under_way)
         done, self._under_way = self._under_way, []
-        for key, value, at_ms, report in done:
+        for i, (key, value, at_ms, report) in enumerate(done):
             with region.lock:
+                if region.silent:
+                    self._under_way = done[i:]
+                    return i
                 if region.denied or self._dead:
                     self._dead = True
                     report(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), Report(value))
