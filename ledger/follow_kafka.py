@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from ledger.audit_kafka import client_settings
+from ledger.audit_kafka import KafkaLog, client_settings
 from ledger.audit_log import Bounds, Record
 from ledger.faults import BadInput, CannotReach
 from ledger.outbox import rid_of
 from ledger.payments import Position
+from ledger.producing import GeneratorSettings, position_in
 
 MARGIN_MS = 60_000
 """A region may stamp its records with its own clock: so much it may be off, to find what it holds by time."""
 
 REFUSED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
+
+logger = logging.getLogger("ledger.generator")
 
 Report = Callable[[KafkaError | None, Message], None]
 
@@ -29,11 +33,7 @@ class Sender(Protocol):
         ...
 
     def poll(self, timeout: float) -> int:
-        """Serve reports."""
-        ...
-
-    def flush(self, timeout: float) -> int:
-        """Wait until nothing is under way; how much is."""
+        """Serve reports. Raises KafkaException once after a refusal."""
         ...
 
     def purge(self, in_queue: bool, in_flight: bool) -> None:
@@ -85,6 +85,22 @@ def check_settings(properties: Mapping[str, str]) -> None:
         Producer(producer_settings("127.0.0.1:1", properties))
     except KafkaException as error:
         raise BadInput(f"--kafka-property: {error.args[0].str()}") from error
+
+
+def resume(settings: GeneratorSettings, bootstrap: str) -> Position:
+    """Where the payments stand. After a run that was cut short: by the topic in the region where it is written now, but
+    never below what the state file says of the last switch. Raises `CannotReach`, `BadInput`.
+    """
+    assert settings.state is not None
+    saved = Position.load(settings.state)
+    if saved.clean:
+        return saved
+    logger.info("%s: the run before was cut short; its sequences are read from %s", settings.state, bootstrap)
+    log = KafkaLog(bootstrap, settings.topic, settings.properties)
+    try:
+        return newest(saved, position_in(log))
+    finally:
+        log.close()
 
 
 def newest(saved: Position, found: Position) -> Position:

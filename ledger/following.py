@@ -25,14 +25,14 @@ from ledger.follow_kafka import (
     TailLog,
     check_settings,
     find_in,
-    newest,
     producer_settings,
+    resume,
 )
 from ledger.lineage import Gate, Lineage, LineageFollower
 from ledger.outbox import AckedFile, Outbox, Waiting, rid_of
 from ledger.pacing import Pace
-from ledger.payments import Payments, Position
-from ledger.producing import TICK_S, FollowTotals, GeneratorSettings, position_in
+from ledger.payments import Payments
+from ledger.producing import TICK_S, FollowTotals, GeneratorSettings
 
 REACH_S = 30.0
 AGAIN_S = 0.25
@@ -109,7 +109,7 @@ class FollowingGenerator:
         if word.region not in self._regions:
             raise BadInput(f"{word.topic} is written in {word.region}: name its Kafka with --region {word.region}=…")
         if self._settings.state is not None:
-            self._payments.position = self._resume(word)
+            self._payments.position = resume(self._settings, self._regions[word.region])
             self._save(clean=False)
         if self._settings.acked is not None:
             self._acked_file = AckedFile(self._settings.acked)
@@ -210,7 +210,10 @@ class FollowingGenerator:
 
     def _poll(self, timeout_s: float) -> None:
         assert self._sender is not None
-        self._sender.poll(timeout_s)
+        try:
+            self._sender.poll(timeout_s)
+        except KafkaException as exception:
+            self._lost(exception)
         if self._acked_file is not None:
             self._acked_file.tick()
 
@@ -249,7 +252,9 @@ class FollowingGenerator:
         """Give up what is under way: its fate is found out in the log."""
         assert self._sender is not None
         self._sender.purge(in_queue=True, in_flight=True)
-        self._sender.flush(LOOK_UP_S)
+        give_up_at = time.monotonic() + LOOK_UP_S
+        while len(self._sender) and time.monotonic() < give_up_at:
+            self._poll(TICK_S)
         self._let_go()
 
     def _let_go(self) -> None:
@@ -360,6 +365,12 @@ class FollowingGenerator:
             logger.warning("%s: %s", self._region, error)
         self._blocked = True
 
+    def _lost(self, exception: KafkaException) -> None:
+        """After a refusal the producer is of no more use, and says so once more while reports are served."""
+        if not exception.args[0].fatal():
+            raise exception
+        self._blocked = True
+
     def _confirm(self, rid: bytes, region: str, partition: int, offset: int, how: str) -> None:
         if not self._outbox.settle(rid):
             return
@@ -381,18 +392,3 @@ class FollowingGenerator:
         assert self._settings.state is not None
         self._payments.position.clean = clean
         self._payments.position.save(self._settings.state)
-
-    def _resume(self, word: Lineage) -> Position:
-        """Where the payments stand. After a run that was cut short: by the topic, in the region where it lives now, but
-        never below what the file says of the last switch.
-        """
-        assert self._settings.state is not None
-        saved = Position.load(self._settings.state)
-        if saved.clean:
-            return saved
-        logger.info("the run before was cut short; its sequences are read from the topic in %s", word.region)
-        log = KafkaLog(self._regions[word.region], self._settings.topic, self._settings.properties)
-        try:
-            return newest(saved, position_in(log))
-        finally:
-            log.close()

@@ -128,7 +128,7 @@ class MemorySender:
         self._region = region
         self._buffer = buffer
         self._under_way: list[tuple[bytes, bytes, int, Callable[..., None]]] = []
-        self._dead = False
+        self._dead = self._told = False
 
     def produce(self, topic: str, value: bytes, key: bytes, *, on_delivery: Any, timestamp: int) -> None:
         if self._dead:
@@ -142,6 +142,9 @@ class MemorySender:
         if region.silent:
             time.sleep(timeout)
             return 0
+        if self._dead and not self._told:
+            self._told = True
+            raise KafkaException(KafkaError(KafkaError._GAPLESS_GUARANTEE, "gap", True))
         count = len(self._under_way)
         done, self._under_way = self._under_way, []
         for i, (key, value, at_ms, report) in enumerate(done):
@@ -157,10 +160,6 @@ class MemorySender:
         if not count:
             time.sleep(timeout)
         return count
-
-    def flush(self, timeout: float) -> int:
-        self.poll(0)
-        return len(self._under_way)
 
     def purge(self, *, in_queue: bool, in_flight: bool) -> None:
         done, self._under_way = self._under_way, []
