@@ -25,6 +25,8 @@ LEAVE_S = 1.0
 """So long the rest of the old region's segment is read before the consumer leaves without it."""
 COMMIT_S = 1.0
 CLOSE_S = 0.3
+CLOSE_AT_END_S = 5.0
+COMMITTED_S = 5.0
 
 FATAL = frozenset(
     {
@@ -103,7 +105,7 @@ class GroupConsumer(Protocol):
         """Read these, from there."""
         ...
 
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: Literal[False]) -> list[TopicPartition]:
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: Literal[True]) -> None:
         """Keep the group's offsets."""
         ...
 
@@ -186,20 +188,23 @@ class LineageConsumer:
                 self._commit(consumer, at_once=now.gate is Gate.CLOSED)
             self._commit(consumer, at_once=True)
             return None
+        except KafkaException as exception:
+            error: KafkaError = exception.args[0]
+            if error.fatal() or error.code() in FATAL:
+                raise CannotReach(f"region {region}: {word.topic}: {error.str()}") from exception
+            logger.warning("%s: %s; joining the group anew", region, error.str())
+            return None
         finally:
-            if switched:
-                # A region that does not answer does not hold us up.
-                closing = threading.Thread(target=consumer.close, name="ledger-consumer-close", daemon=True)
-                closing.start()
-                closing.join(CLOSE_S)
-            else:
-                consumer.close()
+            # A region that does not answer does not hold us up.
+            closing = threading.Thread(target=consumer.close, name="ledger-consumer-close", daemon=True)
+            closing.start()
+            closing.join(CLOSE_S if switched else CLOSE_AT_END_S)
 
     def _begin(self, consumer: GroupConsumer, parts: Sequence[TopicPartition], word: Lineage) -> None:
         """Where each partition that the group gave us is read from."""
         topic = word.topic
         wanted = [TopicPartition(topic, part.partition) for part in parts]
-        known = {part.partition: part.offset for part in consumer.committed(wanted, REACH_S)}
+        known = {part.partition: part.offset for part in consumer.committed(wanted, COMMITTED_S)}
         for part in wanted:
             part.offset = self._first(part.partition, known.get(part.partition, -1), word)
         logger.info("%s: from %s", word.region, {part.partition: part.offset for part in wanted})
@@ -269,12 +274,8 @@ class LineageConsumer:
         if not self._to_commit or not (at_once or now - self._committed_s >= COMMIT_S):
             return
         offsets = [TopicPartition(self._settings.topic, p, offset) for p, offset in self._to_commit.items()]
-        try:
-            consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            # They are committed with the next ones; lost, what they cover is read again.
-            logger.warning("offsets not committed: %s", error.args[0].str())
-            return
+        # Nobody waits for a region that may not answer; the last ones are waited for when the group is left.
+        consumer.commit(offsets=offsets, asynchronous=True)
         self._to_commit, self._committed_s = {}, now
         if self._out is not None:
             self._out.flush()
@@ -310,10 +311,17 @@ class LineageConsumer:
                     "auto.offset.reset": "earliest",
                     "isolation.level": "read_committed",
                     "session.timeout.ms": 6_000,
+                    "on_commit": _tell_uncommitted,
                 }
             )
         except KafkaException as error:
             raise BadInput(f"--kafka-property: {error.args[0].str()}") from error
+
+
+def _tell_uncommitted(error: KafkaError | None, _: list[TopicPartition]) -> None:
+    """They are committed with the next ones; the last ones lost, what they cover is read again."""
+    if error is not None and error.code() != KafkaError._NO_OFFSET:  # noqa: SLF001
+        logger.warning("offsets not committed: %s", error.str())
 
 
 def _ends(word: Lineage, now: Lineage) -> dict[int, int]:

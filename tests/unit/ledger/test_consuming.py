@@ -41,7 +41,7 @@ class Kafka:
         self.log: dict[int, list[bytes | None]] = {p: [] for p in range(PARTITIONS)}
         self.group: dict[int, int] = {}
         self.silent = self.refuses = False
-        self.open = 0
+        self.open = self.breaks = 0
 
     def consumer(self) -> GroupMember:
         self.open += 1
@@ -68,6 +68,9 @@ class GroupMember:
         if self._kafka.silent:
             threading.Event().wait(0.02)
             return []
+        if self._kafka.breaks:
+            self._kafka.breaks -= 1
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
         if self._kafka.refuses:
             return [Item(0, 0, code=KafkaError.TOPIC_AUTHORIZATION_FAILED)]
         if self._on_assign is not None:
@@ -91,11 +94,10 @@ class GroupMember:
             threading.Event().wait(0.005)
         return found
 
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
-        if self._kafka.silent:
-            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-        self._kafka.group |= {x.partition: x.offset for x in offsets}
-        return offsets
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        assert asynchronous
+        if not self._kafka.silent:
+            self._kafka.group |= {x.partition: x.offset for x in offsets}
 
     def close(self) -> None:
         self._kafka.open -= 1
@@ -255,6 +257,15 @@ def test_a_group_without_offsets_begins_with_the_segment(shop):
     shop.start()
     shop.until_read(2)
     assert sorted(shop.end()) == ["c", "d"]
+
+
+def test_it_joins_the_group_anew_when_it_was_thrown_out(shop):
+    shop.append("east", "a", "b")
+    shop.kafkas["east"].breaks = 2
+    shop.start()
+    shop.until_read(2)
+    assert shop.end() == ["a", "b"]
+    assert shop.totals.switches == 0
 
 
 def test_it_ends_by_count_and_by_idleness(tmp_path):
