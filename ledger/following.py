@@ -280,10 +280,11 @@ class FollowingGenerator:
         self._sender = self._sender_of(region)
         self._region, self._turn, self._at, self._blocked = region, word.turn, _At.WRITING, False
         for payment in self._outbox.all():
-            if self._blocked:
+            if self._blocked or not self._hand_over(payment, again=True):
+                # Nothing later may go before it.
+                self._blocked = True
                 break
-            if self._hand_over(payment):
-                self.resent += 1
+            self.resent += 1
 
     def _look_up(self, word: Lineage) -> bool:
         """Find out which of the payments left are in the region's log. False if it could not be asked for now."""
@@ -318,8 +319,10 @@ class FollowingGenerator:
         self.sent -= 1
         return False
 
-    def _hand_over(self, payment: Waiting) -> bool:
-        """Waits as long as the buffer is full, unless it is time to go elsewhere. False if it was not handed over."""
+    def _hand_over(self, payment: Waiting, *, again: bool = False) -> bool:
+        """Waits as long as the buffer is full, unless it is time to stop or to go elsewhere; what is handed over
+        ``again`` has until the end of the time to flush. False if it was not handed over.
+        """
         assert self._sender is not None
         full_since: float | None = None
         while True:
@@ -336,7 +339,7 @@ class FollowingGenerator:
                 word = self._follower.word
                 if word is not None and (word.turn != self._turn or word.gate is Gate.CLOSED):
                     self._blocked = True
-                if self._blocked or self._stop.is_set():
+                if self._blocked or (self._done() if again else self._stop.is_set()):
                     return False
                 self._poll(0.1)
             except KafkaException as exception:

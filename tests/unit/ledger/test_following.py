@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -35,6 +36,7 @@ class Bench:
     def __init__(self, folder: Path, **more: Any) -> None:
         self.bucket = MemoryBucket()
         self.regions = {"east": Region(), "west": Region()}
+        self.buffer = 1_000
         self.acked = folder / "acked"
         self.state = folder / "state.json"
         self.cut: dict[int, int] = {}
@@ -46,7 +48,7 @@ class Bench:
             settings,
             {"east": "east:1", "west": "west:1"},
             follower,
-            sender=lambda region: MemorySender(self.regions[region]),
+            sender=lambda region: MemorySender(self.regions[region], buffer=self.buffer),
             log=lambda region: self.regions[region],
         )
 
@@ -273,6 +275,23 @@ def test_stopped_it_hands_over_what_is_left_if_the_gate_opens_in_time(tmp_path):
         totals = generator.stop()
     assert (totals.sent, totals.acked, totals.unresolved) == (300, 300, 0)
     assert json.loads(bench.state.read_text())["clean"]
+    bench.check(bench.west)
+
+
+def test_stopped_while_it_hands_over_again_the_order_holds_though_the_buffer_is_full(bench):
+    with running(bench) as generator:
+        bench.wait_for(100)
+        bench.east.silent = True
+        until(lambda: len(generator._outbox) > 300)
+        bench.mirror()
+        bench.buffer = 40
+        with ThreadPoolExecutor() as pool:
+            stopping = pool.submit(generator.stop, flush_s=10)
+            until(generator._stop.is_set)
+            bench.turn()
+            totals = stopping.result()
+    assert (totals.unresolved, totals.switches) == (0, 1)
+    assert totals.resent > 300
     bench.check(bench.west)
 
 
