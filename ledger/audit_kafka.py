@@ -55,10 +55,14 @@ def client_settings(bootstrap: str, properties: Mapping[str, str]) -> dict[str, 
 class KafkaLog(PlainLog):
     """A topic, read once forward with read_committed. Rides out a broker that is away for less than ``stall_s``."""
 
-    def __init__(self, bootstrap: str, topic: str, properties: Mapping[str, str], *, stall_s: float = 30.0) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, properties: Mapping[str, str], *, stall_s: float = 30.0, tick_s: float = 0.5
+    ) -> None:
+        """``tick_s``: so long a batch is waited for to be full."""
         settings = client_settings(bootstrap, properties)
         self._topic = topic
         self._stall_s = stall_s
+        self._tick_s = tick_s
         try:
             self._admin = AdminClient(dict(settings))
             self._consumer = Consumer(
@@ -88,10 +92,9 @@ class KafkaLog(PlainLog):
         return self._trying(self._find_bounds)
 
     def offsets_at(self, at_ms: int) -> dict[int, int]:
-        """Per partition, the first offset whose record is as young as ``at_ms`` (UTC); the end if none is."""
+        """Per partition, the first offset whose record is as young as ``at_ms`` (UTC); left out if none is."""
         found = self._trying(lambda: self._offsets(OffsetSpec.for_timestamp(at_ms), IsolationLevel.READ_UNCOMMITTED))
-        ends = {p: b.end for p, b in self.bounds().items()}
-        return {p: ends[p] if offset < 0 else offset for p, offset in found.items()}
+        return {p: offset for p, offset in found.items() if offset >= 0}
 
     def read(self, to: Mapping[int, int]) -> Iterator[Sequence[Record]]:
         """Batches up to ``to``, see `ledger.audit_log.Log`. Raises `CannotReach`."""
@@ -112,7 +115,7 @@ class KafkaLog(PlainLog):
         while open_to:
             batch: list[Record] = []
             before = len(open_to)
-            for message in self._consumer.consume(BATCH, timeout=0.5):
+            for message in self._consumer.consume(BATCH, timeout=self._tick_s):
                 partition: int = message.partition()  # type: ignore[assignment]  # never None on a consumer
                 offset: int = message.offset()  # type: ignore[assignment]
                 end = open_to.get(partition)

@@ -51,7 +51,7 @@ class TailLog(Protocol):
         ...
 
     def offsets_at(self, at_ms: int) -> dict[int, int]:
-        """The first offsets from a time on."""
+        """The first offsets from a time on, where there are any."""
         ...
 
     def read_from(self, starts: Mapping[int, int], to: Mapping[int, int]) -> Iterator[Sequence[Record]]:
@@ -124,7 +124,7 @@ def find_in(log: TailLog, wanted: set[bytes], since_ms: int) -> dict[bytes, tupl
         raise CannotReach(f"a transaction is open in partition {undecided[0]}")
     starts = log.offsets_at(max(0, since_ms - MARGIN_MS))
     found: dict[bytes, tuple[int, int]] = {}
-    for batch in log.read_from({p: min(starts[p], ends[p]) for p in ends}, ends):
+    for batch in log.read_from({p: min(starts.get(p, ends[p]), ends[p]) for p in ends}, ends):
         for partition, offset, _, _, value in batch:
             rid = rid_of(value)
             if rid in wanted:

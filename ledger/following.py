@@ -389,7 +389,9 @@ class FollowingGenerator:
         return Producer(producer_settings(self._regions[region], self._settings.properties))
 
     def _open_log(self, region: str) -> TailLog:
-        return KafkaLog(self._regions[region], self._settings.topic, self._settings.properties, stall_s=LOOK_UP_S)
+        return KafkaLog(
+            self._regions[region], self._settings.topic, self._settings.properties, stall_s=LOOK_UP_S, tick_s=0.02
+        )
 
     def _save(self, *, clean: bool) -> None:
         assert self._settings.state is not None

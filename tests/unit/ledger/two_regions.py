@@ -98,7 +98,8 @@ class Region:
         return {p: Bounds(0, len(r), len(r)) for p, r in self.records.items()}
 
     def offsets_at(self, at_ms: int) -> dict[int, int]:
-        return {p: next((r[1] for r in records if r[2] >= at_ms), len(records)) for p, records in self.records.items()}
+        young = {p: [r[1] for r in records if r[2] >= at_ms] for p, records in self.records.items()}
+        return {p: offsets[0] for p, offsets in young.items() if offsets}
 
     def read_from(self, starts: Mapping[int, int], to: Mapping[int, int]) -> Iterator[Sequence[Record]]:
         for p, end in to.items():
