@@ -86,6 +86,8 @@ class Index:
 
 async def bring_up(stage: Stage, rate: int) -> None:
     """Both regions, the mirror running, the ledger's fleet under traffic; no job yet."""
+    # A start of the mirror asks the Connect of the way back, too.
+    await stage.sandbox.up((REGION,), mirror=True, progress=say)
     # The standby needs no Flink: nothing is started there.
     await stage.sandbox.up((STANDBY,), taskmanagers=0, mirror=True, progress=say)
     await set_up(stage, rate)

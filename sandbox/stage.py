@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.api import ProcessSpec, Sandbox
+from sandbox.fleet import fleet_text, ledgers
 from sandbox.kafka import allow_everyone
-from sandbox.layout import DEFAULT_BASE_PORT, S3_ACCESS_KEY, S3_SECRET_KEY, kafka_password
+from sandbox.layout import REGIONS, S3_ACCESS_KEY, S3_SECRET_KEY, kafka_password
 from sandbox.spec import LogProbe
 from tidegate.clients.kafka import Kafka
 from tidegate.clients.kafka_types import KafkaSecurity
@@ -25,10 +26,12 @@ from tidegate.errors import InvalidInput, OperationFailed
 INPUT_TOPIC, INPUT_PARTITIONS = "payments", 4
 OUTPUT_TOPIC, OUTPUT_PARTITIONS = "balances", 3
 DEPLOYMENT = "ledger"
-GENERATOR = "east/generator"
-FOLLOWER = "control/generator"
-CONTROL_WORKERS = ("control/worker-1", "control/worker-2")
-REGION_WORKER = "east/worker"
+OUTPUT_CONFIG = {"message.timestamp.type": "LogAppendTime"}
+HOME, CONTROL = "east", "control"
+GENERATOR = f"{HOME}/generator"
+FOLLOWER = f"{CONTROL}/generator"
+CONTROL_WORKERS = (f"{CONTROL}/worker-1", f"{CONTROL}/worker-2")
+REGION_WORKER = f"{HOME}/worker"
 
 Say = Callable[[str], None]
 
@@ -114,42 +117,57 @@ class Stage:
         """A built artifact."""
         return self.root / "ledger" / "target" / f"ledger-{artifact}.jar"
 
-    async def create_topics(self, region: str = "east") -> None:
-        """Input and output; the output's time is the broker's, so that gaps can be measured.
+    async def create_topics(self, *regions: str, deployments: int = 1) -> None:
+        """Inputs and outputs of the first ``deployments`` ledgers in these regions (none named: east).
+
+        An output's time is the broker's in every region, so that gaps can be measured wherever it is written. A topic
+        that the mirror makes has the records' own time: MirrorMaker leaves ``message.timestamp.type`` alone, and so
+        the other region's topics are made here, before it is started.
 
         Everybody who has logged in may use them, by a rule: without one a producer's DENY, the topic's first rule,
         would shut everybody out (X18).
         """
-        kafka = self.kafka(region)
-        try:
-            await kafka.create_topic(INPUT_TOPIC, INPUT_PARTITIONS)
-            await kafka.create_topic(OUTPUT_TOPIC, OUTPUT_PARTITIONS, {"message.timestamp.type": "LogAppendTime"})
-        finally:
-            await kafka.aclose()
-        await allow_everyone(self.sandbox.endpoints.regions[region].kafka, (INPUT_TOPIC, OUTPUT_TOPIC))
+        wanted: dict[str, tuple[int, dict[str, str]]] = {}
+        wanted |= {one.input: (INPUT_PARTITIONS, {}) for one in ledgers(deployments)}
+        wanted |= {one.output: (OUTPUT_PARTITIONS, OUTPUT_CONFIG) for one in ledgers(deployments)}
+        for region in regions or (HOME,):
+            kafka = self.kafka(region)
+            try:
+                for topic, (partitions, config) in wanted.items():
+                    await kafka.create_topic(topic, partitions, config)
+            finally:
+                await kafka.aclose()
+            await allow_everyone(self.sandbox.endpoints.regions[region].kafka, tuple(wanted))
 
-    async def publish(self, artifacts: Sequence[str]) -> None:
-        """The fleet file for this sandbox's ports, applied; the artifacts, uploaded."""
-        base = self.sandbox.layout.base_port
-        text = (self.root / "runbooks" / "fleet-sandbox.yaml").read_text()
-        for offset in range(300):
-            text = text.replace(f'127.0.0.1:{DEFAULT_BASE_PORT + offset}"', f'127.0.0.1:{base + offset}"')
-        self.fleet_file.write_text(text)
+    async def publish(self, artifacts: Sequence[str], *, deployments: int = 1, apart: bool = False) -> None:
+        """The fleet file for this sandbox's ports, applied; the artifacts of every deployment, uploaded.
+
+        ``apart``: see ``sandbox.fleet.fleet_text``.
+        """
+        self.fleet_file.write_text(fleet_text(self.sandbox.layout.base_port, deployments, apart=apart))
         await self.must("fleet", "apply", str(self.fleet_file), "--yes")
-        for artifact in artifacts:
-            await self.must("artifact", "put", DEPLOYMENT, artifact, str(self.jar(artifact)))
+        for one in ledgers(deployments):
+            for artifact in artifacts:
+                await self.must("artifact", "put", one.name, artifact, str(self.jar(artifact)))
 
-    async def add_workers(self) -> None:
-        """Two control workers and one beside the east, kept by the supervisor (O17); returns when all of them poll."""
+    async def add_workers(self, *regions: str) -> None:
+        """Two control workers and one beside each of these regions (none named: east), kept by the supervisor (O17).
+
+        Returns when all of them poll.
+        """
         for name in CONTROL_WORKERS:
             self._add_worker(name, "--role", "control")
-        self._add_worker(REGION_WORKER, "--role", "region", "--region", "east")
-        await asyncio.gather(*(self.sandbox.wait_ready(name) for name in (*CONTROL_WORKERS, REGION_WORKER)))
+        beside = [self._add_region_worker(region) for region in regions or (HOME,)]
+        await asyncio.gather(*(self.sandbox.wait_ready(name) for name in (*CONTROL_WORKERS, *beside)))
 
     async def add_region_worker(self, region: str) -> None:
         """One worker beside another region; returns when it polls."""
-        self._add_worker(f"{region}/worker", "--role", "region", "--region", region)
-        await self.sandbox.wait_ready(f"{region}/worker")
+        await self.sandbox.wait_ready(self._add_region_worker(region))
+
+    def _add_region_worker(self, region: str) -> str:
+        name = f"{region}/worker"
+        self._add_worker(name, "--role", "region", "--region", region)
+        return name
 
     def _add_worker(self, name: str, *arguments: str) -> None:
         self.sandbox.add_process(
@@ -164,61 +182,64 @@ class Stage:
             )
         )
 
-    def add_generator(self, rate: int = 1_000, accounts: int = 1_000, seed: int = 1, *, region: str = "east") -> None:
-        """Steady traffic, kept by the supervisor; its sequences go on where they ended, in whichever region."""
-        self.sandbox.add_process(
-            ProcessSpec(
-                name=f"{region}/generator",
-                argv=[
-                    sys.executable, "-m", "ledger.generator",
-                    "--bootstrap", self.sandbox.endpoints.regions[region].kafka,
-                    "--topic", INPUT_TOPIC, "--partitions", str(INPUT_PARTITIONS),
-                    "--rate", str(rate), "--accounts", str(accounts), "--seed", str(seed),
-                    "--state", str(self.sandbox.folder.path / "generator.json"),
-                    *kafka_properties("admin"),
-                ],
-                env=self.environment,
-                cwd=self.root,
-                restart="never",
-                grace_s=20.0,
-            )
-        )  # fmt: skip
+    def add_generator(
+        self,
+        rate: int = 1_000,
+        accounts: int = 1_000,
+        seed: int = 1,
+        *,
+        region: str = HOME,
+        topic: str = INPUT_TOPIC,
+    ) -> None:
+        """Steady traffic into a region, as ``producer``; its sequences go on where they ended, in whichever region."""
+        where = ["--bootstrap", self.sandbox.endpoints.regions[region].kafka]
+        load = ["--rate", str(rate), "--accounts", str(accounts), "--seed", str(seed)]
+        self._add_generator(generator_name(region, topic), topic, [*where, *load], grace_s=20.0)
 
-    def follow_lineage(self, rate: int = 1_000, accounts: int = 1_000, seed: int = 1) -> None:
-        """Steady traffic that goes where the lineage says; killing a region does not kill it."""
+    def follow_lineage(
+        self, rate: int = 1_000, accounts: int = 1_000, seed: int = 1, *, topic: str = INPUT_TOPIC
+    ) -> None:
+        """Steady traffic that goes where the topic's lineage says; it is no part of a region, and outlives them."""
         regions = self.sandbox.endpoints.regions
+        where = ["--follow", *(word for name in REGIONS for word in ("--region", f"{name}={regions[name].kafka}"))]
+        load = ["--rate", str(rate), "--accounts", str(accounts), "--seed", str(seed)]
+        told = ["--acked", str(self.acked_of(topic)), "-o", "json"]
+        # Once told to end it waits up to a minute for what is under way.
+        self._add_generator(generator_name(CONTROL, topic), topic, [*where, *load, *told], grace_s=90.0)
+
+    def _add_generator(self, name: str, topic: str, arguments: list[str], *, grace_s: float) -> None:
+        state = ["--state", str(self.sandbox.folder.path / f"generator{_suffix(topic)}.json")]
+        made = ["--topic", topic, "--partitions", str(INPUT_PARTITIONS)]
         self.sandbox.add_process(
             ProcessSpec(
-                name=FOLLOWER,
+                name=name,
                 argv=[
-                    sys.executable, "-m", "ledger.generator", "--follow",
-                    *(word for name, one in regions.items() for word in ("--region", f"{name}={one.kafka}")),
-                    "--topic", INPUT_TOPIC,
-                    "--rate", str(rate), "--accounts", str(accounts), "--seed", str(seed),
-                    "--state", str(self.sandbox.folder.path / "generator.json"),
-                    "--acked", str(self.acked_file),
-                    "-o", "json",
-                    *kafka_properties("producer"),
+                    *(sys.executable, "-m", "ledger.generator"),
+                    *(*made, *arguments, *state, *kafka_properties("producer")),
                 ],
                 env=self.environment,
                 cwd=self.root,
                 restart="never",
-                grace_s=90.0,
+                grace_s=grace_s,
             )
-        )  # fmt: skip
+        )
 
     @property
     def acked_file(self) -> Path:
-        """What the generator that follows the lineage got an acknowledgement for, a line each."""
-        return self.sandbox.folder.path / "acked.txt"
+        """What the generator that follows the lineage of ``payments`` got an acknowledgement for, a line each."""
+        return self.acked_of(INPUT_TOPIC)
 
-    async def stop_follower(self) -> None:
-        """End the traffic that follows the lineage; returns when every record is acknowledged."""
-        await self.sandbox.remove_process(FOLLOWER, timeout_s=100.0)
+    def acked_of(self, topic: str) -> Path:
+        """The same of another topic."""
+        return self.sandbox.folder.path / f"acked{_suffix(topic)}.txt"
 
-    async def stop_generator(self) -> None:
+    async def stop_follower(self, topic: str = INPUT_TOPIC) -> None:
+        """End the traffic that follows a topic's lineage; returns when every record is acknowledged."""
+        await self.sandbox.remove_process(generator_name(CONTROL, topic), timeout_s=100.0)
+
+    async def stop_generator(self, *, region: str = HOME, topic: str = INPUT_TOPIC) -> None:
         """End the traffic; returns when every record is acknowledged and the process has ended."""
-        await self.sandbox.remove_process(GENERATOR)
+        await self.sandbox.remove_process(generator_name(region, topic))
 
     async def set_up(self, artifacts: Sequence[str] = ("v1", "v2"), rate: int = 1_000) -> None:
         """Everything but the job: from a machine with Python, JDK and Maven to a fleet under traffic."""
@@ -233,6 +254,15 @@ class Stage:
         await self.add_workers()
         if rate > 0:
             self.add_generator(rate)
+
+
+def generator_name(place: str, topic: str = INPUT_TOPIC) -> str:
+    """The name of a topic's generator: in a region, or in control, which outlives regions."""
+    return f"{place}/generator{_suffix(topic)}"
+
+
+def _suffix(topic: str) -> str:
+    return "" if topic == INPUT_TOPIC else f"-{topic}"
 
 
 def kafka_properties(user: str) -> list[str]:

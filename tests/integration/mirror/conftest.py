@@ -1,4 +1,4 @@
-"""East and west with Kafka, S3 and Connect, without Flink; the sandbox's fleet file with a link each way."""
+"""East and west with Kafka, S3 and Connect, without Flink; the sandbox's fleet file, west's mirror with a long timeout."""
 
 from __future__ import annotations
 
@@ -21,15 +21,6 @@ from tidegate.registry.links import BY_HAND, LinkStore, LinkTenure, take_link
 from tidegate.registry.ownership import new_holder
 
 FLEET = Path(__file__).parents[3] / "runbooks" / "fleet-sandbox.yaml"
-BACK = """
-  west-to-east:
-    source: west
-    target: east
-    connect: {rest: "http://127.0.0.1:27132", group: connect-east}
-    topics: [payments, balances]
-    principal: mirror
-    principal_password: {literal: mirror-secret}
-"""
 SLOW_MS = 180_000
 """A dead task's transaction would hold its successor back for so long: who goes on sooner did not wait for it."""
 
@@ -63,9 +54,8 @@ def regions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regions]:
     folder = tmp_path_factory.mktemp("mirror")
     with running_sandbox(folder / "data", "east", "west", taskmanagers=0, mirror=True) as sandbox:
         base = sandbox.layout.base_port
-        text = FLEET.read_text().replace(
-            "\n\ndeployments:", f"\n    transaction_timeout_ms: {SLOW_MS}\n{BACK}\ndeployments:"
-        )
+        there, back = FLEET.read_text().split("  west-to-east:", 1)
+        text = f"{there.rstrip()}\n    transaction_timeout_ms: {SLOW_MS}\n  west-to-east:{back}"
         for offset in range(300):
             text = text.replace(f'127.0.0.1:{DEFAULT_BASE_PORT + offset}"', f'127.0.0.1:{base + offset}"')
         file = folder / "fleet.yaml"

@@ -54,9 +54,9 @@ LINK = "east-to-west"
 
 @pytest.fixture
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """Both regions whole, with a mirror into the west."""
+    """Both regions whole, with mirrors: the way back is asked whether it stands still."""
     with stage_sandbox(tmp_path_factory.mktemp("move") / "data") as made:
-        asyncio.run(made.up(("east",), 2, print, UP_S))
+        asyncio.run(made.up(("east",), 2, print, UP_S, mirror=True))
         asyncio.run(made.up(("west",), 2, print, UP_S, mirror=True))
         yield made
 

@@ -39,9 +39,9 @@ T = TypeVar("T")
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """East whole; of the west what a mirror and a shipment need."""
+    """East whole; of the west what a mirror and a shipment need. A start asks the Connect of the way back, too."""
     with stage_sandbox(tmp_path_factory.mktemp("points") / "data") as made:
-        asyncio.run(made.up(("east",), 2, print, UP_S))
+        asyncio.run(made.up(("east",), 2, print, UP_S, mirror=True))
         asyncio.run(made.up(("west",), 0, print, UP_S, mirror=True))
         yield made
 
