@@ -14,6 +14,7 @@ from tidegate.clients.transfer import TransferStore
 from tidegate.driver.base import DeploymentDriver
 from tidegate.driver.session import SessionClusterDriver
 from tidegate.errors import InvalidInput
+from tidegate.lineage.store import LineageStore
 from tidegate.mirror.rebasing import Reach, links_by
 from tidegate.model.fleet import CellRef, Fleet, KafkaAccess, S3Access
 from tidegate.model.record import ArtifactRef, DeploymentRecord
@@ -102,7 +103,10 @@ class Sites:
     def reach(self, fleet: Fleet, region: str) -> Reach:
         """How a copy for a region is made (``rebase_for``), with this process's clients; nothing is to be closed."""
         return Reach(
-            self.region_store(fleet, region), lambda name: self._kafka(fleet.region(name).kafka), links_by(fleet)
+            self.region_store(fleet, region),
+            lambda name: self._kafka(fleet.region(name).kafka),
+            links_by(fleet),
+            LineageStore(self.control, self.bucket),
         )
 
     def _store(self, access: S3Access) -> TransferStore:

@@ -85,6 +85,7 @@ async def cli(server: WorkflowEnvironment, world: World, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("tidegate.cli.runbook.open_control", opened)
     monkeypatch.setattr("tidegate.cli.ops.open_control", opened)
+    monkeypatch.setattr("tidegate.cli.restore.open_control", opened)
     yield Cli()
 
 
@@ -258,6 +259,19 @@ async def test_the_printed_plain_command_starts_the_very_same_operation(cli: Cli
     assert done.returncode == 0, done.stderr
     code, out, _ = await cli("ops", "watch", _id(out))
     assert code == 0
+
+
+async def test_x12_restore_as_a_fork_starts_the_fork_as_what_the_live_one_runs(cli: Cli, world: World) -> None:
+    code, out, _ = await cli("restore", "ledger", "--as", "ledger-fork", "--from", "e7-savepoint-1", "--print-command")
+    assert code == 0
+    argv = shlex.split(out)
+    assert argv[argv.index("--type") + 1] == "StartDeployment"
+    asked = json.loads(argv[argv.index("--input") + 1])
+    wanted = {"deployment": "ledger-fork", "fork_of": "ledger", "artifact": "v1", "snapshot": "e7-savepoint-1"}
+    assert asked | wanted == asked
+    code, _, err = await cli("restore", "ledger", "--as", "ledger-fork", "--region", "west")
+    assert (code, "--as: goes with --from and --artifact only" in err) == (2, True)
+    assert world.calls == []
 
 
 async def test_no_follow_says_so_if_no_worker_answers(

@@ -24,6 +24,7 @@ from tidegate.cli.options import (
 )
 from tidegate.clients.kafka import Kafka
 from tidegate.errors import InvalidInput, Refused
+from tidegate.lineage.store import LineageStore
 from tidegate.mirror.rebasing import Made, Reach, Wanted, links_by, place_rebased, rebase_for
 from tidegate.model.fleet import Fleet
 from tidegate.registry import artifacts
@@ -161,7 +162,8 @@ async def _reach(fleet: Fleet, target: str) -> AsyncIterator[Reach]:
             return kafkas[region]
 
         store = await stack.enter_async_context(regions.open_store_of(fleet, target))
-        yield Reach(store, kafka, links_by(fleet))
+        control = await stack.enter_async_context(artifacts.open_access(fleet.control.s3, regions.TIMEOUT_S))
+        yield Reach(store, kafka, links_by(fleet), LineageStore(control, fleet.control.bucket))
 
 
 async def _place(fleet: Fleet, made: Made, who: str) -> None:

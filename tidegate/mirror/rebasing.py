@@ -15,6 +15,8 @@ from functools import partial
 from tidegate.clients.kafka_types import KafkaClient
 from tidegate.clients.objects import ObjectStore, S3Uri, Uri
 from tidegate.errors import InvalidInput, Unavailable
+from tidegate.lineage.model import TopicLineage
+from tidegate.lineage.store import LineageStore
 from tidegate.mirror.carry import Carried, Crossing, carry, stay
 from tidegate.mirror.link import MirrorLink, open_link
 from tidegate.model.fleet import Fleet
@@ -41,6 +43,8 @@ class Reach:
     store: ObjectStore
     kafka: Callable[[str], KafkaClient]
     links: Links
+    lineage: LineageStore | None = None
+    """Where topics were turned: positions are searched for in the segment that they belong to. None: none ever was."""
 
 
 @dataclass(frozen=True)
@@ -181,8 +185,13 @@ async def _carried(reach: Reach, wanted: Wanted, source: Snapshot, home: str) ->
         if wanted.topics:
             raise InvalidInput("--topic: a fork in the same region reads the same topics, at the same positions")
         return await stay(reach.kafka(home), positions)
+    lineage: dict[str, TopicLineage] = {}
+    for topic in sorted(named) if reach.lineage is not None else ():
+        known = await reach.lineage.read(topic) if reach.lineage is not None else None
+        if known is not None:
+            lineage[topic] = known
     async with reach.links(home, target) as links:
-        crossing = Crossing(home, target, reach.kafka(home), reach.kafka(target), links)
+        crossing = Crossing(home, target, reach.kafka(home), reach.kafka(target), links, lineage)
         return await carry(crossing, positions, wanted.topics, by_floor=wanted.by_floor)
 
 

@@ -61,12 +61,10 @@ class Scene:
         """Everything under way: both regions, the mirror, traffic, the job in the east."""
         await self.sandbox.up(REGIONS, 2, print, UP_S, mirror=True)
         await self.stage.build_ledger()
-        for region in REGIONS:
-            await self.stage.create_topics(region)
+        await self.stage.create_topics(*REGIONS)
         await self.stage.publish(("v1",))
         await publish(self.stage)
-        await self.stage.add_workers()
-        await self.stage.add_region_worker("west")
+        await self.stage.add_workers(*REGIONS)
         await self.run("lineage", "begin")
         await self.run("mirror", "start", LINKS["east"], "--yes", "--timeout", "240")
         self.stage.follow_lineage(rate)
@@ -115,8 +113,8 @@ class Scene:
         """Every payment that was acknowledged, and where."""
         found = {}
         for line in self.stage.acked_file.read_text().splitlines():
-            words = line.split()
-            if len(words) == 4:
+            words = line.split(",")
+            if len(words) == 5:
                 found[words[0]] = words[1]
         return found
 

@@ -61,11 +61,10 @@ class Scene:
         await self.control.put("s3://tidegate/own/ledger.json", record.model_dump_json().encode())
 
     async def fork(self, snapshot: str | None = None, **changes: Any):
-        wish = ForkWish(
-            **({"fork": "ledger-fork", "region": "east", "of": "ledger", "who": "ana"} | changes), snapshot=snapshot
-        )
-        reach = Reach(self.store, lambda _: self.kafka, links_by(self.fleet))
-        return await make_fork(reach, self.fleet, self.control, "tidegate", ForkWish(**(asked | changes)))
+        asked: dict[str, Any] = {"fork": "ledger-fork", "region": "east", "of": "ledger", "who": "ana"}
+        asked |= {"snapshot": snapshot} | changes
+        reach = Reach(self.store, lambda _: self.kafka, no_links)
+        return await make_fork(reach, self.fleet, self.control, "tidegate", ForkWish(**asked))
 
 
 @pytest.fixture
