@@ -65,6 +65,7 @@ class Sites:
         home = CellRef.parse(at) if at is not None else fleet.deployment(deployment).home_ref
         region, cell = fleet.region(home.region), fleet.cell(home)
         artifacts = self._store(fleet.artifact_store(deployment))
+        jars_in = fleet.deployment(deployment).home_ref.region
         return Site(
             fleet=fleet,
             deployment=deployment,
@@ -75,7 +76,7 @@ class Sites:
             snapshots=self._store(region.s3),
             control=self.control,
             control_bucket=self.bucket,
-            fetch=partial(self._fetch, artifacts, self.kept_jars(deployment)),
+            fetch=partial(self._fetch, artifacts, self.kept_jars(deployment), home.region != jars_in),
             artifacts=artifacts,
         )
 
@@ -88,8 +89,8 @@ class Sites:
         """The copies of a deployment's jars in the control bucket."""
         return KeptJars(self.control, self.bucket, deployment)
 
-    async def _fetch(self, store: ObjectStore, kept: KeptJars, artifact: ArtifactRef) -> Path:
-        return await fetch(store, artifact.uri, artifact.sha256, self.cache, kept)
+    async def _fetch(self, store: ObjectStore, kept: KeptJars, elsewhere: bool, artifact: ArtifactRef) -> Path:
+        return await fetch(store, artifact.uri, artifact.sha256, self.cache, kept, kept_first=elsewhere)
 
     async def keep_jar(self, fleet: Fleet, deployment: str, artifact: ArtifactRef) -> bool:
         """Keep the jar that a job runs in the control bucket (``keep_jar``); False: it is kept already."""

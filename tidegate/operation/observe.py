@@ -10,8 +10,11 @@ from tidegate.model.fleet import CellRef
 from tidegate.model.operation import ArtifactFacts, JobFacts, Observation
 from tidegate.model.record import ArtifactRef, DeploymentRecord, utc_now
 from tidegate.operation.site import Site
-from tidegate.registry.artifacts import ArtifactInfo, inspect
+from tidegate.registry.artifacts import ArtifactInfo, inspect, stand_in
 from tidegate.registry.records import RecordStore
+
+ELSEWHERE_S = 5.0
+"""So long the S3 of another region may take to tell of an artifact."""
 
 
 async def observe(site: Site, records: RecordStore, fleet_digest: str, target: str | None) -> Observation:
@@ -24,7 +27,7 @@ async def observe(site: Site, records: RecordStore, fleet_digest: str, target: s
     spec = site.spec
     if target is not None:
         site.fleet.artifact(site.deployment, target)
-    stored, artifacts, capacity = await asyncio.gather(
+    stored, (artifacts, unseen), capacity = await asyncio.gather(
         records.read(site.deployment), _artifacts(site), site.driver.capacity()
     )
     record = stored.record if stored else DeploymentRecord(deployment=site.deployment)
@@ -47,25 +50,38 @@ async def observe(site: Site, records: RecordStore, fleet_digest: str, target: s
         target=next((facts for facts in artifacts if facts.ref.name == target), None),
         artifacts=artifacts,
         stale_state=spec.stale_state,
-        warnings=tuple(warnings + await _stray_jobs(site, record)),
+        warnings=tuple(warnings + unseen + await _stray_jobs(site, record)),
     )
 
 
-async def _artifacts(site: Site) -> tuple[ArtifactFacts, ...]:
-    """The artifacts of the deployment that are there, in the fleet file's order."""
+async def _artifacts(site: Site) -> tuple[tuple[ArtifactFacts, ...], list[str]]:
+    """The artifacts of the deployment that are there, in the fleet file's order; and those that nobody could tell of."""
     named = site.spec.artifacts
-    found: list[ArtifactInfo] = await asyncio.gather(
-        *(inspect(site.jars, name, artifact.jar, site.kept_jars) for name, artifact in named.items())
-    )
-    return tuple(
+    found = await asyncio.gather(*(_artifact(site, name, artifact.jar) for name, artifact in named.items()))
+    unseen = [name for name, info in zip(named, found, strict=True) if info is None]
+    facts = tuple(
         ArtifactFacts(
             ref=ArtifactRef(name=info.name, sha256=info.sha256, uri=info.uri),
             size_bytes=info.size or 0,
             readable_by=named[info.name].readable_by,
         )
         for info in found
-        if info.present and info.sha256
+        if info is not None and info.present and info.sha256
     )
+    home = site.spec.home_ref.region
+    return facts, [f"S3 in {home} cannot say whether these are there: {', '.join(unseen)}"] if unseen else []
+
+
+async def _artifact(site: Site, name: str, uri: str) -> ArtifactInfo | None:
+    """What is known of an artifact. In another region than its home that may be nothing: home may be lost."""
+    if site.region == site.spec.home_ref.region:
+        return await inspect(site.jars, name, uri, site.kept_jars)
+    try:
+        return await asyncio.wait_for(inspect(site.jars, name, uri, site.kept_jars), ELSEWHERE_S)
+    except TimeoutError:
+        return await stand_in(name, uri, site.kept_jars)
+    except Unavailable:
+        return None
 
 
 async def _job(site: Site, record: DeploymentRecord) -> tuple[JobFacts | None, list[str]]:

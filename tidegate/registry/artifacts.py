@@ -64,12 +64,12 @@ async def inspect(store: ObjectStore, name: str, uri: str, kept: KeptJars | None
     try:
         found = await store.head(uri)
     except Unavailable:
-        standing_in = await _stand_in(name, uri, kept)
+        standing_in = await stand_in(name, uri, kept)
         if standing_in is None:
             raise
         return standing_in
     if found is None:
-        return await _stand_in(name, uri, kept) or ArtifactInfo(name, uri, present=False)
+        return await stand_in(name, uri, kept) or ArtifactInfo(name, uri, present=False)
     sha256 = found.metadata.get(SHA256)
     if sha256 is None:
         with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
@@ -77,7 +77,8 @@ async def inspect(store: ObjectStore, name: str, uri: str, kept: KeptJars | None
     return ArtifactInfo(name, uri, present=True, sha256=sha256, size=found.size)
 
 
-async def _stand_in(name: str, uri: str, kept: KeptJars | None) -> ArtifactInfo | None:
+async def stand_in(name: str, uri: str, kept: KeptJars | None) -> ArtifactInfo | None:
+    """What was put last under this name, as the control bucket keeps it; None: it keeps none."""
     said = await kept.last_put(name) if kept is not None else None
     if said is None:
         return None
@@ -179,10 +180,13 @@ async def _upload(
     return ArtifactInfo(name, uri, present=True, sha256=sha256, size=sent.size)
 
 
-async def fetch(store: ObjectStore, uri: str, sha256: str, cache: Path, kept: KeptJars | None = None) -> Path:
+async def fetch(
+    store: ObjectStore, uri: str, sha256: str, cache: Path, kept: KeptJars | None = None, *, kept_first: bool = False
+) -> Path:
     """A jar by the digest that was pinned, as a verified file in the cache folder (made if it is not there).
 
-    With ``kept`` the copy in the control bucket is taken where the store does not answer, or has other bytes or none.
+    With ``kept`` the copy in the control bucket is taken where the store does not answer, or has other bytes or none;
+    ``kept_first``: before the store is asked, for it may be lost, and each wait for it is downtime.
 
     Raises:
         BasisChanged: other bytes stand at the uri now.
@@ -197,7 +201,8 @@ async def fetch(store: ObjectStore, uri: str, sha256: str, cache: Path, kept: Ke
     with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as folder:
         fresh = Path(folder) / path.name
         try:
-            await _download(store, uri, sha256, fresh)
+            if not (kept_first and kept is not None and await kept.bring(sha256, fresh)):
+                await _download(store, uri, sha256, fresh)
         except (BasisChanged, InvalidInput, Unavailable):
             if kept is None or not await kept.bring(sha256, fresh):
                 raise

@@ -109,6 +109,22 @@ class Scene:
         found: dict[str, Any] = json.loads(done.out)
         return found
 
+    async def audit_by_lineage(self, within: str | None = None) -> dict[str, Any]:
+        """The auditor's word by the lineage: over both regions' logs, or (``within``) by one region's alone."""
+        regions = self.sandbox.endpoints.regions
+        argv = [
+            "python", "-m", "ledger.auditor", "--lineage",
+            *(word for name in REGIONS for word in ("--region", f"{name}={regions[name].kafka}")),
+            *(("--in", within) if within else ()),
+            "--input", INPUT_TOPIC, "--output", OUTPUT_TOPIC,
+            "--until-caught-up", "--timeout-s", "200", "-o", "json",
+            *kafka_properties("admin"),
+        ]  # fmt: skip
+        done = await execute(argv, self.stage.root, self.stage.environment, 300.0)
+        assert done.status in {0, 7}, done.err[-1_000:]
+        found: dict[str, Any] = json.loads(done.out)
+        return {name: value for name, value in found.items() if name not in {"rate", "checked_to"}}
+
     def acked(self) -> dict[str, str]:
         """Every payment that was acknowledged, and where."""
         found = {}
