@@ -38,8 +38,8 @@ def window(known: Partition | None, source: str, target: str, offset: int) -> Wi
         later = segments[number + 1] if number + 1 < len(segments) else None
         earlier = segments[number - 1] if number else None
         ends = segment.end if segment.end is not None else (segment.first if later is not None else None)
-        if offset < segment.first:
-            return _of_target(segments, number, segment)
+        if offset < segment.first and earlier is not None:
+            return Window(earlier.first, earlier.end, 0, segment.first, came_from_target=True)
         if ends is None or offset < ends or (later is None) or _is_last_of(segments, number, source):
             low = earlier.end or earlier.first if earlier is not None and earlier.region == target else 0
             high = later.first if later is not None and later.region == target else None
@@ -51,11 +51,3 @@ def window(known: Partition | None, source: str, target: str, offset: int) -> Wi
 def _is_last_of(segments: tuple[Segment, ...], number: int, source: str) -> bool:
     """Whether the source has no later segment: what stands behind this one's end in its log is no one else's."""
     return all(one.region != source for one in segments[number + 1 :])
-
-
-def _of_target(segments: tuple[Segment, ...], number: int, segment: Segment) -> Window:
-    """The position stands before this segment of the source, so in what came to it before: of the segment before."""
-    earlier = segments[number - 1] if number else None
-    if earlier is None:
-        return Window(0, None, 0, segment.end)
-    return Window(earlier.first, earlier.end, 0, segment.first, came_from_target=True)
