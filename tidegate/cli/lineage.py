@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -12,9 +13,10 @@ from tidegate.cli.control import open_control
 from tidegate.cli.options import FleetOption, OutputOption, read_fleet
 from tidegate.errors import InvalidInput
 from tidegate.failover.turning import inputs_of, outputs_of
-from tidegate.lineage.model import Partition, TopicLineage
+from tidegate.lineage.announce import Told, announce_all
+from tidegate.lineage.model import Excluded, Partition, Segment, TopicLineage
 from tidegate.lineage.store import LineageStore
-from tidegate.model.fleet import Fleet
+from tidegate.model.fleet import Announce, Fleet
 from tidegate.operation.move import lives_at
 from tidegate.registry.records import RecordStore
 
@@ -59,7 +61,8 @@ def show(
         output.answer(known.model_dump(mode="json"))
         return 0
     output.say(f"topic        {known.topic}")
-    output.say(f"written in   {known.region}, gate {known.gate}, turn {known.turn}")
+    held = f", held by {known.holder}" if known.holder is not None else ""
+    output.say(f"written in   {known.region}, gate {known.gate}{held}, turn {known.turn}")
     for turn in known.turns:
         how = "planned" if turn.planned else "unplanned"
         output.say(
@@ -85,6 +88,34 @@ def begin(*, fleet: FleetOption = None, form: OutputOption = output.Format.TEXT)
     for one in begun:
         output.say(f"{one.topic} is written in {one.region}, turn {one.turn}")
     return 0
+
+
+@app.command(short_help="tell the receivers of the fleet file once more where a topic is written")
+def announce(
+    topic: Annotated[str, typer.Argument(help="the topic's name")],
+    *,
+    fleet: FleetOption = None,
+    form: OutputOption = output.Format.TEXT,
+) -> int:
+    """Example:  tidegate lineage announce payments
+
+    Posts the topic's region, gate and turn, signed, to each URL under `announce:` in the fleet file; one that has it
+    already knows it by its Idempotency-Key. Exit code 1 if one could not be told.
+    """
+    receivers = read_fleet(fleet).fleet.announce
+    if not receivers:
+        raise InvalidInput("nobody is to be told: the fleet file has no `announce:`", hint="announce: [{url, secret}]")
+    told = asyncio.run(_announce(fleet, topic, receivers))
+    if form is output.Format.JSON:
+        output.answer({"announced": [one.model_dump(mode="json") for one in told]})
+    else:
+        rows = [(one.url, one.problem or "told", output.count(one.attempts)) for one in told]
+        output.say(output.columns(rows, head=("RECEIVER", "TOLD", "ATTEMPTS")))
+    return 0 if all(one.problem is None for one in told) else 1
+
+
+async def _announce(fleet: FleetOption, topic: str, receivers: Sequence[Announce]) -> tuple[Told, ...]:
+    return await announce_all(receivers, (await _read(fleet, topic))[0])
 
 
 async def _read(fleet: FleetOption, topic: str | None) -> list[TopicLineage]:
@@ -129,7 +160,7 @@ def _line(one: TopicLineage) -> tuple[str, ...]:
 def _segments(number: str, partition: Partition) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for segment in partition.segments:
-        gone = [one for one in partition.excluded if one.region == segment.region]
+        gone = [one for one in partition.excluded if _stands_at(partition, one) == segment]
         told = ", ".join(f"{one.first:,}-{one.last:,} {one.why}" for one in gone[:3])
         rows.append(
             (
@@ -138,12 +169,24 @@ def _segments(number: str, partition: Partition) -> list[tuple[str, ...]]:
                 segment.region,
                 "" if segment.epoch is None else str(segment.epoch),
                 f"{segment.first:,}",
-                "goes on" if segment.end is None and segment.cut is None else _offset(segment.end),
+                _end(partition, segment),
                 _offset(segment.cut),
                 told + (f" and {len(gone) - 3} more" if len(gone) > 3 else ""),
             )
         )
     return rows
+
+
+def _stands_at(partition: Partition, gone: Excluded) -> Segment | None:
+    """The segment beside which a range is shown: the last of its region that begins before it, else the first."""
+    own = [one for one in partition.segments if one.region == gone.region]
+    return next((one for one in reversed(own) if one.first <= gone.first), own[0] if own else None)
+
+
+def _end(partition: Partition, segment: Segment) -> str:
+    if segment == partition.segments[-1]:
+        return "goes on"
+    return "unknown" if segment.end is None else f"{segment.end:,}"
 
 
 def _offset(value: int | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from tidegate.errors import InvalidInput
@@ -29,10 +29,13 @@ from tidegate.model.fleetfields import (
     Uid,
     Url,
 )
+from tidegate.model.fleetpart import Announce
+from tidegate.model.fleetpart import Part as _Part
 from tidegate.model.nearest import did_you_mean
 from tidegate.model.secret import Secret
 
 __all__ = [
+    "Announce",
     "Artifact",
     "Audit",
     "Cell",
@@ -57,12 +60,6 @@ __all__ = [
     "render_args",
     "render_audit",
 ]
-
-
-class _Part(BaseModel):
-    """Frozen, strict (no text for a number), and an unknown field is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 class S3Access(_Part):
@@ -286,6 +283,7 @@ class Fleet(_Part):
     regions: dict[Name, Region] = Field(min_length=1, description="regions by name")
     mirrors: dict[Name, Mirror] = Field(default={}, description="mirror links by name")
     deployments: dict[Name, Deployment] = Field(default={}, description="deployments by name")
+    announce: tuple[Announce, ...] = Field(default=(), description="a list of {url, secret}, told when a topic turns")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -314,6 +312,8 @@ class Fleet(_Part):
         for name, mirror in self.mirrors.items():
             if mirror.principal_password is not None:
                 mirror.principal_password.is_field(f"mirrors.{name}.principal_password")
+        for number, receiver in enumerate(self.announce):
+            receiver.secret.is_field(f"announce[{number}].secret")
         for name, deployment in self.deployments.items():
             if deployment.principal_password is not None:
                 deployment.principal_password.is_field(f"deployments.{name}.principal_password")

@@ -35,6 +35,9 @@ def problems(fleet: object) -> list[Problem]:
     found += _mirrors(_map(root.get("mirrors")), regions)
     for name, deployment in _map(root.get("deployments")).items():
         found += _deployment(("deployments", name), _map(deployment), regions)
+    for number, receiver in enumerate(_list(root.get("announce"))):
+        told = _map(receiver)
+        found += _literal(("announce", number, "secret"), told.get("secret"), _hosts_of_url(told.get("url")))
     return found
 
 

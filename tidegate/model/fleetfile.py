@@ -19,7 +19,7 @@ from tidegate.model.fleetcheck import Path
 from tidegate.model.fleetyaml import Document, Place
 from tidegate.model.nearest import did_you_mean
 
-_SECRET_FIELDS = frozenset({"secret_key", "password", "principal_password"})
+_SECRET_FIELDS = frozenset({"secret", "secret_key", "password", "principal_password"})
 _UNQUIRKED = {"a number": ", or plain decimal digits", "true or false": ", or true or false in so many letters"}
 _LIMITS = {
     "greater_than": "more than {gt}",
