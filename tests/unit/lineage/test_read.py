@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 
 from tests.kit.turned_world import TurnedWorld, worlds
 from tidegate.errors import InvalidInput
-from tidegate.lineage.model import Excluded, Partition, Segment
+from tidegate.lineage.model import Excluded, Partition, Segment, TopicLineage, check
 from tidegate.lineage.read import HopOver, Place, Stretch, counted, locate, translate_path
 from tidegate.lineage.window import window
+from tidegate.registry.swap import encode
 
 
 def read(world: TurnedWorld, stretches: tuple[Stretch, ...]) -> list[int]:
@@ -91,6 +94,15 @@ def assert_right(world: TurnedWorld, source: str, target: str, offset: int, foun
     beyond = not segments or (segments[-1].end is not None and offset > segments[-1].end)
     again = [e[0] for e in world.logs[target][found:] if e is not None and e[0] in known - world.lost]
     assert beyond or again == [], f"{source} {offset} -> {target} {found}: {again} would come again"
+
+
+def test_x21_the_java_reader_is_tested_with_what_is_written_here() -> None:
+    text = (Path(__file__).parents[3] / "readers/java/src/test/resources/lineage.json").read_bytes()
+    lineage = check(TopicLineage.model_validate_json(text))
+    assert encode(lineage) == text
+    mirrored, native = counted(lineage.partitions["0"], "west")
+    assert mirrored.without == ((20, 24), (26, 26))
+    assert (native.first, native.without) == (30, ())
 
 
 THREE = Partition(
