@@ -74,7 +74,9 @@ class FailoverActivities:
     async def close_producers(self, request: FailoverStep) -> ShutFact:
         """See ``tidegate.failover.producers``."""
         sides = await self._sides(request)
-        answers = (await look.answers_of(sides.home.site)).kafka is None if request.unplanned else True
+        answers = True
+        if request.unplanned:
+            answers = (request.answers or await look.answers_of(sides.home.site)).kafka is None
         closing = producers.close_producers(sides, request.topics, take_over=request.take_over, home_answers=answers)
         return await beating(closing)
 

@@ -532,6 +532,7 @@ class FailoverDeployment(RunningOperation):
             topics=self.both.topics,
             unplanned=self.unplanned,
             take_over=self.request.take_over is not None,
+            answers=self.both.home if self.unplanned else None,
             **fields,
         )
 

@@ -57,11 +57,11 @@ async def shut_home(sides: Sides, request: CutInput, wanted: str | None) -> Home
     known = record.pinned.left if record.pinned is not None and record.pinned.epoch == writer.epoch else None
     if known is not None and known.operation == sides.operation:
         return _fact(known, ())
-    answers = await answers_of(sides.home.site)
+    answers = request.answers or await answers_of(sides.home.site)
     notes: list[str] = list(answers.silent)
     strength = await fence(sides.home, record, answers, notes)
     notes += await _shut_mirror(sides, request, drain=strength is not Strength.SUPERSEDED and answers.kafka is None)
-    choice, point = await choose_point(sides, request.topics, wanted)
+    choice, point = await choose_point(sides, request.topics, wanted, ask_home=answers.kafka is None)
     left = Left(
         region=sides.away.site.region,
         strength=strength.value,
@@ -127,11 +127,13 @@ async def fence(home: Run, record: DeploymentRecord, answers: Answers, notes: li
     return strength
 
 
-async def choose_point(sides: Sides, topics: Topics, wanted: str | None) -> tuple[PointChoice, Point]:
+async def choose_point(
+    sides: Sides, topics: Topics, wanted: str | None, *, ask_home: bool
+) -> tuple[PointChoice, Point]:
     """The recovery point that is gone on from: the newest that holds now. Raises Refused, Unavailable."""
     away = sides.away.site
     kept = (await PointStore(away.control, away.control_bucket).read(sides.deployment, away.region)).points
-    choices = await judged(away, kept, topics, wanted, count=False)
+    choices = await judged(away, kept, topics, wanted, ask_home=ask_home, count=False)
     good = next((one for one in choices if one.problem is None), None)
     point = next((one for one in kept.points if good is not None and one.id == good.id), None) if kept else None
     if good is None or point is None:

@@ -10,7 +10,7 @@ from tidegate.clients.objects import S3Uri
 from tidegate.errors import Refused, SnapshotError, TidegateError, Unavailable
 from tidegate.failover.turning import turning
 from tidegate.mirror.link import open_link, parse_partition
-from tidegate.mirror.positions import passed_position
+from tidegate.mirror.positions import mirrored_to, passed_position
 from tidegate.mirror.status import look as look_at
 from tidegate.model.failover import Answers, PointChoice, RegionsSeen, Topics
 from tidegate.model.fleet import Fleet
@@ -24,8 +24,10 @@ from tidegate.points.superseded import count_superseded, older_than_the_turn
 from tidegate.registry.records import RecordStore
 from tidegate.snapshot.files import verify
 
-LOOK_S: Final = 5.0
+LOOK_S: Final = 3.0
 """A part that has not answered by then does not answer."""
+CONNECT_S: Final = 1.0
+"""A Kafka that takes no connection at all by then is gone; its client would go on trying."""
 POINTS_SHOWN: Final = 5
 POINTS_TRIED: Final = 20
 
@@ -54,7 +56,7 @@ async def look(
     lag = await _lags(away.fleet, topics, answers, warnings)
     points: tuple[PointChoice, ...] = ()
     if unplanned:
-        points = await judged(away, kept.points, topics, wanted, count=True)
+        points = await judged(away, kept.points, topics, wanted, ask_home=answers.kafka is None, count=True)
     return RegionsSeen(
         at=utc_now(),
         home=answers,
@@ -86,10 +88,26 @@ async def answers_of(site: Site) -> Answers:
     bucket = S3Uri.parse(site.savepoints)
     flink, kafka, s3 = await asyncio.gather(
         _asked(site.driver.capacity()),
-        _asked(site.kafka.topics()),
+        _asked(_kafka(site)),
         _asked(site.snapshots.get_or_none(bucket.join("tidegate-asks"))),
     )
     return Answers(region=site.region, flink=flink, kafka=kafka, s3=s3)
+
+
+async def _kafka(site: Site) -> None:
+    """Raises Unavailable at once where no broker takes a connection."""
+    bootstrap = site.fleet.region(site.region).kafka.bootstrap
+
+    async def reached(address: str) -> None:
+        host, _, port = address.rpartition(":")
+        async with asyncio.timeout(CONNECT_S):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        writer.close()
+
+    found = await asyncio.gather(*(reached(one) for one in bootstrap.split(",")), return_exceptions=True)
+    if all(isinstance(one, OSError | TimeoutError) for one in found):
+        raise Unavailable(f"Kafka at {bootstrap} takes no connection: {found[0] or 'no answer'}")
+    await site.kafka.topics()
 
 
 async def _asked(call: Awaitable[object]) -> str | None:
@@ -132,11 +150,11 @@ async def _newest_at_home(away: Site, home: str) -> str | None:
 
 
 async def judged(
-    away: Site, kept: Points | None, topics: Topics, wanted: str | None, *, count: bool
+    away: Site, kept: Points | None, topics: Topics, wanted: str | None, *, ask_home: bool, count: bool
 ) -> tuple[PointChoice, ...]:
     """The recovery points of the region, newest first, each looked at anew until one can be gone on from.
 
-    ``wanted``: only this one is looked at. ``count``: tell of the one that can how many outputs it supersedes.
+    ``wanted``: only this one is looked at. ``ask_home``: home's Kafka answers. ``count``: tell of the one that can how many outputs it supersedes.
     """
     if kept is None:
         return ()
@@ -145,7 +163,7 @@ async def judged(
     for point in ordered[:POINTS_TRIED]:
         if wanted is not None and point.id != wanted:
             continue
-        problem = await against_now(away, kept, point, topics)
+        problem = await against_now(away, kept, point, topics, ask_home=ask_home)
         superseded = None
         if problem is None and count:
             superseded = await count_superseded(away, kept.home, point)
@@ -165,7 +183,7 @@ async def judged(
     return tuple(found[: POINTS_SHOWN - 1] + found[-1:] if len(found) > POINTS_SHOWN else found)
 
 
-async def against_now(away: Site, kept: Points, point: Point, topics: Topics) -> str | None:
+async def against_now(away: Site, kept: Points, point: Point, topics: Topics, *, ask_home: bool) -> str | None:
     """What stands against a recovery point now: its files and its outputs are looked for anew; None: nothing.
 
     What the index says of its files may be old, and what had not come through then may have come since (X5).
@@ -178,7 +196,7 @@ async def against_now(away: Site, kept: Points, point: Point, topics: Topics) ->
         await verify(away.snapshots, point.snapshot)
         if await older_than_the_turn(away, kept.home, point):
             return f"it is older than the last switch to {kept.home}: what was written since would come again"
-        missing = await _not_through(away, kept.home, point, topics)
+        missing = await _not_through(away, kept.home, point, topics, ask_home=ask_home)
     except SnapshotError as error:
         return error.message
     except (Unavailable, Refused) as error:
@@ -186,7 +204,7 @@ async def against_now(away: Site, kept: Points, point: Point, topics: Topics) ->
     return missing
 
 
-async def _not_through(away: Site, home: str, point: Point, topics: Topics) -> str | None:
+async def _not_through(away: Site, home: str, point: Point, topics: Topics, *, ask_home: bool) -> str | None:
     wanted = {parse_partition(name): cut.upto for name, cut in (point.outputs or {}).items()}
     for name in topics.links:
         mirrored = set(away.fleet.mirror(name).topics)
@@ -194,7 +212,12 @@ async def _not_through(away: Site, home: str, point: Point, topics: Topics) -> s
         if not of_link:
             continue
         async with open_link(away.fleet, name, LOOK_S) as link:
-            passed = await passed_position(link, of_link)
+            if ask_home:
+                passed = await passed_position(link, of_link)
+            else:
+                # Only home could say that what is missing are markers; what came must reach it by itself.
+                came = await mirrored_to(link, of_link)
+                passed = {tp: end <= 0 or (came[tp] or -1) >= end - 1 for tp, end in of_link.items()}
         late = sorted(tp for tp, there in passed.items() if not there)
         if late:
             return f"its outputs have not all come from {home}: {late[0]} up to {of_link[late[0]]:,} has not"

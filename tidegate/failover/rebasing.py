@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import Final
 
-from tidegate.clients.kafka_types import TopicPartition
+from tidegate.clients.kafka_types import KafkaClient, TopicPartition
 from tidegate.errors import Refused
 from tidegate.failover.sides import Sides
-from tidegate.mirror.link import open_link
+from tidegate.mirror.link import open_kafka, open_link
 from tidegate.mirror.positions import passed_position
 from tidegate.mirror.rebasing import Reach, Wanted, links_by, place_rebased, rebase_for
 from tidegate.model.failover import RebaseFact, RebaseInput
@@ -17,6 +18,7 @@ from tidegate.snapshot.place import location_of, place_in
 from tidegate.snapshot.rebase import positions_to_move
 
 ASK_S: Final = 10.0
+GONE_S: Final = 0.5
 STAY_S: Final = 120.0
 """How long the mirror of a topic that stays may take to bring what the snapshot has read."""
 
@@ -33,11 +35,18 @@ async def rebase_copy(sides: Sides, request: RebaseInput) -> RebaseFact:
     """
     await sides.away.tenure.read()
     site, home = sides.away.site, sides.home.site
-    kafkas = {home.region: home.kafka, site.region: site.kafka}
-    reach = Reach(site.snapshots, kafkas.__getitem__, links_by(sides.fleet), sides.lineage)
-    await _wait_for_what_stays(sides, request)
+    gone = request.answers is not None and request.answers.kafka is not None
+    if not gone:
+        await _wait_for_what_stays(sides, request)
     wanted = Wanted(location_of(request.snapshot), place_in(sides.fleet, sides.deployment, site.region))
-    made = await rebase_for(reach, wanted)
+    async with AsyncExitStack() as stack:
+        kafkas: dict[str, KafkaClient] = {home.region: home.kafka, site.region: site.kafka}
+        if gone:
+            # It is asked for a word that it may have; nobody waits for it.
+            kafkas[home.region] = await stack.enter_async_context(open_kafka(sides.fleet, home.region, GONE_S))
+        links = links_by(sides.fleet, GONE_S if gone else ASK_S)
+        reach = Reach(site.snapshots, kafkas.__getitem__, links, sides.lineage)
+        made = await rebase_for(reach, wanted)
     if made.replays and not request.unplanned:
         raise Refused(
             f"a start from {request.snapshot} would read {made.replays:,} input records a second time, though the "

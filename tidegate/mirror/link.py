@@ -83,11 +83,14 @@ def returning(fleet: Fleet, name: str) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def open_link(fleet: Fleet, name: str, timeout_s: float = 5.0) -> AsyncIterator[MirrorLink]:
-    """The link with its clients; nothing is asked yet. Raises InvalidInput for a name or a secret that is missing."""
+async def open_link(
+    fleet: Fleet, name: str, timeout_s: float = 5.0, *, source_timeout_s: float | None = None
+) -> AsyncIterator[MirrorLink]:
+    """The link with its clients; nothing is asked yet. ``source_timeout_s``: less patience with a source that is gone.
+    Raises InvalidInput for a name or a secret that is missing."""
     mirror = fleet.mirror(name)
     async with AsyncExitStack() as stack:
-        source = Kafka(*_access(fleet.region(mirror.source).kafka), timeout_s)
+        source = Kafka(*_access(fleet.region(mirror.source).kafka), source_timeout_s or timeout_s)
         stack.push_async_callback(source.aclose)
         target = Kafka(*_access(fleet.region(mirror.target).kafka), timeout_s)
         stack.push_async_callback(target.aclose)
@@ -109,6 +112,16 @@ async def open_link(fleet: Fleet, name: str, timeout_s: float = 5.0) -> AsyncIte
                 for other in returning(fleet, name)
             },
         )
+
+
+@asynccontextmanager
+async def open_kafka(fleet: Fleet, region: str, timeout_s: float) -> AsyncIterator[Kafka]:
+    """A region's Kafka, with a patience of its own. Raises InvalidInput for a secret that is missing."""
+    client = Kafka(*_access(fleet.region(region).kafka), timeout_s)
+    try:
+        yield client
+    finally:
+        await client.aclose()
 
 
 def _login(fleet: Fleet, mirror: Mirror) -> KafkaSecurity | None:

@@ -103,17 +103,19 @@ class Made:
         return tuple(one for one in self.judged if not one.word.safe)
 
 
-def links_by(fleet: Fleet) -> Links:
-    """Links that are opened by the fleet file, and closed at the end."""
-    return partial(_open_links, fleet)
+def links_by(fleet: Fleet, timeout_s: float = 5.0) -> Links:
+    """Links that are opened by the fleet file, and closed at the end. ``timeout_s`` bounds each word of a Kafka."""
+    return partial(_open_links, fleet, timeout_s)
 
 
 @asynccontextmanager
-async def _open_links(fleet: Fleet, source: str, target: str) -> AsyncIterator[tuple[MirrorLink, ...]]:
+async def _open_links(
+    fleet: Fleet, timeout_s: float, source: str, target: str
+) -> AsyncIterator[tuple[MirrorLink, ...]]:
     async with AsyncExitStack() as stack:
         yield tuple(
             [
-                await stack.enter_async_context(open_link(fleet, name))
+                await stack.enter_async_context(open_link(fleet, name, timeout_s))
                 for name, mirror in fleet.mirrors.items()
                 if (mirror.source, mirror.target) == (source, target)
             ]

@@ -119,6 +119,8 @@ class FailoverStep(StepInput):
     unplanned: bool = False
     take_over: bool = False
     """The operation that turned the topics before was taken over from."""
+    answers: Answers | None = None
+    """Unplanned: what of the other region answered when it was looked at; what did not is not asked again."""
 
 
 class LookRegionsInput(Frozen):

@@ -55,7 +55,7 @@ async def observe(site: Site, records: RecordStore, fleet_digest: str, target: s
 
 
 async def _artifacts(site: Site) -> tuple[tuple[ArtifactFacts, ...], list[str]]:
-    """The artifacts of the deployment that are there, in the fleet file's order; and those that nobody could tell of."""
+    """The artifacts of the deployment that are there, in the fleet file's order; and what nobody can tell of others."""
     named = site.spec.artifacts
     found = await asyncio.gather(*(_artifact(site, name, artifact.jar) for name, artifact in named.items()))
     unseen = [name for name, info in zip(named, found, strict=True) if info is None]
