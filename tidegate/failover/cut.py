@@ -20,6 +20,8 @@ from tidegate.points.superseded import OutputEnd
 
 NO_PROGRESS_S = 30.0
 LINK_S = 60.0
+GIVEN_UP_S = 5.0
+"""A connector whose source is gone may not stop by itself: after so long it is shut out instead."""
 BACK_S = 120.0
 
 
@@ -41,7 +43,15 @@ async def shut_links(sides: Sides, request: CutInput, *, drain: bool) -> dict[st
                 await wait_drained(
                     link, request.drain_s, no_progress_s=min(NO_PROGRESS_S, request.drain_s), heartbeat=sides.beat
                 )
-            status = await control.stop(link, tenure, step="failover-stop", n=1, heartbeat=sides.beat)
+            status = await control.stop(
+                link,
+                tenure,
+                step="failover-stop",
+                n=1,
+                deadline_s=control.STOP_S if drain else GIVEN_UP_S,
+                shut_out_if_slow=not drain,
+                heartbeat=sides.beat,
+            )
             done[link.name] = tenure.record.mirror.value if status is None else "STOPPED"
     return done
 

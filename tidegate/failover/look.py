@@ -154,7 +154,8 @@ async def judged(
 ) -> tuple[PointChoice, ...]:
     """The recovery points of the region, newest first, each looked at anew until one can be gone on from.
 
-    ``wanted``: only this one is looked at. ``ask_home``: home's Kafka answers. ``count``: tell of the one that can how many outputs it supersedes.
+    ``wanted``: only this one is looked at. ``ask_home``: home's Kafka answers. ``count``: tell of the one that can how
+    many outputs it supersedes.
     """
     if kept is None:
         return ()

@@ -44,7 +44,7 @@ async def rebase_copy(sides: Sides, request: RebaseInput) -> RebaseFact:
         if gone:
             # It is asked for a word that it may have; nobody waits for it.
             kafkas[home.region] = await stack.enter_async_context(open_kafka(sides.fleet, home.region, GONE_S))
-        links = links_by(sides.fleet, GONE_S if gone else ASK_S)
+        links = links_by(sides.fleet, GONE_S if gone else None)
         reach = Reach(site.snapshots, kafkas.__getitem__, links, sides.lineage)
         made = await rebase_for(reach, wanted)
     if made.replays and not request.unplanned:

@@ -91,12 +91,14 @@ async def stop(
     step: str = "stop",
     n: int = 1,
     deadline_s: float = STOP_S,
+    shut_out_if_slow: bool = False,
     heartbeat: Heartbeat | None = None,
 ) -> ConnectorStatus | None:
     """X17: target state STOPPED, written and read back; it survives restarts of Connect. None: there is no connector.
 
     If Connect does not answer in time, its principal is shut out on the target's Kafka (None then, and the record says
-    SHUT_OUT). Either way, positions in the target are final from then on.
+    SHUT_OUT). Either way, positions in the target are final from then on. ``shut_out_if_slow``: also if Connect has
+    accepted it and the connector is not seen to stop in time, as one that waits for a source that is gone (*seen*).
 
     Raises:
         NoProgress: accepted but not seen in time.
@@ -108,9 +110,12 @@ async def stop(
     until = time.monotonic() + deadline_s
     try:
         status = await _stopped(link, until, heartbeat)
-    except Unavailable as away:
+    except (Unavailable, NoProgress) as error:
+        if isinstance(error, NoProgress) and not shut_out_if_slow:
+            raise
+        away = error if isinstance(error, Unavailable) else Unavailable(error.message, hint=error.hint)
         note = await shut_out(link, tenure, away, step=step, n=n, heartbeat=heartbeat)
-        await tenure.close(intent, f"Connect does not answer; {note}", LinkState.SHUT_OUT)
+        await tenure.close(intent, f"{away.message}; {note}", LinkState.SHUT_OUT)
         return None
     for begun in tenure.record.open_intents():
         if begun.verb is MirrorVerb.DENY:

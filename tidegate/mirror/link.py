@@ -87,7 +87,8 @@ async def open_link(
     fleet: Fleet, name: str, timeout_s: float = 5.0, *, source_timeout_s: float | None = None
 ) -> AsyncIterator[MirrorLink]:
     """The link with its clients; nothing is asked yet. ``source_timeout_s``: less patience with a source that is gone.
-    Raises InvalidInput for a name or a secret that is missing."""
+    Raises InvalidInput for a name or a secret that is missing.
+    """
     mirror = fleet.mirror(name)
     async with AsyncExitStack() as stack:
         source = Kafka(*_access(fleet.region(mirror.source).kafka), source_timeout_s or timeout_s)

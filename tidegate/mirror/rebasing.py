@@ -103,19 +103,19 @@ class Made:
         return tuple(one for one in self.judged if not one.word.safe)
 
 
-def links_by(fleet: Fleet, timeout_s: float = 5.0) -> Links:
-    """Links that are opened by the fleet file, and closed at the end. ``timeout_s`` bounds each word of a Kafka."""
-    return partial(_open_links, fleet, timeout_s)
+def links_by(fleet: Fleet, source_timeout_s: float | None = None) -> Links:
+    """Links that are opened by the fleet file, and closed at the end. ``source_timeout_s``: see ``open_link``."""
+    return partial(_open_links, fleet, source_timeout_s)
 
 
 @asynccontextmanager
 async def _open_links(
-    fleet: Fleet, timeout_s: float, source: str, target: str
+    fleet: Fleet, source_timeout_s: float | None, source: str, target: str
 ) -> AsyncIterator[tuple[MirrorLink, ...]]:
     async with AsyncExitStack() as stack:
         yield tuple(
             [
-                await stack.enter_async_context(open_link(fleet, name, timeout_s))
+                await stack.enter_async_context(open_link(fleet, name, source_timeout_s=source_timeout_s))
                 for name, mirror in fleet.mirrors.items()
                 if (mirror.source, mirror.target) == (source, target)
             ]
