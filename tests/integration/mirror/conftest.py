@@ -1,4 +1,4 @@
-"""East and west with Kafka, S3 and Connect, without Flink; the sandbox's fleet file, west's mirror with a long timeout."""
+"""East and west with Kafka, S3 and Connect, without Flink; the sandbox's fleet file, one link with a long timeout."""
 
 from __future__ import annotations
 
