@@ -15,20 +15,21 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
 
+from sandbox import faults
 from sandbox.connect import allow_worker, build_transform, connect_spec
 from sandbox.endpoints import Endpoints, RegionEndpoints
-from sandbox.flink import jobmanager_spec, taskmanager_spec
+from sandbox.flink import jobmanager_name, jobmanager_spec, taskmanager_spec
 from sandbox.identity import MARK, Identity, end_all, marked
 from sandbox.kafka import kafka_spec
 from sandbox.layout import CONTROL_BUCKET, DEFAULT_BASE_PORT, HOST, Layout
-from sandbox.parts import PARTS, fetch, find_java
+from sandbox.parts import PARTS, ZOOKEEPER, fetch, find_java
 from sandbox.probes import look
 from sandbox.seaweed import remove_sockets, s3_spec
 from sandbox.spec import Folder, ProcessSpec, SandboxRecord, write
 from sandbox.status import PartStatus, part_status
 from sandbox.temporal import temporal_spec
+from sandbox.zookeeper import zookeeper_spec
 from tidegate.errors import InvalidInput, NoProgress, Refused
 
 __all__ = ["Endpoints", "PartStatus", "ProcessSpec", "RegionEndpoints", "Sandbox"]
@@ -37,8 +38,6 @@ Progress = Callable[[str], None]
 
 _POLL_S = 0.05
 _READY_S = 120.0
-_KILL_S = 5.0
-_KILL_POLL_S = 0.002
 _SUPERVISOR_S = 15.0
 _LOG_TAIL_LINES = 12
 
@@ -76,16 +75,19 @@ class Sandbox:
         timeout_s: float = _READY_S,
         *,
         mirror: bool = False,
+        ha: bool = False,
     ) -> None:
         """Bring control and the named regions up and wait until they are ready. What runs already is left as it is.
 
-        ``taskmanagers`` 0: no Flink. ``mirror``: Kafka Connect too, for links that lead to these regions.
+        ``taskmanagers`` 0: no Flink. ``mirror``: Kafka Connect too, for links that lead to these regions. ``ha``:
+        ZooKeeper too, and Flink's high availability by it; a region that was brought up so once keeps it.
         ``timeout_s`` is the deadline from the start of the processes; fetching parts comes before and has none.
 
         Raises:
             InvalidInput: a region is unknown, something to be installed is missing, a port is taken.
             NoProgress: a part was not ready in time; the message has its last log lines.
             OperationFailed: a part could not be fetched or prepared.
+            Refused: ``ha`` of a region whose Flink runs without.
 
         """
         say = progress or (lambda _line: None)
@@ -98,11 +100,17 @@ class Sandbox:
             if wanted:
                 for part in PARTS:
                     await fetch(part, say)
+            known = self.folder.record() or SandboxRecord(id=uuid.uuid4().hex, base_port=self.layout.base_port)
+            available = self._available(known, wanted if ha and taskmanagers else ())
+            if available & wanted.keys():
+                await fetch(ZOOKEEPER, say)
             transform = await build_transform(say) if wanted and mirror else None
             self._check_ports(taskmanagers, wanted)
-            record = self.folder.record() or SandboxRecord(id=uuid.uuid4().hex, base_port=self.layout.base_port)
-            record = record.model_copy(
-                update={"taskmanagers": {**record.taskmanagers, **dict.fromkeys(wanted, taskmanagers)}}
+            record = known.model_copy(
+                update={
+                    "taskmanagers": {**known.taskmanagers, **dict.fromkeys(wanted, taskmanagers)},
+                    "ha": sorted(available),
+                }
             )
             write(self.folder.record_path, record)
             await self._start_supervisor(record.id)
@@ -112,10 +120,12 @@ class Sandbox:
             ]
             for name, ports in wanted.items():
                 specs.append(s3_spec(self.folder, f"{name}/s3", ports.s3, ports.bucket))
+                by = name in available
                 if taskmanagers:
-                    specs.append(jobmanager_spec(self.folder, ports, java))
+                    specs.extend([zookeeper_spec(self.folder, ports, java)] if by else [])
+                    specs.append(jobmanager_spec(self.folder, ports, java, ha=by))
                 specs.extend(
-                    taskmanager_spec(self.folder, ports, number, java) for number in range(1, taskmanagers + 1)
+                    taskmanager_spec(self.folder, ports, number, java, ha=by) for number in range(1, taskmanagers + 1)
                 )
             deadline = time.monotonic() + timeout_s
             await _together(
@@ -176,47 +186,40 @@ class Sandbox:
     def kill(self, part: str, *, for_good: bool = False) -> list[Identity]:
         """SIGKILL; the supervisor starts it again unless it was ``for_good``. Returns what was killed, when it is dead.
 
+        All of a region is one act: every process is looked up first, and the signals follow each other at once.
+
         Raises:
             NoProgress: the kernel has not ended it within five seconds.
 
         """
-        killed: list[Identity] = []
-        for name in self.parts(part):
-            if for_good:
-                self._want(name, "killed")
-            identity = self._identity(name)
-            if identity is not None and identity.signal(signal.SIGKILL):
-                killed.append(identity)
-        # The signal is only noted at first: who asks next whether the part is ready must not meet the dying one.
-        deadline = time.monotonic() + _KILL_S
-        while any(one.alive() for one in killed):
-            if time.monotonic() > deadline:
-                raise NoProgress(f"{part}: still there {_KILL_S:.0f} s after SIGKILL")
-            time.sleep(_KILL_POLL_S)
-        return killed
+        return faults.kill(self.folder, part, self.parts(part), for_good=for_good)
 
     def start(self, part: str) -> None:
         """Start what was killed for good or has ended; what runs is left as it is."""
         for name in self.parts(part):
-            self._want(name, "up")
+            faults.want(self.folder, name, "up")
 
     def pause(self, part: str) -> None:
-        """SIGSTOP: it keeps its connections and answers nothing.
+        """SIGSTOP: it keeps its connections and answers nothing. All of a region is one act; what is ended stays so.
+
+        Returns when all of it stands still.
 
         Raises:
-            Refused: it does not run.
+            NoProgress: the kernel has not stopped it within five seconds.
+            Refused: it does not run, or one of several is just being started. Nothing was signalled then.
 
         """
-        self._signal(part, signal.SIGSTOP)
+        faults.send(self.folder, part, self.parts(part), signal.SIGSTOP)
 
     def resume(self, part: str) -> None:
-        """SIGCONT.
+        """SIGCONT, as ``pause``.
 
         Raises:
-            Refused: it does not run.
+            NoProgress: it does not go on within five seconds.
+            Refused: it does not run, or one of several is just being started. Nothing was signalled then.
 
         """
-        self._signal(part, signal.SIGCONT)
+        faults.send(self.folder, part, self.parts(part), signal.SIGCONT)
 
     def status(self) -> list[PartStatus]:
         """Every process that shall be or is, by name."""
@@ -241,6 +244,16 @@ class Sandbox:
         """
         deadline = time.monotonic() + timeout_s
         await _together(*(self._ready(name, deadline) for name in self.parts(part)))
+
+    def _available(self, record: SandboxRecord, asked: Iterable[str]) -> set[str]:
+        """Regions whose Flink is highly available: those that were, and those that are asked to be."""
+        for name in set(asked) - set(record.ha):
+            if self._identity(jobmanager_name(name)) is not None:
+                raise Refused(
+                    f"{name}'s Flink runs without high availability",
+                    hint="end it first:  tidegate sandbox down      and then:  tidegate sandbox up --ha",
+                )
+        return {*record.ha, *asked}
 
     async def _bring_up(self, spec: ProcessSpec, deadline: float, say: Progress) -> None:
         started = time.monotonic()
@@ -281,20 +294,8 @@ class Sandbox:
             if why is not None:
                 await asyncio.sleep(_POLL_S)
 
-    def _want(self, name: str, want: Literal["up", "killed"]) -> None:
-        spec = self.folder.spec(name)
-        if spec is not None:
-            write(self.folder.spec_path(name), spec.model_copy(update={"want": want, "wish": spec.wish + 1}))
-
     def _identity(self, name: str) -> Identity | None:
-        state = self.folder.state(name)
-        return None if state is None or state.identity is None or not state.identity.alive() else state.identity
-
-    def _signal(self, part: str, number: signal.Signals) -> None:
-        for name in self.parts(part):
-            identity = self._identity(name)
-            if identity is None or not identity.signal(number):
-                raise Refused(f"{name} does not run", hint=f"tidegate sandbox start {name}")
+        return faults.running(self.folder, name)
 
     def _end(self, record: SandboxRecord) -> None:
         supervisor = self.folder.supervisor()

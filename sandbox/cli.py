@@ -80,6 +80,7 @@ def up(
     control_only: Annotated[bool, typer.Option("--control", help="Only Temporal and the control S3.")] = False,
     taskmanagers: Annotated[int, typer.Option(help="TaskManagers per region, two slots each; 0: no Flink.")] = 2,
     mirror: Annotated[bool, typer.Option("--mirror", help="Kafka Connect too, for mirrors to these regions.")] = False,
+    ha: Annotated[bool, typer.Option("--ha", help="ZooKeeper too: Flink's jobs outlive their JobManager.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds until all must be ready.")] = 120.0,
     data: DataOption = DEFAULT_DATA,
     base_port: BasePortOption = None,
@@ -90,7 +91,7 @@ def up(
     """
     regions = REGIONS if all_regions else () if control_only else tuple(region or ("east",))
     sandbox = _open(data, base_port)
-    _run(sandbox.up(regions, taskmanagers, typer.echo, timeout, mirror=mirror))
+    _run(sandbox.up(regions, taskmanagers, typer.echo, timeout, mirror=mirror, ha=ha))
     typer.echo(f"up         Temporal UI {sandbox.endpoints.temporal_ui}      data {sandbox.folder.path}")
 
 
@@ -171,9 +172,9 @@ def kill(
     for_good: Annotated[bool, typer.Option("--for-good", help="Do not start it again by itself.")] = False,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """SIGKILL. The supervisor starts it again, unless --for-good.
+    """SIGKILL. The supervisor starts it again, unless --for-good. All of a region is one act.
 
-    Example:  tidegate sandbox kill east/flink/jobmanager
+    Example:  tidegate sandbox kill east --for-good
     """
     sandbox = _open(data)
     killed = _try(lambda: sandbox.kill(part, for_good=for_good))
@@ -181,20 +182,24 @@ def kill(
 
 
 @app.command()
-def start(part: PartArgument, data: DataOption = DEFAULT_DATA) -> None:
-    """Start again what was killed for good, and wait until it is ready.
+def start(
+    part: PartArgument,
+    timeout: Annotated[float, typer.Option(help="Seconds until all must be ready.")] = 120.0,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Start again what was killed for good, and wait until it is ready. A region's data is as it was.
 
-    Example:  tidegate sandbox start east/kafka
+    Example:  tidegate sandbox start east
     """
     sandbox = _open(data)
     _try(lambda: sandbox.start(part))
-    _run(sandbox.wait_ready(part))
+    _run(sandbox.wait_ready(part, timeout))
     typer.echo(f"ready      {part}")
 
 
 @app.command()
 def pause(part: PartArgument, data: DataOption = DEFAULT_DATA) -> None:
-    """SIGSTOP: it keeps its connections and answers nothing.
+    """SIGSTOP: it keeps its connections and answers nothing. All of a region is one act.
 
     Example:  tidegate sandbox pause west/kafka
     """

@@ -36,6 +36,7 @@ _EXPORTS = (
     "java.base/sun.net.util",
     *(f"jdk.compiler/com.sun.tools.javac.{name}" for name in ("api", "file", "parser", "tree", "util")),
 )
+_HA_SESSION_MS = 8_000
 _FRAMEWORK_HEAP_MB = 96
 _TASK_HEAP_MB = 192
 # Each run of a job, and each restart of it, loads its classes anew; what the old ones held is freed late.
@@ -97,10 +98,32 @@ def cluster_config(ports: RegionPorts) -> dict[str, object]:
     }
 
 
-def jobmanager_config(ports: RegionPorts, home: Path) -> dict[str, object]:
+def high_availability(ports: RegionPorts) -> dict[str, object]:
+    """What JobManager and TaskManagers agree on beside that, so that a job outlives its JobManager."""
+    return {
+        "high-availability.type": "zookeeper",
+        "high-availability.zookeeper.quorum": f"{HOST}:{ports.zookeeper}",
+        "high-availability.storageDir": f"s3://{ports.bucket}/ha",
+        "high-availability.cluster-id": f"/{ports.name}",
+        # With high availability this is the port that counts, and not jobmanager.rpc.port.
+        "high-availability.jobmanager.port": str(ports.flink_rpc),
+        # So long the next JobManager waits for a dead one's leadership to end; with the default it is a minute.
+        "high-availability.zookeeper.client.session-timeout": f"{_HA_SESSION_MS} ms",
+        # A connection that is lost and found again within that time costs no leadership.
+        "high-availability.zookeeper.client.tolerate-suspended-connections": True,
+    }
+
+
+def jobmanager_name(region: str) -> str:
+    """The process of a region's JobManager."""
+    return f"{region}/flink/jobmanager"
+
+
+def jobmanager_config(ports: RegionPorts, home: Path, *, ha: bool = False) -> dict[str, object]:
     """The JobManager's own configuration."""
     return {
         **cluster_config(ports),
+        **(high_availability(ports) if ha else {}),
         "jobmanager.bind-host": HOST,
         "rest.bind-address": HOST,
         "rest.bind-port": str(ports.flink_rest),
@@ -117,11 +140,12 @@ def jobmanager_config(ports: RegionPorts, home: Path) -> dict[str, object]:
     }
 
 
-def taskmanager_config(ports: RegionPorts, number: int, home: Path) -> dict[str, object]:
+def taskmanager_config(ports: RegionPorts, number: int, home: Path, *, ha: bool = False) -> dict[str, object]:
     """The configuration of TaskManager ``number``: every part of its memory must be named."""
     own = ports.taskmanager(number)
     return {
         **cluster_config(ports),
+        **(high_availability(ports) if ha else {}),
         "taskmanager.bind-host": HOST,
         "taskmanager.host": HOST,
         "taskmanager.rpc.port": str(own.rpc),
@@ -144,9 +168,9 @@ def taskmanager_config(ports: RegionPorts, number: int, home: Path) -> dict[str,
     }
 
 
-def jobmanager_spec(folder: Folder, ports: RegionPorts, java: str) -> ProcessSpec:
+def jobmanager_spec(folder: Folder, ports: RegionPorts, java: str, *, ha: bool = False) -> ProcessSpec:
     """Write the JobManager's configuration and say how it is started."""
-    name = f"{ports.name}/flink/jobmanager"
+    name = jobmanager_name(ports.name)
     home = folder.part_path(name)
     return ProcessSpec(
         name=name,
@@ -154,7 +178,7 @@ def jobmanager_spec(folder: Folder, ports: RegionPorts, java: str) -> ProcessSpe
             folder,
             name,
             java,
-            jobmanager_config(ports, home),
+            jobmanager_config(ports, home, ha=ha),
             memory=("-Xms64m", "-Xmx384m", f"-XX:MaxMetaspaceSize={_JOBMANAGER_METASPACE_MB}m"),
             main=_JOBMANAGER_MAIN,
         ),
@@ -166,7 +190,7 @@ def jobmanager_spec(folder: Folder, ports: RegionPorts, java: str) -> ProcessSpe
     )
 
 
-def taskmanager_spec(folder: Folder, ports: RegionPorts, number: int, java: str) -> ProcessSpec:
+def taskmanager_spec(folder: Folder, ports: RegionPorts, number: int, java: str, *, ha: bool = False) -> ProcessSpec:
     """Write the configuration of TaskManager ``number`` and say how it is started."""
     name = f"{ports.name}/flink/taskmanager-{number}"
     home = folder.part_path(name)
@@ -177,7 +201,7 @@ def taskmanager_spec(folder: Folder, ports: RegionPorts, number: int, java: str)
             folder,
             name,
             java,
-            taskmanager_config(ports, number, home),
+            taskmanager_config(ports, number, home, ha=ha),
             memory=("-Xms64m", f"-Xmx{heap}m", f"-XX:MaxMetaspaceSize={_TASKMANAGER_METASPACE_MB}m"),
             main=_TASKMANAGER_MAIN,
         ),

@@ -12,6 +12,7 @@ cannot be set: it takes free ones.)
     base+120  east Flink REST      +121 RPC       +122 blobs         +124 metric queries
     base+130  what the second Kafka listener advertises: nothing listens there unless a fault proxy is put there
     base+132  east Kafka Connect's REST (only with mirrors)
+    base+134  east ZooKeeper (only with --ha)
     base+140  TaskManager 1 (RPC, data, metric queries), TaskManager 2 at +144, and so on
     base+200  west, the same
 
@@ -112,6 +113,7 @@ class RegionPorts:
     flink_blob: int
     flink_metrics: int
     connect_rest: int
+    zookeeper: int
     s3: S3Ports
     taskmanagers_first: int
 
@@ -130,6 +132,7 @@ class RegionPorts:
             flink_metrics=first + 24,
             kafka_proxied_advertised=first + 30,
             connect_rest=first + 32,
+            zookeeper=first + 34,
             taskmanagers_first=first + 40,
         )
 
@@ -223,7 +226,8 @@ class Layout:
     def region_ports(self, name: str, taskmanagers: int) -> Iterator[int]:
         """Every port on which a part of the region listens."""
         region = self.region(name)
-        yield from (region.kafka, region.kafka_controller, region.kafka_proxied, region.connect_rest)
+        yield from (region.kafka, region.kafka_controller, region.kafka_proxied)
+        yield from (region.connect_rest, region.zookeeper)
         yield from (region.flink_rest, region.flink_rpc, region.flink_blob, region.flink_metrics)
         yield from _values(region.s3)
         for number in range(1, taskmanagers + 1):

@@ -20,8 +20,11 @@ from typing import Final, Literal
 
 from tidegate.errors import InvalidInput, OperationFailed
 
-Part = Literal["flink", "flink-s3", "kafka"]
+Part = Literal["flink", "flink-s3", "kafka", "zookeeper"]
 PARTS: Final[tuple[Part, ...]] = ("flink", "flink-s3", "kafka")
+"""What every region needs."""
+ZOOKEEPER: Final[Part] = "zookeeper"
+"""Only for a region whose Flink is highly available."""
 Progress = Callable[[str], None]
 
 # The plugin is pinned like the parts: what copies the jars is part of what one gets.

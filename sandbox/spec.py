@@ -98,7 +98,7 @@ class ProcessSpec(_Model):
     """A process that the supervisor keeps.
 
     ``name`` is ``<region>/<part>`` (or ``control/<part>``), ``env`` comes on top of the supervisor's environment.
-    ``want``: ``up`` it shall run; ``down`` it shall be ended; ``killed`` it was killed for good, nothing is to be done.
+    ``want``: ``up`` it shall run; ``down`` it shall be ended; ``killed`` it was killed for good, and stays dead.
     ``grace_s`` is what it gets between SIGTERM and SIGKILL; 0: SIGKILL only. ``wish`` rises when it is asked for anew:
     early deaths of before do not count then, and one that is never restarted runs once more.
     """
@@ -133,11 +133,15 @@ class ProcessState(_Model):
 
 
 class SandboxRecord(_Model):
-    """What a data folder remembers of its sandbox. ``taskmanagers`` is a number per region that was brought up."""
+    """What a data folder remembers of its sandbox. ``taskmanagers`` is a number per region that was brought up.
+
+    ``ha`` names the regions whose Flink is highly available.
+    """
 
     id: str
     base_port: int
     taskmanagers: dict[str, int] = {}
+    ha: list[str] = []
 
 
 class Folder:

@@ -196,6 +196,9 @@ class Supervisor:
                     del self._children[name]
                 continue
             self._ending.pop(name, None)
+            if spec_now.want == "killed" and running and child.state.identity is not None:
+                # Started just when it was killed for good: who killed it may not have seen it.
+                child.state.identity.signal(signal.SIGKILL)
             if spec_now.want == "up" and not running:
                 # "never" means once per wish: a spec that was never started, or was asked for again.
                 again = spec_now.restart == "always" or child.state.failures == 0

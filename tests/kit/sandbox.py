@@ -60,7 +60,9 @@ def _free(port: int) -> bool:
 
 
 @contextmanager
-def running_sandbox(folder: Path, *regions: str, taskmanagers: int = 2, mirror: bool = False) -> Iterator[Sandbox]:
+def running_sandbox(
+    folder: Path, *regions: str, taskmanagers: int = 2, mirror: bool = False, ha: bool = False
+) -> Iterator[Sandbox]:
     """Control and the named regions, up and ready; down at the end, whatever happened.
 
     Not for use inside a running event loop.
@@ -68,7 +70,7 @@ def running_sandbox(folder: Path, *regions: str, taskmanagers: int = 2, mirror: 
     with free_base_port() as base:
         sandbox = Sandbox(folder, base)
         try:
-            asyncio.run(sandbox.up(regions, taskmanagers, print, UP_S, mirror=mirror))
+            asyncio.run(sandbox.up(regions, taskmanagers, print, UP_S, mirror=mirror, ha=ha))
             yield sandbox
         finally:
             keep = os.environ.get("TIDEGATE_TEST_KEEP_DATA") == "1"

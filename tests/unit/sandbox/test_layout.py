@@ -30,6 +30,7 @@ def test_the_documented_ports():
     assert (east.kafka, east.s3.s3, east.flink_rest, east.kafka_proxied_advertised) == (27100, 27110, 27120, 27130)
     assert (west.kafka, west.s3.s3, west.flink_rest, west.kafka_proxied_advertised) == (27200, 27210, 27220, 27230)
     assert (east.connect_rest, west.connect_rest) == (27132, 27232)
+    assert (east.zookeeper, west.zookeeper) == (27134, 27234)
 
 
 def test_two_sandboxes_side_by_side_share_no_port():
@@ -56,3 +57,5 @@ def test_environment_names_every_region():
     assert values["TEMPORAL_ADDRESS"] == "127.0.0.1:27000"
     assert values["TIDEGATE_WEST_FLINK"] == "http://127.0.0.1:27220"
     assert values["TIDEGATE_KAFKA_PASSWORD_LEDGER"] == "ledger-secret"
+    assert values["TIDEGATE_KAFKA_PASSWORD_PRODUCER"] == "producer-secret"
+    assert values["TIDEGATE_KAFKA_PASSWORD_CONSUMER"] == "consumer-secret"
