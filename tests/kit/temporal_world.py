@@ -20,9 +20,28 @@ from activities.contracts import CONTRACTS
 from tidegate.errors import Held as HeldError
 from tidegate.errors import InvalidInput, Superseded
 from tidegate.model.appraisal import Appraisal, Crossing, SnapshotPrice
+from tidegate.model.failover import (
+    Answers,
+    CutFact,
+    CutInput,
+    FailoverStep,
+    HomeFact,
+    LookRegionsInput,
+    MirrorBackFact,
+    OpenFact,
+    OpenInput,
+    PointChoice,
+    RebaseFact,
+    RebaseInput,
+    RegionsSeen,
+    ShutFact,
+    ShutInput,
+    Topics,
+)
 from tidegate.model.keep import KeepFact, KeepStep
 from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Verdict
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, Pinned, RecordState, Writer
+from tidegate.model.recovery import Strength
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
 from tidegate.model.steps import (
     AppraiseInput,
@@ -57,6 +76,16 @@ from tidegate.model.sweep import SweepFact, SweepPlan, SweepStep
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 FLEET = "f" * 64
 SAVEPOINT = "s3://east/savepoints/ledger/e00000007-x/savepoint-1"
+TOPICS = Topics(turn=("balances", "payments"), links=("east-to-west",), back=("west-to-east",))
+POINT = PointChoice(
+    id="e7-chk-12",
+    snapshot="s3://west/savepoints/ledger/from-east/e7-chk-12-1a2b3c4d",
+    source="s3://east/checkpoints/5bfb/chk-12",
+    epoch=7,
+    taken_at=AT,
+    superseded=4,
+)
+"""The newest recovery point in the west."""
 
 
 def artifact(name: str) -> ArtifactRef:
@@ -138,6 +167,16 @@ class World:
             choice(11, replayed=40),
             choice(10, replayed=90),
         )
+        self.silent: dict[str, str] = {}
+        """Parts of the region that is left which do not answer, with why."""
+        self.points: tuple[PointChoice, ...] = (POINT,)
+        self.slots_free = 4
+        self.lives_in = {"payments": "east", "balances": "east"}
+        """By topic, where it is written; what nobody may write is in ``closed``."""
+        self.closed: set[str] = set()
+        self.first_output_at: datetime | None = AT + timedelta(seconds=20)
+        self.waiting: tuple[str, ...] = ()
+        """Links of the other direction that cannot be started."""
 
     # -- for tests
 
@@ -191,13 +230,17 @@ class World:
             raise InvalidInput(f"deployment: {request.deployment} is not in the fleet file; known: ledger")
         return Located(
             fleet_digest=FLEET,
-            region=request.region or "east",
+            region=request.region or self._lives(by_record=request.by_record),
             cell="cell-1",
             tier=1,
             approval_required=self.approval_required,
             switch_timeout_s=self.switch_timeout_s,
             standby=self.standby,
         )
+
+    def _lives(self, *, by_record: bool) -> str:
+        """Where the deployment lives: by its record, or by the fleet file."""
+        return self.record.writer.region if by_record and self.record.writer is not None else "east"
 
     def _observe(self, request: ObserveInput) -> Observation:
         known = tuple(
@@ -220,7 +263,7 @@ class World:
             lag=12,
             target=next((facts for facts in known if facts.ref.name == request.target), None),
             artifacts=known,
-            slots_free=4,
+            slots_free=self.slots_free,
             slots_total=8,
         )
 
@@ -251,9 +294,10 @@ class World:
         self._check(request.held)
         return PrepareFact(jar="jar", uploaded=True, slots_free=4, slots_total=8)
 
-    def _start(self, which: ArtifactRef) -> StartFact:
+    def _start(self, which: ArtifactRef, at: str | None = None) -> StartFact:
         epoch = self.record.epoch + 1
-        self._change(epoch=epoch, writer=writer(which.name, epoch), intents=())
+        region = (at or "east/cell-1").partition("/")[0]
+        self._change(epoch=epoch, writer=writer(which.name, epoch).model_copy(update={"region": region}), intents=())
         self.job_state = "RUNNING"
         return StartFact(
             job_id=f"{epoch:032x}", epoch=epoch, artifact=which, snapshot="s3://sp/1", submitted_at=AT, running_at=AT
@@ -287,7 +331,7 @@ class World:
                 running_at=AT,
             )
             return EnsureFact(start=start, was_running=True)
-        return EnsureFact(start=self._start(request.artifact), was_running=False)
+        return EnsureFact(start=self._start(request.artifact, request.at), was_running=False)
 
     def _ensure_stopped(self, request: EnsureInput) -> None:
         self._check(request.held)
@@ -402,6 +446,66 @@ class World:
         return SweepFact(
             snapshots=2, files=15, bytes=1_500_000, leftovers=1, uploads=1, kept=("e6-chk-2: pinned by ana: x",)
         )
+
+    # -- the good things of a failover
+
+    def _look_regions(self, request: LookRegionsInput) -> RegionsSeen:
+        home, away = request.home.partition("/")[0], request.at.partition("/")[0]
+        return RegionsSeen(
+            at=AT + timedelta(seconds=2),
+            home=Answers(region=home, **self.silent),
+            standby=Answers(region=away),
+            topics=self._topics(home, away),
+            parallelism=2,
+            slots_free=self.slots_free,
+            slots_total=8,
+            points=self.points if request.unplanned else (),
+            newest="e7-chk-13",
+            mirror_lag={f"{home}-to-{away}": None if self.silent else 3},
+        )
+
+    @staticmethod
+    def _topics(home: str, away: str) -> Topics:
+        return TOPICS.model_copy(update={"links": (f"{home}-to-{away}",), "back": (f"{away}-to-{home}",)})
+
+    def _close_producers(self, request: FailoverStep) -> ShutFact:
+        self._check(request.held)
+        self.closed |= set(request.topics.turn)
+        ends = {} if request.unplanned else {"payments/0": 100}
+        return ShutFact(ends=ends, principals=("producer",))
+
+    def _shut_home(self, request: ShutInput) -> HomeFact:
+        self._check(request.held)
+        strength = Strength.SUPERSEDED if len(self.silent) == 3 else Strength.SHUT_OUT
+        chosen = self.points[0]
+        self.job_state = None
+        return HomeFact(strength=strength, point=chosen.id, snapshot=chosen.snapshot, taken_at=chosen.taken_at)
+
+    def _cut_over(self, request: CutInput) -> CutFact:
+        self._check(request.held)
+        assert set(request.topics.turn) <= self.closed, "topics turn behind a closed gate only (X18)"
+        self.lives_in.update(dict.fromkeys(request.topics.turn, request.at.partition("/")[0]))
+        shut = dict.fromkeys(request.topics.links, "STOPPED")
+        return CutFact(partitions=2, shut=shut, drained=not request.unplanned, input_until=AT + timedelta(seconds=1))
+
+    def _rebase_copy(self, request: RebaseInput) -> RebaseFact:
+        self._check(request.held)
+        location = f"s3://{request.at.partition('/')[0]}/savepoints/ledger/copy-{request.snapshot.rpartition('/')[2]}"
+        return RebaseFact(location=location, original=request.snapshot, replays=0, positions=2)
+
+    def _open_producers(self, request: OpenInput) -> OpenFact:
+        self._check(request.held)
+        self.closed -= set(request.topics.turn)
+        return OpenFact(topics=request.topics.turn, turn=1, first_output_at=self.first_output_at)
+
+    def _mirror_back(self, request: FailoverStep) -> MirrorBackFact:
+        self._check(request.held)
+        return MirrorBackFact(started=() if self.waiting else request.topics.back, waiting=self.waiting)
+
+    def _reopen_home(self, request: FailoverStep) -> None:
+        self._check(request.held)
+        self.lives_in.update(dict.fromkeys(request.topics.turn, request.home.partition("/")[0]))
+        self.closed -= set(request.topics.turn)
 
     def _keep_points(self, request: KeepStep) -> KeepFact:
         return KeepFact(cycles=3, shipped=1, sent_bytes=1_000, newest=f"{request.deployment}-12")
