@@ -1,0 +1,619 @@
+"""FailoverDeployment: the planned way and its way back, the unplanned way that has none, and from one to the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+
+from tests.kit.eventually import eventually
+from tests.kit.temporal_env import Run, begin, workers
+from tests.kit.temporal_world import AT, POINT, World
+from tidegate import errors
+from tidegate.errors import TidegateError
+from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
+from tidegate.model.operation import Outcome, Phase, StepState
+from tidegate.model.recovery import FailoverFacts, Strength
+from tidegate.model.steps import RestoreFrom
+
+LOOK = ["locate", "locate", "observe", "look_regions"]
+TAKE = ["take", "observe", "look_regions", "prepare"]
+LEAVE = ["ship_snapshot", "close_producers", "stop_deployment", "ship_snapshot", "cut_over"]
+GO_ON = ["rebase_copy", "ensure_running", "open_producers", "prove", "mirror_back"]
+END = ["audit", "write_report", "release"]
+LOST = {"flink": "no answer within 5 s", "kafka": "connection refused", "s3": "no answer within 5 s"}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(client: Client) -> AsyncIterator[World]:
+    """As the folder's, with a worker in each of the two regions."""
+    made = World()
+    async with workers(client, made, regions=("east", "west")):
+        yield made
+        async for left in client.list_workflows("ExecutionStatus = 'Running'"):
+            with contextlib.suppress(Exception):
+                await client.get_workflow_handle(left.id).terminate("the test is over")
+
+
+async def _failover(client: Client, **fields: Any) -> Run:
+    return await begin(client, FAILOVER_DEPLOYMENT, FailoverInput, **{"requested_by": "ana", "bake_s": 5, **fields})
+
+
+async def _refused(run: Run, control: str) -> str:
+    with pytest.raises(WorkflowUpdateFailedError) as caught:
+        await run.update(control)
+    cause = caught.value.cause
+    assert isinstance(cause, ApplicationError)
+    return f"{cause.message} {cause.details}"
+
+
+def _facts(world: World) -> FailoverFacts:
+    found = world.reports[-1].failover
+    assert found is not None
+    return found
+
+
+def _lives(world: World, region: str) -> None:
+    """The job runs there, its topics live there, nobody is kept from writing them, and nobody holds the deployment."""
+    assert world.record.writer is not None
+    assert (world.record.writer.region, world.job_state) == (region, "RUNNING")
+    assert set(world.lives_in.values()) == {region}
+    assert world.closed == set()
+    assert world.record.holder is None
+
+
+# -- planned
+
+
+async def test_planned_it_goes_on_in_the_other_region_with_its_topics_and_their_writers(
+    client: Client, world: World
+) -> None:
+    result = await (await _failover(client)).done()
+    assert result.outcome is Outcome.DONE
+    assert result.summary.startswith("v1 runs in west/cell-1 since")
+    assert world.names() == [*LOOK, *TAKE, *LEAVE, *GO_ON, *END]
+    assert result.next_commands == ("tidegate failover deployment ledger --to east",)
+    _lives(world, "west")
+
+
+async def test_each_step_is_done_beside_the_region_that_it_touches(client: Client, world: World) -> None:
+    await (await _failover(client)).done()
+    queues = {name: queue.rpartition("-")[2] for name, queue, _ in world.calls}
+    west = (
+        "observe",
+        "look_regions",
+        "prepare",
+        "cut_over",
+        "rebase_copy",
+        "ensure_running",
+        "open_producers",
+        "prove",
+    )
+    assert {queues[name] for name in west} == {"west"}
+    assert {queues[name] for name in ("ship_snapshot", "stop_deployment")} == {"east"}
+    assert [request.at for request in world.requests("stop_deployment")] == ["east/cell-1"]
+    for name in ("cut_over", "rebase_copy", "ensure_running", "open_producers", "prove", "audit"):
+        assert {request.at for request in world.requests(name)} == {"west/cell-1"}, name
+
+
+async def test_x20_it_starts_from_the_copy_of_what_the_stop_left(client: Client, world: World) -> None:
+    await (await _failover(client)).done()
+    ahead, of_the_stop = (request.snapshot for request in world.requests("ship_snapshot"))
+    assert ahead is None, "the newest checkpoint, while it runs"
+    assert of_the_stop == "s3://east/savepoints/ledger/e00000007-x/savepoint-1"
+    (rebase,) = world.requests("rebase_copy")
+    assert rebase.snapshot.startswith("s3://west/savepoints/ledger/from-east/")
+    (start,) = world.requests("ensure_running")
+    copy = f"s3://west/savepoints/ledger/copy-{rebase.snapshot.rpartition('/')[2]}"
+    assert start.restore == RestoreFrom(until_epoch=7, snapshot=copy)
+
+
+async def test_x18_where_the_producers_stopped_is_where_the_old_region_ends(client: Client, world: World) -> None:
+    await (await _failover(client)).done()
+    (cut,) = world.requests("cut_over")
+    assert cut.ends == {"payments/0": 100}
+    order = world.names()
+    assert order.index("close_producers") < order.index("stop_deployment") < order.index("cut_over")
+    assert order.index("ensure_running") < order.index("open_producers") < order.index("mirror_back")
+
+
+async def test_the_report_says_how_it_went(client: Client, world: World) -> None:
+    await (await _failover(client, detected_at=(AT + timedelta(seconds=5)).isoformat())).done()
+    facts = _facts(world)
+    assert (facts.source, facts.target, facts.planned, facts.strength) == ("east", "west", True, Strength.STOPPED)
+    assert facts.input_until == AT + timedelta(seconds=1)
+    assert facts.rto_detected_s == 15.0
+    assert facts.rpo_s is None, "planned: nothing is lost"
+    assert facts.lineage_turn == 1
+
+
+async def test_back_home_it_is_the_same_runbook_the_other_way(client: Client, world: World) -> None:
+    await (await _failover(client)).done()
+    world.calls.clear()
+    result = await (await _failover(client)).done()
+    assert result.summary.startswith("v1 runs in east/cell-1 since")
+    (cut,) = world.requests("cut_over")
+    assert (cut.home, cut.at, cut.topics.links) == ("west/cell-1", "east/cell-1", ("west-to-east",))
+    _lives(world, "east")
+
+
+async def test_a_dry_run_changes_nothing_and_shows_where_there_is_no_way_back(client: Client, world: World) -> None:
+    plan = (await (await _failover(client, dry_run=True)).done()).plan
+    assert plan is not None
+    assert [step.name for step in plan.steps] == [
+        "observe", "ship", "close", "stop", "cut", "start v1", "open", "prove", "mirror", "conclude",
+    ]  # fmt: skip
+    assert [step.name for step in plan.steps if step.no_return] == ["open", "prove", "mirror", "conclude"]
+    assert world.names() == LOOK
+
+
+async def test_what_is_sent_ahead_is_only_time(client: Client, world: World) -> None:
+    world.will("ship_snapshot", errors.SnapshotIncomplete("two checkpoints vanished"))
+    run = await _failover(client)
+    assert (await run.done()).outcome is Outcome.DONE
+    (row,) = [row for row in (await run.status()).steps if row.name == "ship"]
+    assert (row.state, row.fact) == (StepState.OK, "nothing sent ahead: two checkpoints vanished")
+
+
+async def test_links_that_wait_for_the_other_region_are_told(client: Client, world: World) -> None:
+    world.waiting = ("west-to-east: Connect in east does not answer",)
+    result = await (await _failover(client)).done()
+    assert result.next_commands == ("tidegate return region east",)
+
+
+async def test_output_that_was_not_there_at_the_opening_is_looked_for_again_at_the_end(
+    client: Client, world: World
+) -> None:
+    first, world.first_output_at = world.first_output_at, None
+    block = world.block("mirror_back")
+    run = await _failover(client)
+    await block.entered.wait()
+    world.first_output_at = first
+    block.released.set()
+    await run.done()
+    assert len(world.requests("open_producers")) == 2
+    assert _facts(world).rto_s is not None
+
+
+# -- planned: the way back
+
+
+@pytest.mark.parametrize(
+    ("step", "plans"),
+    [
+        ("close_producers", [errors.OperationFailed("a broker is older than its topic")]),
+        ("stop_deployment", [errors.SavepointFailed("no space")]),
+        ("ship_snapshot", [None, errors.SnapshotIncomplete("a file is missing")]),
+        ("cut_over", [errors.Refused("topic payments: somebody else turns it")]),
+        ("rebase_copy", [errors.Refused("a start would read 3 records a second time")]),
+        ("ensure_running", [errors.StartRejected("no such class")]),
+    ],
+)
+async def test_i7_what_fails_before_the_opening_goes_back(
+    client: Client, world: World, step: str, plans: list[TidegateError | None]
+) -> None:
+    world.will(step, *plans)
+    result = await (await _failover(client)).failed("Undone")
+    failed = next(plan for plan in plans if plan is not None)
+    assert failed.message in result.why
+    assert len(world.requests("reopen_home")) == 1
+    assert "open_producers" not in world.names()
+    back = world.names()[world.names().index("reopen_home") :]
+    assert back == ["reopen_home", "ensure_running", "prove", *END]
+    assert {request.at for request in world.requests("prove")} == {"east/cell-1"}
+    _lives(world, "east")
+
+
+async def test_i7_what_fails_at_the_stop_leaves_a_job_untouched(client: Client, world: World) -> None:
+    world.will("stop_deployment", errors.SavepointFailed("no space"))
+    result = await (await _failover(client)).failed("Undone")
+    assert result.summary == "v1 runs on, untouched in east/cell-1, epoch 7"
+    assert "ensure_stopped" not in world.names(), "nothing was tried in the west"
+
+
+async def test_x24_a_start_that_did_not_hold_is_ended_there_before_it_runs_at_home(
+    client: Client, world: World
+) -> None:
+    world.will("ensure_running", errors.StartRejected("no such class"))
+    await (await _failover(client)).failed("Undone")
+    order = world.names()
+    assert order.index("ensure_stopped") < order.index("reopen_home")
+    assert [request.at for request in world.requests("ensure_stopped")] == ["west/cell-1"]
+    assert [request.at for request in world.requests("ensure_running")] == ["west/cell-1", "east/cell-1"]
+
+
+async def test_x24_one_that_has_committed_there_has_no_way_back(client: Client, world: World) -> None:
+    async def committed_and_failed() -> None:
+        assert world.record.writer is not None
+        world._change(writer=world.record.writer.model_copy(update={"region": "west", "epoch": 8}), epoch=8)
+        raise errors.StartRejected("it failed after its first checkpoint")
+
+    world.will("ensure_running", committed_and_failed)
+    run = await _failover(client)
+    status = await run.phase(Phase.HALTED)
+    assert "ledger has committed in west: there is no way back to east but a failback" in status.why
+    assert "reopen_home" not in world.names()
+    assert "being put back" in await _refused(run, "abort")
+    assert len(world.halts) == 1
+
+
+async def test_o16_an_abort_before_the_opening_goes_back(client: Client, world: World) -> None:
+    block = world.block("cut_over")
+    run = await _failover(client)
+    await block.entered.wait()
+    await run.update("abort", why="wrong day")
+    assert "aborted by bob: wrong day" in (await run.failed("Undone")).why
+    _lives(world, "east")
+
+
+async def test_an_abort_before_anything_was_closed_changes_nothing(client: Client, world: World) -> None:
+    block = world.block("prepare")
+    run = await _failover(client)
+    await block.entered.wait()
+    await run.update("abort")
+    assert (await run.failed("Undone")).summary == "nothing was changed"
+    assert "reopen_home" not in world.names()
+    _lives(world, "east")
+
+
+@pytest.mark.parametrize("step", ["close_producers", "cut_over", "rebase_copy"])
+async def test_o9_what_nobody_can_decide_halts_and_may_go_back(client: Client, world: World, step: str) -> None:
+    world.will(step, errors.MustHalt("nobody can say"))
+    run = await _failover(client)
+    await run.phase(Phase.HALTED)
+    await run.update("abort", why="enough")
+    result = await run.failed("Undone")
+    assert "aborted by bob: enough (after: nobody can say)" in result.why
+    _lives(world, "east")
+
+
+async def test_o9_a_way_back_that_is_stuck_halts_and_is_taken_again(client: Client, world: World) -> None:
+    world.will("stop_deployment", errors.SavepointFailed("no space"))
+    world.will("reopen_home", errors.MustHalt("Connect in west is not STOPPED"))
+    run = await _failover(client)
+    status = await run.phase(Phase.HALTED)
+    assert [command.split()[2] for command in status.next_commands] == ["resume"]
+    await run.update("resume")
+    assert (await run.failed("Undone")).why.startswith("no space")
+    assert len(world.requests("reopen_home")) == 2
+    _lives(world, "east")
+
+
+@pytest.mark.parametrize("step", [*LEAVE[1:3], "cut_over", *GO_ON])
+async def test_o8_who_lost_the_fence_does_nothing_more(client: Client, world: World, step: str) -> None:
+    world.will(step, errors.Superseded("fence 4 has become 5"))
+    await (await _failover(client)).failed("Superseded")
+    assert world.names()[-2:] == [step, "write_report"], "the report says it; nothing else is done"
+    assert "reopen_home" not in world.names()
+
+
+# -- planned: after the opening
+
+
+@pytest.mark.parametrize("step", ["open_producers", "prove", "mirror_back"])
+async def test_x24_after_the_start_has_held_there_is_no_way_back(client: Client, world: World, step: str) -> None:
+    world.will(step, errors.ProofFailed("3 restarts in 20 s (limit 2)"))
+    run = await _failover(client)
+    await run.phase(Phase.HALTED)
+    assert "given up" in await _refused(run, "abort")
+    assert "started in the other region already" in await _refused(run, "escalate")
+    await run.update("resume")
+    assert (await run.done()).outcome is Outcome.DONE
+    again = {name: len(world.requests(name)) for name in GO_ON}
+    assert again == dict.fromkeys(GO_ON, 1) | {step: 2}, "only what failed is done again"
+    assert "reopen_home" not in world.names()
+    _lives(world, "west")
+
+
+async def test_a_job_that_flink_forgot_in_its_proof_is_started_again_there(client: Client, world: World) -> None:
+    world.will("prove", errors.JobLost("forgotten"))
+    run = await _failover(client)
+    await run.phase(Phase.HALTED)
+    await run.update("resume")
+    await run.done()
+    assert len(world.requests("ensure_running")) == 2
+    assert len(world.requests("rebase_copy")) == 1
+
+
+async def test_a_bad_verdict_names_the_way_back_that_is_left(client: Client, world: World) -> None:
+    world.verdict = world.verdict.model_copy(update={"duplicated": 2})
+    result = await (await _failover(client)).failed("BadVerdict")
+    assert result.next_commands == ("tidegate failover deployment ledger --to east",)
+    _lives(world, "west")
+
+
+@pytest.mark.parametrize("step", LEAVE[1:])
+async def test_o9_after_a_halt_nothing_that_was_done_is_done_again(client: Client, world: World, step: str) -> None:
+    first = [None] if step == "ship_snapshot" else []
+    world.will(step, *first, errors.NoProgress("it did not come to an end"))
+    run = await _failover(client)
+    await run.phase(Phase.HALTED)
+    block = world.block(step)
+    await run.update("resume")
+    await block.entered.wait()
+    assert (await run.status()).phase is Phase.RUNNING
+    block.released.set()
+    assert (await run.done()).outcome is Outcome.DONE
+    assert len(world.requests("stop_deployment")) == (2 if step == "stop_deployment" else 1)
+    assert len(world.requests("take")) == 1
+    _lives(world, "west")
+
+
+async def test_o9_a_start_that_halts_is_repeated_and_no_more(client: Client, world: World) -> None:
+    world.will("ensure_running", errors.MustHalt("Flink in west answers no request"))
+    run = await _failover(client)
+    await run.phase(Phase.HALTED)
+    block = world.block("ensure_running")
+    await run.update("resume")
+    await block.entered.wait()
+    assert (await run.status()).phase is Phase.RUNNING
+    block.released.set()
+    await run.done()
+    assert len(world.requests("stop_deployment")) == 1
+    assert len(world.requests("cut_over")) == 1
+
+
+# -- unplanned
+
+
+async def test_unplanned_it_goes_on_from_the_newest_recovery_point(client: Client, world: World) -> None:
+    world.silent = LOST
+    result = await (await _failover(client, unplanned=True)).done()
+    assert result.outcome is Outcome.DONE
+    assert world.names() == [*LOOK, *TAKE, "close_producers", "shut_home", "cut_over", *GO_ON, *END]
+    (rebase,) = world.requests("rebase_copy")
+    assert rebase.snapshot == POINT.snapshot
+    assert {one.unplanned for name in ("close_producers", "shut_home", "cut_over") for one in world.requests(name)} == {
+        True
+    }
+    _lives(world, "west")
+
+
+async def test_x14_the_report_says_what_keeps_the_old_job_from_committing(client: Client, world: World) -> None:
+    world.silent = LOST
+    await (await _failover(client, unplanned=True)).done()
+    facts = _facts(world)
+    assert (facts.planned, facts.strength, facts.point) == (False, Strength.SUPERSEDED, POINT.id)
+    assert facts.state_as_of == AT
+    assert facts.rpo_s is not None
+
+
+async def test_the_point_that_was_asked_for_is_asked_for_in_every_step(client: Client, world: World) -> None:
+    world.silent = LOST
+    await (await _failover(client, unplanned=True, point=POINT.id)).done()
+    assert {one.point for name in ("look_regions", "shut_home") for one in world.requests(name)} == {POINT.id}
+
+
+@pytest.mark.parametrize("step", ["close_producers", "shut_home", "cut_over", "rebase_copy", "ensure_running"])
+async def test_x24_unplanned_there_is_no_way_back(client: Client, world: World, step: str) -> None:
+    world.silent = LOST
+    world.will(step, errors.Refused("not yet"))
+    run = await _failover(client, unplanned=True)
+    assert (await run.phase(Phase.HALTED)).why == "not yet"
+    assert "given up" in await _refused(run, "abort")
+    block = world.block(step)
+    await run.update("resume")
+    await block.entered.wait()
+    assert (await run.status()).phase is Phase.RUNNING
+    block.released.set()
+    assert (await run.done()).outcome is Outcome.DONE
+    assert "reopen_home" not in world.names()
+    assert "stop_deployment" not in world.names()
+    _lives(world, "west")
+
+
+async def test_a_cancel_does_not_make_a_way_back(client: Client, world: World) -> None:
+    world.silent = LOST
+    block = world.block("shut_home")
+    run = await _failover(client, unplanned=True)
+    await block.entered.wait()
+    await run.handle.cancel(reason="typo")
+    block.released.set()
+    assert (await run.done()).outcome is Outcome.DONE
+
+
+# -- from planned to unplanned
+
+
+@pytest.mark.parametrize("step", ["close_producers", "stop_deployment", "ship_snapshot"])
+async def test_in_mid_run_it_is_escalated_by_a_person(client: Client, world: World, step: str) -> None:
+    if step == "ship_snapshot":
+        world.will(step, None)
+    block = world.block(step)
+    run = await _failover(client)
+    await block.entered.wait()
+    world.silent = LOST
+    assert "unplanned" in await run.update("escalate", why="east burns")
+    block.released.set()
+    assert (await run.done()).outcome is Outcome.DONE
+    tail = world.names()[-len([*GO_ON, *END]) - 3 :]
+    assert tail == ["close_producers", "shut_home", "cut_over", *GO_ON, *END]
+    assert _facts(world).planned is False
+    assert world.requests("rebase_copy")[-1].snapshot == POINT.snapshot
+    _lives(world, "west")
+
+
+async def test_in_the_cut_it_is_escalated_by_a_person(client: Client, world: World) -> None:
+    block = world.block("cut_over")
+    run = await _failover(client)
+    await block.entered.wait()
+    world.silent = LOST
+    await run.update("escalate", why="east burns")
+    assert (await run.done()).outcome is Outcome.DONE
+    assert [request.unplanned for request in world.requests("cut_over")] == [False, True]
+    assert _facts(world).planned is False
+    _lives(world, "west")
+
+
+async def test_a_cut_that_comes_to_its_end_all_the_same_gives_nothing_up(client: Client, world: World) -> None:
+    entered = asyncio.Event()
+
+    async def finish_all_the_same() -> None:
+        entered.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    world.will("cut_over", finish_all_the_same)
+    run = await _failover(client)
+    await entered.wait()
+    await run.update("escalate", why="east burns")
+    assert (await run.done()).outcome is Outcome.DONE
+    assert "shut_home" not in world.names()
+    assert _facts(world).planned is True
+    _lives(world, "west")
+
+
+async def test_halted_it_is_escalated_by_a_person(client: Client, world: World) -> None:
+    world.will("stop_deployment", errors.NoProgress("the savepoint did not come"))
+    run = await _failover(client)
+    await run.phase(Phase.HALTED)
+    world.silent = LOST
+    block = world.block("shut_home")
+    await run.update("escalate", why="east burns")
+    await block.entered.wait()
+    status = await run.status()
+    assert (status.phase, status.why) == (Phase.RUNNING, "escalated by bob: east burns")
+    block.released.set()
+    assert (await run.done()).outcome is Outcome.DONE
+    assert len(world.requests("stop_deployment")) == 1
+
+
+async def test_paused_it_is_escalated_by_a_person(client: Client, world: World) -> None:
+    block = world.block("close_producers")
+    run = await _failover(client)
+    await block.entered.wait()
+    await run.update("pause")
+    block.released.set()
+    await run.phase(Phase.PAUSED)
+    world.silent = LOST
+    await run.update("escalate")
+    assert (await run.done()).outcome is Outcome.DONE
+    assert "stop_deployment" not in world.names()
+
+
+async def test_by_its_own_clock_it_is_escalated(client: Client, world: World) -> None:
+    block = world.block("stop_deployment")
+    run = await _failover(client, escalate_after_s=0.5)
+    await block.entered.wait()
+    world.silent = LOST
+    assert (await run.done()).outcome is Outcome.DONE
+    assert _facts(world).planned is False
+    rows = [row for row in world.reports[-1].steps if row.name != "conclude"]
+    assert [row.name for row in rows if row.state is not StepState.OK] == ["stop"]
+    (stop,) = [row for row in rows if row.name == "stop"]
+    assert stop.fact == "not through with east in 0.5 s"
+
+
+async def test_once_it_is_through_with_the_old_region_the_clock_does_nothing(client: Client, world: World) -> None:
+    block = world.block("rebase_copy")
+    run = await _failover(client, escalate_after_s=0.5)
+    await block.entered.wait()
+    assert "started in the other region already" in await _refused(run, "escalate")
+    block.released.set()
+    await run.done()
+    assert _facts(world).planned is True
+    assert "shut_home" not in world.names()
+
+
+async def test_an_escalation_before_anything_is_held_is_refused(client: Client, world: World) -> None:
+    run = await _failover(client, require_approval=True)
+    await run.phase(Phase.WAITING_FOR_APPROVAL)
+    assert "nothing was begun yet" in await _refused(run, "escalate")
+    assert "--unplanned" in await _refused(run, "escalate")
+
+
+async def test_x24_on_the_way_back_it_cannot_be_escalated(client: Client, world: World) -> None:
+    world.will("stop_deployment", errors.SavepointFailed("no space"))
+    world.will("reopen_home", errors.MustHalt("Kafka in east does not answer"))
+    run = await _failover(client, escalate_after_s=1.0)
+    await run.phase(Phase.HALTED)
+    refused = await _refused(run, "escalate")
+    assert "being put back" in refused
+    assert "--unplanned --take-over" in refused
+    await run.handle.execute_update("resume", {"by": "bob"}, result_type=str)
+    await run.failed("Undone")
+    _lives(world, "east")
+
+
+async def test_the_clock_does_not_wake_a_halted_way_back(client: Client, world: World) -> None:
+    world.will("stop_deployment", errors.SavepointFailed("no space"))
+    world.will("reopen_home", errors.MustHalt("Kafka in east does not answer"))
+    block = world.block("halt")
+    run = await _failover(client, escalate_after_s=0.3)
+    await block.entered.wait()
+    block.released.set()
+    await run.phase(Phase.HALTED)
+    timers = 0
+
+    async def fired() -> None:
+        nonlocal timers
+        history = await run.handle.fetch_history()
+        timers = sum(event.HasField("timer_fired_event_attributes") for event in history.events)
+        cancelled = sum(event.HasField("timer_canceled_event_attributes") for event in history.events)
+        assert timers + cancelled > 0
+
+    await eventually(fired)
+    assert (await run.status()).phase is Phase.HALTED
+    assert len(world.requests("reopen_home")) == 1
+
+
+# -- what cannot be done
+
+
+async def test_without_room_there_it_is_refused_before_anything_is_changed(client: Client, world: World) -> None:
+    world.slots_free = 1
+    result = await (await _failover(client)).failed("Refused")
+    assert "ledger needs 2 slots in west, and 1 of 8 are free" in result.why
+    assert "--parallelism 1" in result.why
+    assert world.names() == [*LOOK, "write_report"]
+
+
+async def test_smaller_it_fits(client: Client, world: World) -> None:
+    world.slots_free = 1
+    await (await _failover(client, parallelism=1)).done()
+    assert [request.parallelism for request in world.requests("ensure_running")] == [1]
+
+
+async def test_planned_with_a_silent_home_names_the_unplanned_way(client: Client, world: World) -> None:
+    world.silent = LOST
+    result = await (await _failover(client)).failed("Refused")
+    assert "tidegate failover deployment ledger --unplanned" in result.why
+    assert "take" not in world.names()
+
+
+async def test_x5_without_a_point_each_is_named_with_what_stands_against_it(client: Client, world: World) -> None:
+    world.silent = LOST
+    world.points = (POINT.model_copy(update={"problem": "a file is missing"}),)
+    result = await (await _failover(client, unplanned=True)).failed("Refused")
+    assert "e7-chk-12: a file is missing" in result.why
+    assert "take" not in world.names()
+
+
+async def test_where_it_lives_already_it_is_refused(client: Client, world: World) -> None:
+    result = await (await _failover(client, to="east")).failed("InvalidInput")
+    assert "ledger lives in east; name another region" in result.why
+
+
+async def test_without_a_standby_the_region_must_be_named(client: Client, world: World) -> None:
+    world.standby = None
+    result = await (await _failover(client)).failed("InvalidInput")
+    assert "no standby region" in result.why
+
+
+async def test_o13_another_point_than_the_approved_one_voids_the_approval(client: Client, world: World) -> None:
+    world.silent = LOST
+    run = await _failover(client, unplanned=True, require_approval=True)
+    plan = (await run.phase(Phase.WAITING_FOR_APPROVAL)).plan
+    assert plan is not None
+    assert plan.basis.snapshot == POINT.snapshot
+    world.points = (POINT.model_copy(update={"id": "e7-chk-14", "snapshot": "s3://west/x/chk-14"}),)
+    await run.update("approve", plan_hash=plan.hash)
+    await run.failed("BasisChanged")
+    assert "close_producers" not in world.names()
