@@ -108,6 +108,7 @@ class FailoverDeployment(RunningOperation):
     def escalate(self, request: ControlInput) -> str:
         """From planned to unplanned, in mid-run."""
         self._escalate(aborted_by(request).replace("aborted", "escalated", 1))
+        self.pause_requested = False
         return "goes on unplanned, from the newest recovery point"
 
     @escalate.validator
@@ -121,6 +122,12 @@ class FailoverDeployment(RunningOperation):
             )
         if self.open_fact is not None or self.start_tried:
             refuse(f"nothing to escalate: {self.base.deployment} is started in the other region already")
+        if self.too_late is not None:
+            refuse(
+                self.too_late,
+                f"to give {self.left.region} up all the same:  tidegate failover deployment {self.base.deployment} "
+                f"--unplanned --take-over --why TEXT",
+            )
 
     def _escalate(self, why: str) -> None:
         self.escalated = self.escalated or why
@@ -216,6 +223,7 @@ class FailoverDeployment(RunningOperation):
         deadline = asyncio.create_task(self._escalates_in(self.request.escalate_after_s))
         try:
             while True:
+                self.enter(Phase.RUNNING)
                 try:
                     await self._leave_planned()
                 except errors.Superseded:
@@ -235,6 +243,7 @@ class FailoverDeployment(RunningOperation):
                 except TidegateError as error:
                     return await self.go_back(with_hint(error))
                 else:
+                    self.escalated = None  # through with that region all the same: nothing is given up
                     return None
         finally:
             deadline.cancel()
@@ -305,7 +314,7 @@ class FailoverDeployment(RunningOperation):
         if seconds is None:
             return
         await workflow.sleep(seconds, summary="escalate")
-        if self.cut_fact is None:
+        if self.cut_fact is None and self.too_late is None:
             self._escalate(f"not through with {self.left.region} in {seconds:g} s")
 
     def _is_escalated(self) -> bool:
@@ -316,7 +325,9 @@ class FailoverDeployment(RunningOperation):
         why, self.escalated = self.escalated, None
         self.why = why or ""
         self.board.end_running(StepState.FAILED, workflow.now(), self.why)
-        self.board.replan(rows(self.fixed_plan))
+        start = f"start {self.fixed_plan.to_artifact.name}"
+        self.board.replan(["close", "shut", "cut", start, "open", "prove", "mirror", "conclude"])
+        self.enter(Phase.RUNNING)
 
     # -- leaving the region, unplanned
 
@@ -344,6 +355,7 @@ class FailoverDeployment(RunningOperation):
         """Steps 9 to 13. Until the start has held there is a way back, if it was planned; then none."""
         lost = 0
         while True:
+            self.enter(Phase.RUNNING)
             try:
                 goal = await self._start_there()
             except errors.Superseded:
