@@ -20,6 +20,7 @@ from temporalio.client import Client, WorkflowFailureError
 from tests.kit.temporal_env import Run, begin, start_server, upgrade, workers
 from tests.kit.temporal_world import World
 from tidegate import errors
+from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, StopInput, Verdict
 from tidegate.model.ship import ShipInput
@@ -221,6 +222,67 @@ async def _sweep_aborted(client: Client, world: World) -> Run:
     return await _aborted_in("sweep_snapshots", world, _sweep(client, world), "wrong region")
 
 
+async def _failover(client: Client, _: World, **fields: Any) -> Run:
+    return await begin(client, FAILOVER_DEPLOYMENT, FailoverInput, requested_by="ana", bake_s=5, **fields)
+
+
+async def _failover_undone(client: Client, world: World) -> Run:
+    world.will("cut_over", errors.Refused("topic payments: somebody else turns it"))
+    return await _failover(client, world)
+
+
+async def _failover_start_undone(client: Client, world: World) -> Run:
+    world.will("ensure_running", errors.StartRejected("no such class"))
+    return await _failover(client, world)
+
+
+async def _failover_aborted(client: Client, world: World) -> Run:
+    return await _aborted_in("stop_deployment", world, _failover(client, world), "wrong day")
+
+
+async def _failover_unplanned(client: Client, world: World) -> Run:
+    world.silent = {"flink": "no answer", "kafka": "no answer", "s3": "no answer"}
+    return await _failover(client, world, unplanned=True)
+
+
+async def _failover_unplanned_halted(client: Client, world: World) -> Run:
+    world.will("rebase_copy", errors.Refused("a position cannot be proven"))
+    return await _when_halted(_failover_unplanned(client, world), "resume")
+
+
+async def _failover_escalated(client: Client, world: World) -> Run:
+    block = world.block("stop_deployment")
+    run = await _failover(client, world)
+    await block.entered.wait()
+    await run.update("escalate", why="east burns")
+    return run
+
+
+async def _failover_escalated_by_the_clock(client: Client, world: World) -> Run:
+    world.block("cut_over")
+    return await _failover(client, world, escalate_after_s=0.5)
+
+
+async def _failover_halted_escalated(client: Client, world: World) -> Run:
+    world.will("stop_deployment", errors.NoProgress("the savepoint did not come"))
+    return await _when_halted(_failover(client, world), "escalate")
+
+
+async def _failover_halted_resumed(client: Client, world: World) -> Run:
+    world.will("cut_over", errors.NoProgress("the mirror is not drained"))
+    return await _when_halted(_failover(client, world), "resume")
+
+
+async def _failover_open_halted(client: Client, world: World) -> Run:
+    world.will("open_producers", errors.MustHalt("Kafka in west answers no request"))
+    return await _when_halted(_failover(client, world), "resume")
+
+
+async def _failover_proof_halted(client: Client, world: World) -> Run:
+    world.will("prove", errors.JobLost("forgotten"))
+    return await _when_halted(_failover(client, world), "resume")
+
+
 SCENARIOS: dict[str, Scenario] = {
     "upgrade-done": _done,
     "upgrade-dry-run": _dry_run,
@@ -256,6 +318,18 @@ SCENARIOS: dict[str, Scenario] = {
     "sweep-dry-run": _sweep_dry_run,
     "sweep-held": _sweep_held,
     "sweep-aborted": _sweep_aborted,
+    "failover-done": _failover,
+    "failover-undone": _failover_undone,
+    "failover-start-undone": _failover_start_undone,
+    "failover-aborted": _failover_aborted,
+    "failover-unplanned": _failover_unplanned,
+    "failover-unplanned-halted": _failover_unplanned_halted,
+    "failover-escalated": _failover_escalated,
+    "failover-escalated-by-the-clock": _failover_escalated_by_the_clock,
+    "failover-halted-escalated": _failover_halted_escalated,
+    "failover-halted-resumed": _failover_halted_resumed,
+    "failover-open-halted": _failover_open_halted,
+    "failover-proof-halted": _failover_proof_halted,
 }
 NO_REGION_WORKER = "upgrade-without-region-worker"
 
@@ -268,7 +342,7 @@ async def record(suffix: str = "", only: str = "") -> None:
             if not name.startswith(only):
                 continue
             world = World()
-            async with workers(env.client, world):
+            async with workers(env.client, world, regions=("east", "west")):
                 await _keep(await scenario(env.client, world), name + suffix)
         if not NO_REGION_WORKER.startswith(only):
             return
