@@ -1,0 +1,192 @@
+"""O5 to O8, O16: a step's process dies at each of its acts in turn; done again, all stands as if it had not died."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.kit.failover_world import BACK, OUT, FailoverWorld
+from tests.kit.kafka_fake import Denied
+from tests.kit.world_gate import Fault
+from tidegate.clients.kafka_types import TopicPartition
+from tidegate.errors import Superseded
+from tidegate.failover.sides import Sides
+from tidegate.lineage.model import Gate
+
+Step = Callable[[Sides], Awaitable[Any]]
+PLANNED = ["close", "stop", "cut", "rebase", "started", "open", "back"]
+UNPLANNED = ["lost", "close", "shut", "cut", "rebase", "started", "open", "back"]
+GONE_BACK = ["close", "stop", "cut", "reopen"]
+WAYS = {"planned": PLANNED, "unplanned": UNPLANNED, "gone back": GONE_BACK}
+OF_THE_WORLD = {"stop", "started", "lost"}
+CASES = [(way, step) for way, steps in WAYS.items() for step in steps if step not in OF_THE_WORLD]
+CASES = [case for case in CASES if case[0] != "gone back" or case[1] == "reopen"]
+
+
+async def _begin(monkeypatch: pytest.MonkeyPatch, way: str) -> FailoverWorld:
+    world = (await FailoverWorld.made()).patch(monkeypatch)
+    world.unplanned = way == "unplanned"
+    return world
+
+
+async def _do(world: FailoverWorld, step: str) -> Any:
+    if step == "stop":
+        return await world.stop()
+    if step == "started":
+        await world.started()
+        return await world.traffic_of_the_job()
+    if step == "lost":
+        return await world.lose_home()
+    sides = world.sides()
+    return await world.go(f"p{world.attempts}", lambda: getattr(world, step)(sides))
+
+
+async def _up_to(world: FailoverWorld, way: str, step: str) -> None:
+    for one in WAYS[way][: WAYS[way].index(step)]:
+        await _do(world, one)
+
+
+async def _from(world: FailoverWorld, way: str, step: str) -> None:
+    for one in WAYS[way][WAYS[way].index(step) :]:
+        await _do(world, one)
+
+
+async def _stands(world: FailoverWorld) -> dict[str, Any]:
+    """All that a step leaves behind, without times and the numbers of writes."""
+    found: dict[str, Any] = {}
+    for topic in ("payments", "balances"):
+        known = await world.lineage(topic)
+        assert known is not None
+        found[topic] = known.model_dump(exclude={"seq", "write_id", "updated_at"})
+        for turn in found[topic]["turns"]:
+            del turn["at"]
+    for name in (OUT, BACK):
+        link = await world.link(name)
+        held = link is not None and link.holder is not None
+        found[name] = (link.mirror, held, link.denied, link.offsets) if link is not None else None
+    record = await world.record()
+    found["record"] = record.model_dump(include={"writer", "denied_epochs", "epoch"}, exclude={"writer": {"since"}})
+    left = record.pinned.left if record.pinned is not None else None
+    found["left"] = left.model_dump() if left is not None else None
+    for region in ("east", "west"):
+        kafka, connect = world.kafka[region], world.connect[region]
+        found[f"denied in {region}"] = (sorted(kafka._no_writes), sorted(kafka._denied))
+        found[f"connectors in {region}"] = {name: one.target for name, one in connect.connectors.items()}
+    found["copies"] = sorted(str(uri) for uri in world.snapshots["west"].objects if "/copy-" in str(uri))
+    return found
+
+
+async def _sound(world: FailoverWorld, way: str) -> None:
+    """What must hold whoever died where: each record stands once, and writers are let in where the topic lives."""
+    lives = "east" if way == "gone back" else "west"
+    for topic in ("payments", "balances"):
+        known = await world.lineage(topic)
+        assert known is not None
+        assert (known.region, known.gate) == (lives, Gate.OPEN)
+        assert known.turn == (0 if way == "gone back" else 1)
+    world.kafka[lives].write_plain("payments", 0, [b"new"], "User:producer")
+    other = "west" if lives == "east" else "east"
+    if way != "unplanned":
+        with pytest.raises(Denied):
+            world.kafka[other].write_plain("payments", 0, [b"stray"], "User:producer")
+    await world.mirror(OUT if lives == "east" else BACK)
+    for topic in ("payments", "balances"):
+        for partition in (0, 1):
+            values = world.kafka[other].committed_values(topic, partition)
+            records = [getattr(one, "value", one) for one in values]
+            assert len(records) == len(set(records)), f"{topic}/{partition} in {other} has records twice"
+
+
+async def _acts(monkeypatch: pytest.MonkeyPatch, way: str, step: str) -> list[int]:
+    """The acts of a step: to die around a read is to die before the next act."""
+    world = await _begin(monkeypatch, way)
+    await _up_to(world, way, step)
+    sides = world.sides()
+    await world.go("victim", lambda: getattr(world, step)(sides))
+    return [call.n for call in world.gate.of("victim") if call.mutating]
+
+
+async def _undisturbed(monkeypatch: pytest.MonkeyPatch, way: str) -> dict[str, Any]:
+    world = await _begin(monkeypatch, way)
+    await _from(world, way, WAYS[way][0])
+    stood = await _stands(world)
+    await _sound(world, way)
+    return stood
+
+
+@pytest.mark.parametrize("how", [Fault.DIE_BEFORE, Fault.DIE_AFTER], ids=lambda how: how.name)
+@pytest.mark.parametrize(("way", "step"), CASES)
+async def test_o16_a_step_whose_process_died_is_done_again(
+    way: str, step: str, how: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = await _undisturbed(monkeypatch, way)
+    acts = await _acts(monkeypatch, way, step)
+    assert acts, "a step that acts nowhere cannot be killed in the middle"
+    for k in acts:
+        world = await _begin(monkeypatch, way)
+        await _up_to(world, way, step)
+        await world.die_in(getattr(world, step), k, how)
+        died_at = world.gate.of("victim")[k]
+        try:
+            await world.mirror(BACK, at_most=1)
+            await _from(world, way, step)
+            assert await _stands(world) == wanted
+            await _sound(world, way)
+        except Exception as error:
+            raise AssertionError(f"{way}: {step} died at {died_at} ({how.name}): {error!r}") from error
+
+
+@pytest.mark.parametrize(("way", "step"), CASES)
+async def test_o16_a_step_that_is_done_twice_is_done_once(way: str, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = await _undisturbed(monkeypatch, way)
+    world = await _begin(monkeypatch, way)
+    await _up_to(world, way, step)
+    await _do(world, step)
+    await world.mirror(BACK, at_most=1)
+    await _from(world, way, step)
+    assert await _stands(world) == wanted
+    await _sound(world, way)
+
+
+@pytest.mark.parametrize(("way", "step"), CASES)
+async def test_o8_who_lost_the_fence_does_nothing_more(way: str, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await _begin(monkeypatch, way)
+    await _up_to(world, way, step)
+    late = world.sides()
+    await world.take("failover-ledger-2", take_over=True)
+    with pytest.raises(Superseded):
+        await world.go("victim", lambda: getattr(world, step)(late))
+    assert [str(call) for call in world.gate.of("victim") if call.mutating] == []
+
+
+@pytest.mark.parametrize(("way", "step"), [case for case in CASES if case[0] == "planned"])
+async def test_o6_who_takes_over_a_dead_one_finishes_it(way: str, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The taker does every step anew, as a new failover does, from where the topics stand."""
+    for k in await _acts(monkeypatch, way, step):
+        world = await _begin(monkeypatch, way)
+        await _up_to(world, way, step)
+        await world.die_in(getattr(world, step), k, Fault.DIE_AFTER)
+        if step in {"open", "back"}:
+            continue  # it lives there already: what is left is another failover's, or ReturnRegion's
+        await world.take("failover-ledger-2", take_over=True)
+        try:
+            await world.close(world.sides(), take_over=True)
+            for one in PLANNED[PLANNED.index("stop" if step == "close" else "cut") :]:
+                await _do(world, one)
+            await _sound(world, way)
+        except Exception as error:
+            died_at = world.gate.of("victim")[k]
+            raise AssertionError(f"{step} died at {died_at}: {error!r}") from error
+
+
+async def test_x20_the_partition_that_was_empty_is_mirrored_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await _begin(monkeypatch, "planned")
+    await _from(world, "planned", "close")
+    (offsets,) = world.connect["east"].offsets_set
+    known = await world.lineage("payments")
+    assert known is not None
+    cut = known.partitions["0"].segments[-1].first
+    assert offsets["west", "payments", 0] == cut - 1
+    assert (await world.kafka["west"].end_offsets(["payments"]))[TopicPartition("payments", 0)] == cut
