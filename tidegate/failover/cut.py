@@ -139,6 +139,7 @@ async def _input_until(sides: Sides, topics: Topics) -> datetime | None:
 
 async def mirror_home_again(sides: Sides, topics: Topics) -> None:
     """The way back: the links that were shut run again from where they stopped, and are given back."""
+    await sides.away.tenure.read()
     async with sides.links(topics.links) as links:
         for link in links:
             tenure = await sides.hold(link)
@@ -152,6 +153,7 @@ async def mirror_back(sides: Sides, topics: Topics) -> MirrorBackFact:
 
     A link whose target does not answer waits: ReturnRegion starts it. Raises Held, Superseded, Unavailable.
     """
+    await sides.away.tenure.read()
     started: list[str] = []
     waiting: list[str] = []
     async with sides.links(topics.links) as links:
