@@ -385,15 +385,16 @@ class FailoverWorld:
         await self.change(pinned=pinned(output_ends=output))
         await self.mirror(OUT)
 
-    async def lose_home(self) -> None:
-        """The east is gone, with a tail that had not crossed; there is a point from before."""
-        ends = await self.kafka["east"].end_offsets(["payments", "balances"])
+    async def lose_home(self, *, all_of_it: bool = True) -> None:
+        """The east is gone, with a tail that had not crossed, or its Flink only; there is a point from before."""
         await self.place_snapshot((3, 3))
         await self.place_points(self.point(3))
-        assert ends
         await self.traffic("east", 2)
-        self.kafka["east"].down = self.driver["east"].down = True
-        self.connect["east"].down = True
+        self.driver["east"].down = True
+        if not all_of_it:
+            await self.mirror(OUT)
+            return
+        self.kafka["east"].down = self.connect["east"].down = True
         self.snapshots["east"].before = _gone
 
     async def traffic_of_the_job(self) -> None:
@@ -436,6 +437,18 @@ class FailoverWorld:
         with contextlib.suppress(Died):
             await self.go("victim", lambda: step(sides))
         assert "victim" in self.gate.dead, f"there is no call {k}"
+
+
+    async def disturb(self, step: Callable[[Sides], Awaitable[Any]], k: int, how: Fault) -> None:
+        """The call ``k`` of a step goes wrong, once; the step ends as it can."""
+
+        def fault(call: Call) -> Fault:
+            return how if (call.actor, call.n) == ("victim", k) else Fault.NONE
+
+        self.gate.fault = fault
+        sides = self.sides()
+        with contextlib.suppress(Unavailable):
+            await self.go("victim", lambda: step(sides))
 
 
 async def _gone(op: str, uri: S3Uri) -> None:

@@ -18,16 +18,17 @@ from tidegate.lineage.model import Gate
 Step = Callable[[Sides], Awaitable[Any]]
 PLANNED = ["close", "stop", "cut", "rebase", "started", "open", "back"]
 UNPLANNED = ["lost", "close", "shut", "cut", "rebase", "started", "open", "back"]
+NO_FLINK = ["no_flink", *UNPLANNED[1:]]
 GONE_BACK = ["close", "stop", "cut", "reopen"]
-WAYS = {"planned": PLANNED, "unplanned": UNPLANNED, "gone back": GONE_BACK}
-OF_THE_WORLD = {"stop", "started", "lost"}
+WAYS = {"planned": PLANNED, "unplanned": UNPLANNED, "no flink": NO_FLINK, "gone back": GONE_BACK}
+OF_THE_WORLD = {"stop", "started", "lost", "no_flink"}
 CASES = [(way, step) for way, steps in WAYS.items() for step in steps if step not in OF_THE_WORLD]
 CASES = [case for case in CASES if case[0] != "gone back" or case[1] == "reopen"]
 
 
 async def _begin(monkeypatch: pytest.MonkeyPatch, way: str) -> FailoverWorld:
     world = (await FailoverWorld.made()).patch(monkeypatch)
-    world.unplanned = way == "unplanned"
+    world.unplanned = way in {"unplanned", "no flink"}
     return world
 
 
@@ -39,6 +40,8 @@ async def _do(world: FailoverWorld, step: str) -> Any:
         return await world.traffic_of_the_job()
     if step == "lost":
         return await world.lose_home()
+    if step == "no_flink":
+        return await world.lose_home(all_of_it=False)
     sides = world.sides()
     return await world.go(f"p{world.attempts}", lambda: getattr(world, step)(sides))
 
@@ -136,6 +139,25 @@ async def test_o16_a_step_whose_process_died_is_done_again(
             await _sound(world, way)
         except Exception as error:
             raise AssertionError(f"{way}: {step} died at {died_at} ({how.name}): {error!r}") from error
+
+
+@pytest.mark.parametrize("how", [Fault.LOSE_ANSWER, Fault.DOUBLE], ids=lambda how: how.name)
+@pytest.mark.parametrize(("way", "step"), CASES)
+async def test_o3_an_answer_that_is_lost_or_an_act_that_comes_twice_changes_nothing(
+    way: str, step: str, how: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = await _undisturbed(monkeypatch, way)
+    for k in await _acts(monkeypatch, way, step):
+        world = await _begin(monkeypatch, way)
+        await _up_to(world, way, step)
+        await world.disturb(getattr(world, step), k, how)
+        disturbed = world.gate.of("victim")[k]
+        try:
+            await _from(world, way, step)
+            assert await _stands(world) == wanted
+            await _sound(world, way)
+        except Exception as error:
+            raise AssertionError(f"{way}: {step} at {disturbed} ({how.name}): {error!r}") from error
 
 
 @pytest.mark.parametrize(("way", "step"), CASES)
