@@ -84,12 +84,14 @@ class OpenKafka(GatedKafka):
         return call
 
     async def records(self, *args: Any, **named: Any) -> AsyncIterator[Any]:
-        async def nothing() -> None:
-            return None
-
-        await self._gate("kafka", "records", nothing, mutating=False)
+        await self._gate("kafka", "records", _nothing, mutating=False)
         async for record in self._kafka.records(*args, **named):
             yield record
+
+    async def batches(self, *args: Any) -> AsyncIterator[Any]:
+        await self._gate("kafka", "batches", _nothing, mutating=False)
+        async for batch in self._kafka.batches(*args):
+            yield batch
 
 
 class GatedConnect(FakeConnect):
@@ -397,6 +399,10 @@ class FailoverWorld:
         self.kafka["east"].down = self.connect["east"].down = True
         self.snapshots["east"].before = _gone
 
+    async def traffic_at_home_all_the_same(self) -> None:
+        """Two payments of somebody whom the fleet file does not name."""
+        self.kafka["east"].write_plain("payments", 0, [b"stray-1", b"stray-2"], "User:stranger")
+
     async def traffic_of_the_job(self) -> None:
         """What the job in the west writes before its producers are let in."""
         sink = self.kafka["west"].producer(f"{transactional_prefix('ledger', 'balances-sink', 8)}0-1")
@@ -438,7 +444,6 @@ class FailoverWorld:
             await self.go("victim", lambda: step(sides))
         assert "victim" in self.gate.dead, f"there is no call {k}"
 
-
     async def disturb(self, step: Callable[[Sides], Awaitable[Any]], k: int, how: Fault) -> None:
         """The call ``k`` of a step goes wrong, once; the step ends as it can."""
 
@@ -449,6 +454,10 @@ class FailoverWorld:
         sides = self.sides()
         with contextlib.suppress(Unavailable):
             await self.go("victim", lambda: step(sides))
+
+
+async def _nothing() -> None:
+    return None
 
 
 async def _gone(op: str, uri: S3Uri) -> None:

@@ -131,7 +131,7 @@ def test_what_another_operation_holds_is_held():
     held = _observed(record=RECORD.model_copy(update={"holder": holder}))
     with pytest.raises(Held, match="upgrade-1"):
         _plan(observed=held)
-    assert _plan(observed=held, take_over={"who": "ana", "why": "that one is lost"}).steps
+    assert _plan(observed=held, take_over={"why": "that one is lost"}).steps
 
 
 def test_o13_another_point_is_another_plan():

@@ -1,0 +1,369 @@
+"""Closing, cutting, opening and going back, over two regions in memory (X17 to X22, X24)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from tests.kit.failover_world import BACK, FLEET, OUT, TOPICS, FailoverWorld
+from tests.kit.kafka_fake import Denied
+from tests.kit.mirror_world import holder
+from tidegate.clients.kafka_types import TopicPartition
+from tidegate.errors import Held, NoProgress, Refused
+from tidegate.failover import cut as cut_module
+from tidegate.failover import rebasing
+from tidegate.lineage.model import Gate
+from tidegate.mirror import control
+from tidegate.mirror.link import MirrorLink
+from tidegate.model.mirror import LinkState
+from tidegate.model.operation import ReplayRange
+from tidegate.registry.links import BY_HAND, take_link
+
+P0 = TopicPartition("payments", 0)
+PRODUCER = "User:producer"
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> FailoverWorld:
+    return (await FailoverWorld.made()).patch(monkeypatch)
+
+
+async def _to(world: FailoverWorld, *steps: str) -> None:
+    for step in steps:
+        if step in {"stop", "started", "traffic_of_the_job"}:
+            await getattr(world, step)()
+        else:
+            await getattr(world, step)(world.sides())
+
+
+def _write(world: FailoverWorld, region: str) -> None:
+    world.kafka[region].write_plain("payments", 0, [b"one more"], PRODUCER)
+
+
+# -- close
+
+
+async def test_x18_closed_nobody_writes_the_inputs_in_either_region(world: FailoverWorld):
+    fact = await world.close(world.sides())
+    for region in ("east", "west"):
+        with pytest.raises(Denied):
+            _write(world, region)
+    assert fact.principals == ("producer",)
+    ends = await world.kafka["east"].end_offsets(["payments"])
+    assert fact.ends == {f"payments/{tp.partition}": end for tp, end in ends.items()}
+
+
+async def test_x18_the_jobs_own_output_is_not_denied(world: FailoverWorld):
+    await world.close(world.sides())
+    sink = world.kafka["east"].producer("tg.ledger.balances-sink.e00000007.0-9")
+    await sink.init()
+    await sink.write("balances", 0, [b"x"])
+    await sink.commit()
+
+
+async def test_x20_a_topic_that_never_had_one_gets_a_lineage_of_home(world: FailoverWorld):
+    world.kafka["east"].delete_before(P0, 2)
+    await world.close(world.sides())
+    known = await world.lineage("payments")
+    assert known is not None
+    assert (known.region, known.gate, known.turn) == ("east", Gate.CLOSED, 0)
+    assert [known.partitions[n].segments[0].first for n in ("0", "1")] == [2, 0]
+
+
+async def test_x18_a_writer_that_the_fleet_file_does_not_name_is_found(
+    world: FailoverWorld, monkeypatch: pytest.MonkeyPatch
+):
+    ends, calls = world.kafka["east"].end_offsets, 0
+
+    async def growing(topics: list[str]) -> dict[TopicPartition, int]:
+        nonlocal calls
+        calls += 1
+        world.kafka["east"].write_plain("payments", 1, [b"stray"], "User:stranger")
+        return await ends(topics)
+
+    monkeypatch.setattr(world.kafka["east"], "end_offsets", growing)
+    monkeypatch.setattr("tidegate.failover.producers.CLOSE_S", 0.05)
+    with pytest.raises(NoProgress, match="payments-1 grew") as told:
+        await world.close(world.sides())
+    assert "deployments.X.producers" in (told.value.hint or "")
+
+
+async def test_x18_a_fleet_file_without_producers_says_so(monkeypatch: pytest.MonkeyPatch):
+    ledger = FLEET.deployment("ledger").model_copy(update={"producers": ()})
+    fleet = FLEET.model_copy(update={"deployments": {"ledger": ledger}})
+    world = (await FailoverWorld.made(fleet)).patch(monkeypatch)
+    fact = await world.close(world.sides())
+    assert fact.notes == ("the fleet file names no producers of payments: only the gate holds them",)
+
+
+async def test_x18_a_home_that_is_silent_is_closed_where_it_can_be(world: FailoverWorld):
+    world.unplanned, world.kafka["east"].down = True, True
+    fact = await world.close(world.sides())
+    assert fact.ends == {}
+    assert "could not be closed: what it still takes is tail (X18)" in fact.notes[-1]
+    with pytest.raises(Denied):
+        _write(world, "west")
+    known = await world.lineage("payments")
+    assert known is not None
+    assert {partition.segments[0].first for partition in known.partitions.values()} == {0}
+
+
+async def test_o1_a_topic_that_another_failover_turns_is_held(world: FailoverWorld):
+    await world.close(world.sides())
+    await world.take("failover-ledger-2", take_over=True)
+    with pytest.raises(Held, match="failover-ledger-1"):
+        await world.close(world.sides())
+    await world.close(world.sides(), take_over=True)
+
+
+# -- cut
+
+
+async def test_x19_the_cut_is_the_end_of_both_logs(world: FailoverWorld):
+    await _to(world, "close", "stop")
+    fact = await world.cut(world.sides())
+    assert (fact.partitions, fact.drained, fact.shut) == (4, True, {OUT: "STOPPED"})
+    for topic in ("payments", "balances"):
+        known = await world.lineage(topic)
+        assert known is not None
+        for name, partition in known.partitions.items():
+            east, west = partition.segments
+            tp = TopicPartition(topic, int(name))
+            assert east.end == (await world.kafka["east"].end_offsets([topic]))[tp]
+            assert east.cut == west.first == (await world.kafka["west"].end_offsets([topic]))[tp]
+    balances, payments = await world.lineage("balances"), await world.lineage("payments")
+    assert balances is not None
+    assert payments is not None
+    assert balances.partitions["0"].segments[-1].epoch == 8, "the epoch of the job that goes on"
+    assert payments.partitions["0"].segments[-1].epoch is None
+    assert (payments.region, payments.gate) == ("west", Gate.CLOSED)
+
+
+async def test_x17_after_the_cut_nothing_comes_any_more(world: FailoverWorld):
+    await _to(world, "close", "stop", "cut")
+    await world.traffic_at_home_all_the_same()
+    assert await world.mirror(OUT) == 0
+    link = await world.link(OUT)
+    assert link is not None
+    assert link.mirror is LinkState.STOPPED
+    assert link.holder is not None, "it is the failover's until it is all over"
+
+
+async def test_x19_what_has_not_crossed_is_waited_for_and_named(world: FailoverWorld, monkeypatch: pytest.MonkeyPatch):
+    await world.close(world.sides())
+    await world.traffic_at_home_all_the_same()
+    monkeypatch.setattr(cut_module, "NO_PROGRESS_S", 0.1)
+    with pytest.raises(NoProgress, match="is not drained") as told:
+        await world.cut(world.sides())
+    assert "records behind" in told.value.message
+    assert (await world.lineage("payments")).region == "east"  # type: ignore[union-attr]
+    await world.mirror(OUT)
+    assert (await world.cut(world.sides())).drained
+
+
+async def test_x17_without_connect_the_mirror_is_shut_out_by_kafka(
+    world: FailoverWorld, monkeypatch: pytest.MonkeyPatch
+):
+    await world.place_snapshot((3, 3))
+    await world.place_points(world.point(3))
+    world.unplanned = True
+    world.kafka["east"].down = world.driver["east"].down = world.connect["west"].down = True
+    monkeypatch.setattr(control, "stop", partial(control.stop, deadline_s=0.1))
+    await world.close(world.sides())
+    await world.shut(world.sides())
+    fact = await world.cut(world.sides())
+    assert fact.shut == {OUT: LinkState.SHUT_OUT.value}
+    link = await world.link(OUT)
+    assert link is not None
+    assert (link.mirror, link.denied) == (LinkState.SHUT_OUT, "mirror")
+
+
+async def test_o1_a_link_that_another_operation_holds_is_left_alone(world: FailoverWorld):
+    await _to(world, "close", "stop")
+    async with world.open_link(FLEET, OUT) as link:
+        await _take(world, link, "sweep-of-somebody", "Other")
+    with pytest.raises(Held, match="sweep-of-somebody"):
+        await world.cut(world.sides())
+
+
+async def test_o6_a_link_that_a_person_holds_by_hand_is_taken(world: FailoverWorld):
+    await _to(world, "close", "stop")
+    async with world.open_link(FLEET, OUT) as link:
+        await _take(world, link, "by-hand-1", BY_HAND)
+    assert (await world.cut(world.sides())).shut == {OUT: "STOPPED"}
+
+
+async def _take(world: FailoverWorld, link: MirrorLink, operation: str, runbook: str) -> None:
+    await take_link(world.links, control.fresh_record(link), holder(operation, runbook))
+
+
+# -- rebase
+
+
+async def test_x20_a_planned_copy_reads_nothing_twice(world: FailoverWorld):
+    await _to(world, "close", "stop", "cut")
+    fact = await world.rebase(world.sides())
+    assert (fact.replays, fact.positions, fact.original) == (0, 2, world.shipped)
+    assert fact.location.startswith("s3://west/savepoints/ledger/copy-")
+
+
+async def test_x20_a_planned_copy_that_would_read_twice_is_refused(world: FailoverWorld):
+    await _to(world, "close")
+    await world.stop()
+    await world.cut(world.sides())
+    world.kafka["east"].write_plain("payments", 0, [b"a", b"b"], "User:stranger")
+    ends = await world.kafka["east"].end_offsets(["payments"])
+    await world.place_snapshot((ends[P0], ends[TopicPartition("payments", 1)]), number=13)
+    with pytest.raises(Refused, match="would read 2 input records a second time"):
+        await world.rebase(world.sides())
+
+
+async def test_x22_unplanned_it_may_read_again_what_had_not_crossed(world: FailoverWorld):
+    world.kafka["east"].write_plain("payments", 0, [b"a", b"b"], PRODUCER)
+    ends = await world.kafka["east"].end_offsets(["payments"])
+    await world.place_snapshot((ends[P0], ends[TopicPartition("payments", 1)]))
+    world.unplanned = True
+    fact = await world.rebase(world.sides())
+    assert fact.replays == 2
+    assert "read again when they come (X22)" in fact.notes[0]
+
+
+async def test_o1_a_topic_that_stays_is_waited_for(world: FailoverWorld, monkeypatch: pytest.MonkeyPatch):
+    await _to(world, "close", "stop")
+    world.topics = TOPICS.model_copy(update={"turn": ("balances",), "stay": ("payments",), "links": ()})
+    world.kafka["east"].write_plain("payments", 0, [b"late"], "User:other")
+    ends = await world.kafka["east"].end_offsets(["payments"])
+    await world.place_snapshot((ends[P0], ends[TopicPartition("payments", 1)]), number=14)
+    monkeypatch.setattr(rebasing, "STAY_S", 0.2)
+    with pytest.raises(NoProgress, match=f"payments-0 has not come up to {ends[P0]}"):
+        await world.rebase(world.sides())
+    await world.mirror(OUT)
+    assert (await world.rebase(world.sides())).replays == 0
+
+
+# -- open
+
+
+async def test_x24_open_the_producers_go_on_there_and_only_there(world: FailoverWorld):
+    await _to(world, "close", "stop", "cut", "rebase", "started", "traffic_of_the_job")
+    fact = await world.open(world.sides())
+    _write(world, "west")
+    with pytest.raises(Denied):
+        _write(world, "east")
+    assert (fact.turn, fact.topics) == (1, TOPICS.turn)
+    assert fact.first_output_at is not None, "the job has written behind the cut"
+    known = await world.lineage("payments")
+    assert known is not None
+    assert (known.gate, known.holder) == (Gate.OPEN, None)
+
+
+async def test_what_a_mirror_brought_is_not_the_new_jobs_first_output(world: FailoverWorld):
+    await _to(world, "close", "stop", "cut", "rebase", "started")
+    assert (await world.open(world.sides())).first_output_at is None
+
+
+async def test_x21_what_the_start_supersedes_is_excluded_before_anybody_writes(world: FailoverWorld):
+    await _to(world, "close", "stop", "cut", "rebase", "started")
+    ranges = (
+        ReplayRange(topic="balances", partition=1, first=3, last=4, records=2),
+        ReplayRange(topic="balances", partition=1, first=6, last=6, records=1),
+    )
+    for _ in range(2):
+        await world.open(world.sides(), ranges)
+    known = await world.lineage("balances")
+    assert known is not None
+    found = [(one.region, one.first, one.last) for one in known.partitions["1"].excluded]
+    assert found == [("west", 3, 4), ("west", 6, 6)]
+    assert known.partitions["0"].excluded == ()
+
+
+# -- the mirror the other way
+
+
+async def test_x20_the_mirror_goes_the_other_way_from_the_cut(world: FailoverWorld):
+    await _to(world, "close", "stop", "cut", "rebase", "started", "traffic_of_the_job", "open")
+    before = await world.kafka["east"].end_offsets(["balances"])
+    fact = await world.back(world.sides())
+    assert (fact.started, fact.waiting) == ((BACK,), ())
+    assert await world.mirror(BACK) == 3, "what the job has written in the west, and nothing of the east"
+    after = await world.kafka["east"].end_offsets(["balances"])
+    assert sum(after.values()) - sum(before.values()) == 4  # three records and their marker
+    for name in (OUT, BACK):
+        link = await world.link(name)
+        assert link is not None
+        assert link.holder is None
+
+
+async def test_a_region_that_is_gone_is_waited_for_by_its_link(world: FailoverWorld, monkeypatch: pytest.MonkeyPatch):
+    await _to(world, "close", "stop", "cut", "rebase", "started", "open")
+    world.connect["east"].down = True
+    monkeypatch.setattr(cut_module, "LINK_S", 0.1)
+    fact = await world.back(world.sides())
+    assert fact.started == ()
+    assert fact.waiting[0].startswith(f"{BACK}: ")
+    out = await world.link(OUT)
+    assert out is not None
+    assert out.holder is None, "the shut link is given back all the same"
+
+
+# -- the way back
+
+
+async def test_i7_gone_back_all_is_as_it_was(world: FailoverWorld):
+    await _to(world, "close", "stop", "cut", "reopen")
+    _write(world, "east")
+    with pytest.raises(Denied):
+        _write(world, "west")
+    known = await world.lineage("payments")
+    assert known is not None
+    assert (known.region, known.gate, known.turn, known.holder) == ("east", Gate.OPEN, 0, None)
+    assert await world.mirror(OUT) == 1
+    link = await world.link(OUT)
+    assert link is not None
+    assert (link.mirror, link.holder) == (LinkState.RUNNING, None)
+
+
+@pytest.mark.parametrize("steps", [[], ["close"], ["close", "stop"]])
+async def test_i7_the_way_back_from_anywhere(world: FailoverWorld, steps: list[str]):
+    await _to(world, *steps)
+    await world.reopen(world.sides())
+    _write(world, "east")
+    assert await world.mirror(OUT) >= 1
+    link = await world.link(OUT)
+    assert link is not None
+    assert link.mirror is LinkState.RUNNING
+
+
+async def test_i7_a_second_failover_after_one_that_went_back(world: FailoverWorld):
+    await _to(world, "close", "stop", "cut", "reopen")
+    await world.traffic("east", 3)
+    await world.take("failover-ledger-2", take_over=True)
+    await _to(world, "close", "stop", "cut", "rebase", "started", "traffic_of_the_job", "open", "back")
+    _write(world, "west")
+    known = await world.lineage("balances")
+    assert known is not None
+    assert (known.region, known.turn) == ("west", 1)
+
+
+async def test_x24_once_opened_there_is_no_way_back(world: FailoverWorld):
+    await _to(world, "close", "stop", "cut", "rebase", "started", "open")
+    with pytest.raises(Refused, match="there is no way back but another turn"):
+        await world.reopen(world.sides())
+    _write(world, "west")
+    with pytest.raises(Denied):
+        _write(world, "east")
+
+
+async def test_o16_a_late_close_after_the_way_back_closes_nothing(world: FailoverWorld):
+    await _to(world, "close", "stop", "cut", "reopen")
+    with pytest.raises(Refused, match="comes too late"):
+        await world.close(world.sides())
+    _write(world, "east")
+
+
+async def test_o16_a_late_cut_after_the_opening_changes_nothing(world: FailoverWorld):
+    await _to(world, "close", "stop", "cut", "rebase", "started", "open")
+    before = await world.lineage("payments")
+    await world.cut(world.sides())
+    assert await world.lineage("payments") == before
