@@ -523,6 +523,9 @@ class FailoverDeployment(RunningOperation):
             rpo_s=max(0.0, (began - until).total_seconds()) if home is not None and until is not None else None,
             superseded=sum(one.records for one in self.ensure_fact.replay) if self.ensure_fact is not None else 0,
             lineage_turn=self.open_fact.turn if self.open_fact is not None else 0,
+            waiting=self.waiting_links,
+            rto_objective_s=self.both.rto_objective_s,
+            rpo_objective_s=self.both.rpo_objective_s,
             notes=home.notes if home is not None else (),
         )
 

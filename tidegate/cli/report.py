@@ -46,7 +46,7 @@ def list_(
 ) -> None:
     """Example:  tidegate report list ledger
 
-    The newest reports: when, of which operation, how it ended, the verdict, the gap.
+    The newest reports: when, of which operation, how it ended, the verdict, the gap; of failovers the RTO, too.
     """
     control = read_fleet(fleet).fleet.control
     found, total = asyncio.run(_newest(control, deployment, limit))
@@ -56,8 +56,11 @@ def list_(
     if not found:
         output.say(f"no reports{f' of {deployment}' if deployment else ''} in s3://{control.bucket}/reports/")
         return
-    head = ("ENDED", "DEPLOYMENT", "OPERATION", "OUTCOME", "VERDICT", "GAP")
-    output.say(output.columns([_row(one) for one in found], head=head))
+    head: tuple[str, ...] = ("ENDED", "DEPLOYMENT", "OPERATION", "OUTCOME", "VERDICT", "GAP")
+    rows = [_row(one) for one in found]
+    if any(not isinstance(one, tuple) and one.report.failover is not None for one in found):
+        head, rows = (*head, "RTO"), [(*row, _rto(one)) for row, one in zip(rows, found, strict=True)]
+    output.say(output.columns(rows, head=head))
     if total > len(found):
         output.note(f"{output.count(total - len(found))} older ones are not shown; add --limit {total}")
 
@@ -100,6 +103,13 @@ def _gap_s(report: ReportInput) -> float | None:
     return None if gap_ms is None else gap_ms / 1000
 
 
+def _rto(one: StoredReport | tuple[str, str]) -> str:
+    moved = None if isinstance(one, tuple) else one.report.failover
+    if moved is None:
+        return ""
+    return "not measured" if moved.rto_s is None else output.duration(moved.rto_s)
+
+
 def _brief(one: StoredReport | tuple[str, str]) -> dict[str, object]:
     if isinstance(one, tuple):
         return {"key": one[0], "error": one[1]}
@@ -114,6 +124,7 @@ def _brief(one: StoredReport | tuple[str, str]) -> dict[str, object]:
         "started": report.started.isoformat(),
         "ended": report.ended.isoformat(),
         "verdict": report.verdict.model_dump(mode="json", exclude={"rate"}) if report.verdict else None,
+        "failover": report.failover.model_dump(mode="json") if report.failover else None,
     }
 
 

@@ -68,6 +68,8 @@ async def look(
         points=points,
         newest=await _newest_at_home(away, home.region),
         mirror_lag=lag,
+        rto_objective_s=away.spec.objectives.rto_s,
+        rpo_objective_s=away.spec.objectives.rpo_s,
         warnings=tuple(warnings),
     )
 

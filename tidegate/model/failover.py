@@ -107,6 +107,9 @@ class RegionsSeen(Frozen):
     """Id of the newest point at home, whether it has crossed or not; None: not known."""
     mirror_lag: dict[str, int | None] = Field(default_factory=dict)
     """By link: records that are still to come; None: not known."""
+    rto_objective_s: float | None = None
+    """What the fleet file promises, in seconds; None: nothing."""
+    rpo_objective_s: float | None = None
     warnings: tuple[str, ...] = ()
 
 

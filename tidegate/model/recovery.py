@@ -37,4 +37,9 @@ class FailoverFacts(Frozen):
     """Unplanned: age of the newest input that had crossed, when the mirror was shut, in seconds."""
     superseded: int = 0
     lineage_turn: int = 0
+    waiting: tuple[str, ...] = ()
+    """Mirror links of the other direction that could not be started, each with why."""
+    rto_objective_s: float | None = None
+    """What the fleet file promises (``objectives``), in seconds; None: nothing."""
+    rpo_objective_s: float | None = None
     notes: tuple[str, ...] = ()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tidegate.model.operation import Plan, PlanStep, StepState, StepStatus, Verdict
+from tidegate.model.operation import Plan, PlanStep, StepState, StepStatus
 from tidegate.model.record import ArtifactRef
 from tidegate.model.steps import EnsureFact, ProveFact, ReportInput, StartFact, SwitchFact
-from tidegate.report import words
+from tidegate.report import failover, words
 from tidegate.report.page import Cell, Table
 
 Row = tuple[Cell, ...]
@@ -18,21 +18,24 @@ def row(label: str, value: str, *, code: bool = False) -> Row:
     return (Cell(label), Cell(value, code=code))
 
 
-def replayed_line(verdict: Verdict | None, ensure: EnsureFact | None) -> str:
+def replayed_line(request: ReportInput) -> str:
     """What came again, beside what was announced before. The audit counts over all manifests of the deployment."""
+    verdict, ensure = request.verdict, request.ensure
     announced = words.announced(ensure.replay) if ensure else 0
     if verdict is None or not verdict.audited:
         return f"announced {words.count(announced)}, not counted by an audit"
     if verdict.replayed == announced:
         return f"replayed {words.count(announced)}, as announced" if announced else "replayed 0, none announced"
+    orphans = "; output whose input never crossed does not come again" if request.failover is not None else ""
     return (
         f"replayed {words.count(verdict.replayed)}, announced by this operation {words.count(announced)} "
-        f"(the audit counts the manifests of earlier operations too)"
+        f"(the audit counts the manifests of earlier operations too{orphans})"
     )
 
 
-def verdict_table(verdict: Verdict | None, ensure: EnsureFact | None) -> Table:
+def verdict_table(request: ReportInput) -> Table:
     """I2 in numbers, with the gap and how far was looked."""
+    verdict = request.verdict
     if verdict is None:
         return Table("Verdict", (), lead="There is none: the operation ended before the output was looked at.")
     rows: list[Row] = []
@@ -44,7 +47,7 @@ def verdict_table(verdict: Verdict | None, ensure: EnsureFact | None) -> Table:
             ("unexpected", verdict.unexpected),
         )
         rows += [(Cell(name), Cell(words.count(n), tone="bad" if n else "good")) for name, n in faults]
-        rows.append(row("output that came again", replayed_line(verdict, ensure)))
+        rows.append(row("output that came again", replayed_line(request)))
         if verdict.superseded:
             rows.append(row("superseded output, to be skipped", words.count(verdict.superseded)))
     if verdict.input is not None:
@@ -117,16 +120,21 @@ def _happened(status: StepStatus, step: PlanStep | None, *, minor: bool) -> Row:
 def jobs_table(request: ReportInput) -> Table | None:
     """Every job of the deployment that this operation saw or started, oldest first."""
     rows: list[Row] = []
+    regions = failover.route(request)
     writer = request.observation.record.writer if request.observation else None
     if writer is not None:
         source = writer.started_from or "empty state"
         found = (Cell(writer.job_id, code=True), Cell(source, code=True), Cell(words.utc(writer.since)))
-        rows.append((Cell("found"), Cell(writer.artifact.name), Cell(str(writer.epoch)), *found))
+        where = f"found in {writer.region}" if regions is not None else "found"
+        rows.append((Cell(where), Cell(writer.artifact.name), Cell(str(writer.epoch)), *found))
     starts: list[tuple[str, StartFact]] = []
     if request.switch:
         starts.append(("started", request.switch.start))
     if request.ensure:
-        starts.append(("ran on" if request.ensure.was_running else "started to make it run", request.ensure.start))
+        what = "ran on" if request.ensure.was_running else "started to make it run"
+        if request.failover is not None:
+            what = f"started in {request.failover.target}"
+        starts.append((what, request.ensure.start))
     for what, start in starts:
         source = start.snapshot or "empty state"
         begun = (Cell(start.job_id, code=True), Cell(source, code=True), Cell(words.utc(start.running_at)))
@@ -176,7 +184,12 @@ def time_table(request: ReportInput) -> Table | None:
 
 
 def _recovery(request: ReportInput) -> list[Row]:
-    """RTO: from the first stop to RUNNING of the job that runs now. RPO: what is lost, by the audit."""
+    """RTO: from the first stop to RUNNING of the job that runs now. RPO: what is lost, by the audit.
+
+    A failover has its own, which are told before.
+    """
+    if request.failover is not None:
+        return []
     runs: StartFact | None = request.switch.start if request.switch else None
     if request.ensure:
         runs = None if request.ensure.was_running else request.ensure.start
@@ -214,8 +227,9 @@ def proof_table(prove: ProveFact | None) -> Table | None:
     return Table("Proof of the job that runs", tuple(rows))
 
 
-def replay_table(ensure: EnsureFact | None, verdict: Verdict | None) -> Table | None:
+def replay_table(request: ReportInput) -> Table | None:
     """The committed output that comes again, by range: consumers skip it."""
+    ensure = request.ensure
     if ensure is None or not ensure.replay:
         return None
     rows = tuple(
@@ -228,8 +242,9 @@ def replay_table(ensure: EnsureFact | None, verdict: Verdict | None) -> Table | 
         )
         for part in ensure.replay
     )
+    of_log = f" of {request.failover.target}'s log" if request.failover is not None else ""
     lead = (
-        f"{replayed_line(verdict, ensure).capitalize()}. Superseded output by offset, first and last included. "
+        f"{replayed_line(request).capitalize()}. Superseded output by offset{of_log}, first and last included. "
         f"Manifest, written before the start: {ensure.manifest or 'not kept'}"
     )
     return Table("Replay manifest", rows, ("topic", "partition", "first", "last", "records"), lead)
@@ -273,7 +288,9 @@ def who_table(request: ReportInput) -> Table:
     ]
     if request.observation:
         seen = request.observation
-        rows.append(row("where", f"{seen.region}/{seen.cell}, tier {seen.tier}, parallelism {seen.parallelism}"))
+        moved = failover.route(request)
+        came = f"from {moved[0]} to " if moved is not None else ""
+        rows.append(row("where", f"{came}{seen.region}/{seen.cell}, tier {seen.tier}, parallelism {seen.parallelism}"))
         if seen.flink_version:
             rows.append(row("Flink", seen.flink_version))
     return Table("Who and where", tuple(rows))

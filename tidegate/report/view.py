@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from typing import Literal
 
+from tidegate.model.failover import FAILOVER_DEPLOYMENT
 from tidegate.model.operation import (
     RESTORE_DEPLOYMENT,
     START_DEPLOYMENT,
@@ -14,7 +16,7 @@ from tidegate.model.operation import (
     Outcome,
 )
 from tidegate.model.steps import ReportInput
-from tidegate.report import facts, words
+from tidegate.report import facts, failover, words
 from tidegate.report.page import Cell, Command, Page
 
 
@@ -22,7 +24,7 @@ def page_of(request: ReportInput, key: str, sha256: str) -> Page:
     """The page for a request whose JSON lies under ``key`` and has this sha256."""
     blocks = (
         facts.plan_table(request),
-        facts.replay_table(request.ensure, request.verdict),
+        facts.replay_table(request),
         facts.jobs_table(request),
         facts.snapshot_table(request.switch),
         facts.time_table(request),
@@ -40,7 +42,14 @@ def page_of(request: ReportInput, key: str, sha256: str) -> Page:
         why=request.why,
         alerts=_alerts(request),
         gap_note=_gap_note(request),
-        top=(facts.verdict_table(request.verdict, request.ensure),),
+        top=tuple(
+            block
+            for block in (
+                failover.failover_table(request.failover, request.ensure, request.verdict),
+                facts.verdict_table(request),
+            )
+            if block is not None
+        ),
         blocks=tuple(block for block in blocks if block is not None),
         commands=_commands(request),
         evidence=facts.evidence_table(request, key, sha256),
@@ -48,7 +57,11 @@ def page_of(request: ReportInput, key: str, sha256: str) -> Page:
 
 
 def headline(request: ReportInput) -> str:
-    """What and verdict, in one line: ``ledger v1 → v2: done · verdict 0/0/0 · gap 2.08 s``."""
+    """What and verdict, in one line: ``ledger v1 → v2: done · verdict 0/0/0 · gap 2.08 s``.
+
+    Of a failover also how the old job was left, RTO and RPO.
+    """
+    moved = request.failover
     parts = [f"{_what(request)}: {words.OUTCOMES[request.outcome]}"]
     if request.outcome is Outcome.BAD_VERDICT:
         ended = "undone, with a bad" if _went_back(request) else words.OUTCOMES[request.outcome]
@@ -56,10 +69,13 @@ def headline(request: ReportInput) -> str:
     elif request.verdict is not None or request.outcome in {Outcome.DONE, Outcome.UNDONE}:
         parts.append(words.verdict_short(request.verdict))
     announced = words.announced(request.ensure.replay) if request.ensure else 0
-    if announced:
+    if announced and moved is None:
         parts.append(f"{words.count(announced)} replayed by manifest")
     if request.verdict is not None and request.verdict.gap_ms is not None:
         parts.append(f"gap {words.seconds(request.verdict.gap_ms / 1000)}")
+    if moved is not None:
+        parts[1:1] = [failover.left_as(moved)]
+        parts += failover.headline_parts(moved, request.verdict)
     return " · ".join(parts)
 
 
@@ -67,6 +83,9 @@ def _what(request: ReportInput) -> str:
     plan = request.plan
     if plan is None:
         return f"{request.runbook} of {request.deployment}"
+    regions = failover.route(request)
+    if regions is not None:
+        return f"{request.deployment} {plan.to_artifact.name} {regions[0]} → {regions[1]}"
     if plan.from_artifact is None or plan.from_artifact.sha256 == plan.to_artifact.sha256:
         return f"{request.deployment} {plan.to_artifact.name}"
     return f"{request.deployment} {plan.from_artifact.name} → {plan.to_artifact.name}"
@@ -77,11 +96,14 @@ def _tone(request: ReportInput) -> Literal["good", "warn", "bad"]:
     if request.outcome is Outcome.BAD_VERDICT or (verdict is not None and not verdict.good):
         return "bad"
     clean = request.outcome in {Outcome.DONE, Outcome.PLANNED} and not (verdict is not None and not verdict.audited)
-    return "good" if clean else "warn"
+    open_ends = request.failover is not None and bool(failover.alerts(request.failover))
+    return "good" if clean and not open_ends else "warn"
 
 
 def _went_back(request: ReportInput) -> bool:
     """Whether what runs now is what ran before; a bad verdict can come on top of an undo."""
+    if request.failover is not None:
+        return False  # it runs elsewhere, and there is no way back but a failback
     old = request.plan.from_artifact if request.plan else None
     ensure = request.ensure
     return old is not None and ensure is not None and ensure.start.artifact.sha256 == old.sha256
@@ -100,8 +122,10 @@ def _alerts(request: ReportInput) -> tuple[Cell, ...]:
     if verdict is not None and not verdict.audited:
         warn.append("Values were not audited: the verdict is transaction level.")
     if ensure is not None and ensure.replay:
-        told = facts.replayed_line(verdict, ensure)
+        told = facts.replayed_line(request)
         warn.append(f"Committed output came again: {told}. Consumers skip the ranges of the replay manifest.")
+    if request.failover is not None:
+        warn += failover.alerts(request.failover)
     if request.prove is not None and not request.prove.under_traffic:
         warn.append("Not proven under traffic: no input came while the job was watched.")
     return (*(Cell(text, tone="bad") for text in bad), *(Cell(text, tone="warn") for text in warn))
@@ -140,11 +164,29 @@ def _commands(request: ReportInput) -> tuple[Command, ...]:
             add(_repeat_word(request.outcome), f"tidegate stop {deployment}")
     elif plan is not None and request.runbook == TAKE_SNAPSHOT:
         add("repeat it", f"tidegate snapshot take {deployment}")
+    elif plan is not None and request.runbook == FAILOVER_DEPLOYMENT:
+        _add_failover(request, add)
     add("what is now", f"tidegate registry show {deployment}")
     operation = shlex.quote(request.operation)
     add("this page", f"tidegate report open {operation}")
     add("check the evidence", f"tidegate report show {operation} -o json | sha256sum")
     return tuple(commands)
+
+
+def _add_failover(request: ReportInput, add: Callable[[str, str], None]) -> None:
+    """Back to where it came from by a failover the other way; again, if all is as it was."""
+    regions = failover.route(request)
+    if regions is None:
+        return
+    deployment, (source, target) = shlex.quote(request.deployment), regions
+    if request.failover is not None:
+        add(
+            f"back to {source}, once the mirror brings everything there",
+            f"tidegate failover deployment {deployment} --to {shlex.quote(source)}",
+        )
+        add("where its topics are written", "tidegate lineage list")
+    else:
+        add(_repeat_word(request.outcome), f"tidegate failover deployment {deployment} --to {shlex.quote(target)}")
 
 
 def _repeat_word(outcome: Outcome) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.kit.objects import MemoryStore
 from tests.unit.fleet.test_fleetfile import SMALL
-from tests.unit.report import samples
+from tests.unit.report import samples, samples_failover
 from tidegate.cli import report
 from tidegate.cli.main import run
 from tidegate.clients.objects import S3Uri
@@ -58,6 +58,19 @@ def test_the_list_says_how_each_ended(capsys, store):
     assert lines[3].split()[-5:] == ["upgrade-ledger-7c1f", "done", "0/0/0", "2.08", "s"]
     assert run(["report", "list", "--limit", "1", "-o", "json"]) == 0
     assert [one["key"] for one in json.loads(capsys.readouterr().out)] == ["reports/ledger/broken/r1.json"]
+
+
+def test_the_list_has_the_recovery_time_where_there_was_a_failover(capsys, store):
+    write(store, samples.done(), samples_failover.planned())
+    assert run(["report", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[-2:] == ["GAP", "RTO"]
+    assert [line.split()[-2:] for line in lines[1:] if "failover-ledger" in line] == [["14.1", "s"]]
+    assert [line.split()[-2:] for line in lines[1:] if "upgrade-ledger" in line] == [["2.08", "s"]]
+    assert run(["report", "list", "-o", "json"]) == 0
+    told = {one["operation"]: one["failover"] for one in json.loads(capsys.readouterr().out)}
+    assert told["upgrade-ledger-7c1f"] is None
+    assert told["failover-ledger-7c1f"]["rto_s"] == 14.14
 
 
 def test_show_prints_it_for_a_person_and_the_stored_bytes_for_a_check(capsys, store):

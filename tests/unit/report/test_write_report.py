@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.kit.objects import MemoryStore
-from tests.unit.report import samples
+from tests.unit.report import samples, samples_failover
 from tidegate.errors import Unavailable
 from tidegate.model.operation import Outcome, StepState
 from tidegate.model.steps import ReportInput
@@ -20,6 +20,9 @@ ENDINGS = {
     "undone": samples.undone,
     "bad-verdict": samples.bad_verdict,
     "halted-then-undone": samples.halted_then_undone,
+    "failover": samples_failover.planned,
+    "failover-unplanned": samples_failover.unplanned,
+    "failover-undone": samples_failover.undone,
 }
 bare = {
     "outcome": Outcome.REFUSED,
@@ -127,6 +130,21 @@ async def test_the_page_is_whole_and_reaches_for_nothing(request_):
         ("undone", "ledger v1 → v2: undone · verdict 0/0/0 · 12,848 replayed by manifest · gap 5.21 s"),
         ("bad-verdict", "ledger v1 → v2: runs, with a bad verdict 0/0/1,204 and 2 unexpected · gap 2.08 s"),
         ("halted-then-undone", "ledger v1 → v2: undone · values not audited"),
+        (
+            "failover",
+            (
+                "ledger v1 east → west: done · planned, old job stopped · verdict 0/0/0 · gap 6.04 s · "
+                "RTO 14.1 s (objective 60 s) · RPO 0"
+            ),
+        ),
+        (
+            "failover-unplanned",
+            (
+                "ledger v1 east → west: done · unplanned, old job superseded · verdict 0/0/0 · gap 29.2 s · "
+                "RTO 28.4 s, from detection 1 min 11 s (objective 60 s, missed) · RPO 0.80 s · 1,204 superseded"
+            ),
+        ),
+        ("failover-undone", "ledger v1 east → west: undone · verdict 0/0/0 · gap 6.04 s"),
     ],
 )
 async def test_what_and_verdict_stand_in_the_first_line(ending, said):
