@@ -25,6 +25,8 @@ PAGES = (
     "CONTRIBUTING.md",
     "benchmarks/README.md",
     "ledger/README.md",
+    "runbooks/failover-deployment.md",
+    "runbooks/failback.md",
     "runbooks/restore-deployment.md",
     "runbooks/keep-recovery-points.md",
     "runbooks/ship-snapshots.md",

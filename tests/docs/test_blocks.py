@@ -89,3 +89,9 @@ def test_the_page_of_a_stop(stage: Stage) -> None:
 def test_the_page_of_a_snapshot(stage: Stage) -> None:
     _runs(stage, "v1")
     _follow(stage, "runbooks/take-snapshot.md")
+
+
+def test_the_page_of_a_failover(stage: Stage) -> None:
+    """What of it needs no second region: where the topics live, what is refused."""
+    _runs(stage, "v1")
+    _follow(stage, "runbooks/failover-deployment.md")

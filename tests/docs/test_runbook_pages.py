@@ -11,7 +11,9 @@ from pydantic import BaseModel
 
 from tests.docs.pages import front_matter, table_under, text_of
 from tests.kit.temporal_world import choice, writer
+from tidegate.failover.plan import plan_failover
 from tidegate.model.appraisal import Appraisal
+from tidegate.model.failover import FAILOVER_DEPLOYMENT, Answers, FailoverInput, PointChoice, RegionsSeen, Topics
 from tidegate.model.keep import KEEP_RECOVERY_POINTS, KeepInput
 from tidegate.model.operation import (
     RESTORE_DEPLOYMENT,
@@ -35,6 +37,7 @@ from tidegate.model.operation import (
     UpgradeInput,
 )
 from tidegate.model.record import ArtifactRef, DeploymentRecord
+from tidegate.model.recovery import Strength
 from tidegate.model.ship import SHIP_SNAPSHOTS, ShipInput
 from tidegate.model.sweep import SWEEP_SNAPSHOTS, SweepInput
 from tidegate.names import CONTROL_QUEUE
@@ -43,6 +46,7 @@ from tidegate.operation.restore import plan_restore
 from tidegate.operation.stop_deployment import plan_stop
 from tidegate.operation.take_snapshot import plan_snapshot
 from workflows import (
+    failover_deployment,
     restore_deployment,
     ship_snapshots,
     start_deployment,
@@ -60,6 +64,8 @@ SHIP = "runbooks/ship-snapshots.md"
 KEEP = "runbooks/keep-recovery-points.md"
 SWEEP = "runbooks/sweep-snapshots.md"
 STOP = "runbooks/stop-deployment.md"
+FAILOVER = "runbooks/failover-deployment.md"
+PLANNED, UNPLANNED = "## What it does", "## What it does when a region is lost"
 WORKFLOWS = {
     UPGRADE: upgrade_deployment,
     START: start_deployment,
@@ -109,6 +115,25 @@ def _stop_plan() -> Plan:
     return plan_stop(StopInput(deployment="ledger"), _seen(runs=True))
 
 
+def _failover_plan(*, unplanned: bool) -> Plan:
+    """From the east to the west, by a link each way."""
+    seen = _seen(runs=True).model_copy(update={"region": "west"})
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    snapshot = "s3://west/savepoints/ledger/from-east/e7-chk-1"
+    point = PointChoice(id="e7-chk-1", snapshot=snapshot, source="s3://east/x/chk-1", epoch=7, taken_at=now)
+    both = RegionsSeen(
+        at=now,
+        home=Answers(region="east", flink="gone" if unplanned else None),
+        standby=Answers(region="west"),
+        topics=Topics(turn=("balances", "payments"), links=("east-to-west",), back=("west-to-east",)),
+        parallelism=2,
+        slots_free=2,
+        slots_total=2,
+        points=(point,),
+    )
+    return plan_failover(FailoverInput(deployment="ledger", unplanned=unplanned), seen, both)
+
+
 PLANS = {UPGRADE: _upgrade_plan, START: _start_plan, RESTORE: _restore_plan, TAKE: _snapshot_plan, STOP: _stop_plan}
 
 
@@ -146,6 +171,36 @@ def test_only_the_last_step_has_no_way_back() -> None:
             assert undos[step.name].startswith(step.undo), step
 
 
+@pytest.mark.parametrize(("heading", "unplanned"), [(PLANNED, False), (UNPLANNED, True)])
+def test_the_steps_of_a_failover_are_those_of_its_two_plans(heading: str, unplanned: bool) -> None:
+    plan = _failover_plan(unplanned=unplanned)
+    rows = table_under(FAILOVER, heading)
+    shown = ["observe", "approve", *(name.split()[0] for name in failover_deployment.rows(plan))]
+    assert [row[0] for row in rows] == shown
+    void = [step.name.split()[0] for step in plan.steps if step.undo.startswith("none")]
+    assert [row[0] for row in rows if row[3].startswith("none")] == void
+
+
+@pytest.mark.parametrize(("heading", "unplanned"), [(PLANNED, False), (UNPLANNED, True)])
+def test_the_point_of_no_return_is_where_the_plan_has_it_x24(heading: str, unplanned: bool) -> None:
+    plan = _failover_plan(unplanned=unplanned)
+    first = next(step.name.split()[0] for step in plan.steps if step.undo.startswith("none"))
+    told = [row[0] for row in table_under(FAILOVER, heading) if "there is no way back" in row[2]]
+    assert told == [first]
+
+
+def test_the_strengths_are_those_of_the_code_x14() -> None:
+    rows = table_under(FAILOVER, "### How the old job is kept from committing")
+    assert [row[0] for row in rows] == [strength.value for strength in Strength]
+
+
+def test_a_failover_has_one_control_more() -> None:
+    rows = {row[0]: row for row in table_under(FAILOVER, "## Follow it, stop it, escalate")}
+    assert set(rows) == {"escalate"}
+    assert re.findall(r"\b(by|why)\b", rows["escalate"][2]) == list(ControlInput.model_fields)
+    assert callable(failover_deployment.FailoverDeployment.escalate)
+
+
 def input_rows(model: type[BaseModel]) -> list[list[str]]:
     """Field, default, meaning: the table of a page, from the model."""
     return [
@@ -169,6 +224,7 @@ def input_rows(model: type[BaseModel]) -> list[list[str]]:
         (SHIP, ShipInput),
         (KEEP, KeepInput),
         (SWEEP, SweepInput),
+        (FAILOVER, FailoverInput),
     ],
 )
 def test_the_input_is_that_of_the_model(page: str, model: type[BaseModel]) -> None:
@@ -207,6 +263,7 @@ def test_the_outcomes_and_their_exit_statuses_are_those_of_the_code() -> None:
         (SHIP, SHIP_SNAPSHOTS),
         (KEEP, KEEP_RECOVERY_POINTS),
         (SWEEP, SWEEP_SNAPSHOTS),
+        (FAILOVER, FAILOVER_DEPLOYMENT),
     ],
 )
 def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
@@ -216,15 +273,16 @@ def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
     assert {"touches", "does not touch"} <= set(head)
 
 
-@pytest.mark.parametrize("page", [*PLANS, SHIP, KEEP, SWEEP])
+@pytest.mark.parametrize("page", [*PLANS, SHIP, KEEP, SWEEP, FAILOVER, "runbooks/failback.md"])
 def test_a_page_opens_with_what_to_do_now(page: str) -> None:
-    opening = text_of(page).split("---\n", 2)[2].strip().splitlines()
+    text = text_of(page)
+    opening = (text.split("---\n", 2)[2] if text.startswith("---") else text).strip().splitlines()
     assert opening[2] == "**Do this now**"
     assert [line[:3] for line in opening[4:7]] == ["1. ", "2. ", "3. "]
 
 
 if __name__ == "__main__":
-    for one in (UpgradeInput, StartInput, StopInput, RestoreInput, SnapshotInput, ShipInput, SweepInput):
+    for one in (UpgradeInput, StartInput, StopInput, RestoreInput, SnapshotInput, ShipInput, SweepInput, FailoverInput):
         print(one.__name__)
         for row in input_rows(one):
             print(f"| `{row[0]}` | {row[1] if row[1] == 'required' else f'`{row[1]}`'} | {row[2]} |")
