@@ -191,7 +191,9 @@ class FailoverWorld:
         return LinkStore(self._store("control", self.control), BUCKET, control_wait_s=1.0)
 
     @asynccontextmanager
-    async def open_link(self, fleet: Fleet, name: str, timeout_s: float = 5.0) -> AsyncIterator[MirrorLink]:
+    async def open_link(
+        self, fleet: Fleet, name: str, timeout_s: float = 5.0, *, source_timeout_s: float | None = None
+    ) -> AsyncIterator[MirrorLink]:
         """In place of ``mirror.link.open_link``."""
         mirror = fleet.mirror(name)
         returns = {
