@@ -69,5 +69,10 @@ class WorkerOptions(BaseModel):
             control_access_key=access_key,
             control_secret_key=SecretStr(secret_key),
             control_region_name=env.get(CONTROL_REGION_NAME) or "us-east-1",
-            cache=Path(env.get(CACHE) or Path.home() / ".cache" / "tidegate" / "artifacts"),
+            cache=cache_folder(env),
         )
+
+
+def cache_folder(env: Mapping[str, str]) -> Path:
+    """Where artifacts are kept on this machine."""
+    return Path(env.get(CACHE) or Path.home() / ".cache" / "tidegate" / "artifacts")

@@ -55,7 +55,7 @@ def _unreachable(error: Unavailable) -> ControlUnreachable:
 
 
 @asynccontextmanager
-async def open_control(fleet: Path | None) -> AsyncIterator[ControlBucket]:
+async def open_control(fleet: Path | None, timeout_s: float = TIMEOUT_S) -> AsyncIterator[ControlBucket]:
     """The control bucket. Raises InvalidInput if neither environment nor fleet file says where it is."""
     env = os.environ
     endpoint, bucket = env.get("TIDEGATE_CONTROL_S3"), env.get("TIDEGATE_CONTROL_BUCKET")
@@ -63,9 +63,9 @@ async def open_control(fleet: Path | None) -> AsyncIterator[ControlBucket]:
     secret_key = env.get("TIDEGATE_CONTROL_SECRET_KEY") or env.get("AWS_SECRET_ACCESS_KEY")
     if endpoint and bucket and access_key and secret_key:
         region_name = env.get("TIDEGATE_CONTROL_REGION_NAME") or "us-east-1"
-        store = open_store(endpoint, access_key, secret_key, region_name, TIMEOUT_S)
+        store = open_store(endpoint, access_key, secret_key, region_name, timeout_s)
     else:
         control = read_fleet(fleet).fleet.control
-        store, bucket = open_access(control.s3, TIMEOUT_S), control.bucket
+        store, bucket = open_access(control.s3, timeout_s), control.bucket
     async with store:
         yield ControlBucket(store, bucket)

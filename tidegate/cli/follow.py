@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,12 +87,13 @@ class Follower:
                 if seen.status is not WorkflowExecutionStatus.RUNNING:
                     break
                 status = self._status
-                if status is not None and status.phase is Phase.HALTED:
+                if status is not None and self.stands_halted(status):
                     live.stop()
                     print_halted(status)
                     return EXIT_HALTED
                 if console.is_terminal and status is not None:
-                    live.update(Text(running_line(status, await progress(seen))), refresh=True)
+                    line = running_line(status, await progress(seen), self.ways(status))
+                    live.update(Text(line), refresh=True)
                 await asyncio.sleep(POLL_S)
         result, error = await operations.outcome(self._handle)
         if result is not None:
@@ -107,7 +108,7 @@ class Follower:
             await self._news(seen, silent=True)
             if seen.status is not WorkflowExecutionStatus.RUNNING:
                 break
-            if self._status is not None and self._status.phase is Phase.HALTED:
+            if self._status is not None and self.stands_halted(self._status):
                 output.answer(self._status.model_dump(mode="json"))
                 return EXIT_HALTED
             await asyncio.sleep(POLL_S)
@@ -119,6 +120,23 @@ class Follower:
         return operations.exit_code(result, error)
 
     _status: OperationStatus | None = None
+
+    # -- what differs where an operation is followed by the process that it runs in
+
+    def ways(self, status: OperationStatus) -> tuple[str, ...]:
+        """How a person leaves it and comes back, and how it is sent back: shown below the step that runs."""
+        return (
+            f"Ctrl-C leaves it running:  tidegate ops watch {status.operation}",
+            f"go back:                   tidegate ops abort {status.operation}",
+        )
+
+    def told(self, status: OperationStatus) -> OperationStatus:
+        """What it says of itself, as it is shown."""
+        return status
+
+    def stands_halted(self, status: OperationStatus) -> bool:
+        """Whether it waits for a person, so that following it makes no sense."""
+        return status.phase is Phase.HALTED
 
     async def _look(self) -> WorkflowExecutionDescription:
         """Describe it; a Temporal that restarts is waited for."""
@@ -137,7 +155,7 @@ class Follower:
         if seen.history_length == self._seen_events and self._status is not None:
             return
         try:
-            self._status = await operations.status(self._handle, within_s=NO_WORKER_S)
+            self._status = self.told(await operations.status(self._handle, within_s=NO_WORKER_S))
         except NoWorker as error:
             self._once(f"{error.message}; it waits for one ({error.hint})")
             return
@@ -215,8 +233,8 @@ def took_s(row: StepStatus) -> float:
     return (row.ended - row.started).total_seconds() if row.ended and row.started else 0.0
 
 
-def running_line(status: OperationStatus, figures: Mapping[str, Any]) -> str:
-    """The step that runs: for how long, until when, and its live figures (O19)."""
+def running_line(status: OperationStatus, figures: Mapping[str, Any], ways: Sequence[str]) -> str:
+    """The step that runs: for how long, until when, and its live figures (O19); below it the ``ways`` out."""
     row = next((row for row in status.steps if row.state is StepState.RUNNING), None)
     if row is None or row.started is None:
         return f"     {status.phase}"
@@ -227,9 +245,7 @@ def running_line(status: OperationStatus, figures: Mapping[str, Any]) -> str:
     limit = f" of at most {(row.deadline - row.started).total_seconds():,.0f} s" if row.deadline else ""
     lasts_s = (now - row.started).total_seconds()
     lines = [f"  {row.number or '·'} {name + ' ':<12}…       {lasts_s:,.0f} s{limit}  {live(figures)}"]
-    lines.append(f"     Ctrl-C leaves it running:  tidegate ops watch {status.operation}")
-    lines.append(f"     go back:                   tidegate ops abort {status.operation}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"     {way}" for way in ways)])
 
 
 def live(figures: Mapping[str, Any]) -> str:
@@ -276,9 +292,9 @@ def print_halted(status: OperationStatus) -> None:
     step = next((row.name for row in reversed(status.steps) if row.state is StepState.FAILED), "")
     output.say(f"\nhalted     safely{', at ' + step if step else ''}; it holds {status.deployment} and does nothing")
     output.say(f"why        {status.why}")
-    words = {"resume": "go on", "abort": "go back"}
+    words = {" resume ": "go on", " --keep-server ": "go on", " abort ": "go back", " --abort": "go back"}
     for command in status.next_commands:
-        word = next((word for verb, word in words.items() if f" {verb} " in command), "next")
+        word = next((word for sign, word in reversed(words.items()) if sign in command), "next")
         output.say(f"{word:<10} {command}")
 
 
