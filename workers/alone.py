@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import threading
+import time
 from collections.abc import Awaitable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -18,8 +19,8 @@ from activities.sites import Sites
 from tidegate.cli import operations
 from tidegate.cli.control import ControlBucket
 from tidegate.cli.follow import EXIT_HALTED, EXIT_INTERRUPTED, Follower
-from tidegate.cli.operations import Handle
-from tidegate.errors import InvalidInput, NoProgress, Refused
+from tidegate.cli.operations import Handle, NoWorker
+from tidegate.errors import InvalidInput, Unavailable
 from tidegate.model.failover import FAILOVER_DEPLOYMENT
 from tidegate.model.operation import ControlInput, OperationStatus, Phase
 from workers import runner
@@ -27,8 +28,7 @@ from workers.kept import REQUEST, Asked, again
 from workers.private_server import PrivateServer, remove
 
 WORKER_LOG = "worker.log"
-LEAVES_HALT_S = 90.0
-_POLL_S = 0.2
+HEARD_S = 60.0
 
 
 class Word(StrEnum):
@@ -64,6 +64,10 @@ class FollowerHere(Follower):
             for one in status.next_commands
         )
         return status.model_copy(update={"next_commands": told})
+
+    def unanswered(self, error: NoWorker) -> str:
+        """The worker is this process."""
+        return "the worker in this process is busy and has not answered yet"
 
     def stands_halted(self, status: OperationStatus) -> bool:
         """Once the record says so, too: the server is not taken away under it."""
@@ -123,21 +127,20 @@ async def _follow(client: Client, server: PrivateServer, asked: Asked, word: tup
 
 async def _say(handle: Handle, word: Word, control: ControlInput) -> None:
     """What the person wants of an operation that was left: it is resumed if it stands halted, else it goes on."""
-    status = await operations.status(handle)
-    if word is Word.RESUME and status.phase is not Phase.HALTED:
-        return
-    await operations.update(handle, word, control)
-    if status.phase is not Phase.HALTED:
-        return
-    # It says halted until the record is unmarked; a follower would take that for a halt of now.
-    for _ in range(int(LEAVES_HALT_S / _POLL_S)):
-        status = await operations.status(handle)
-        if status.phase is not Phase.HALTED or status.waiting_for == "":
+    deadline = time.monotonic() + HEARD_S
+    while True:
+        try:
+            status = await operations.status(handle)
+            if word is Word.RESUME and status.phase is not Phase.HALTED:
+                return
+            # From its answer on an activity runs until it stands halted anew: a follower does not mistake the halts.
+            await operations.update(handle, word, control)
+        except NoWorker as error:
+            # The worker is here, and replays. Said twice, a control is answered as the first time.
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{handle.id} has not taken {word} within {HEARD_S:g} s") from error
+        else:
             return
-        if status.activity is None:
-            raise Refused(f"{handle.id} does not go on: {status.why}")
-        await asyncio.sleep(_POLL_S)
-    raise NoProgress(f"{handle.id} still stands halted {LEAVES_HALT_S:g} s after {word}: {status.why}")
 
 
 async def _first(following: Awaitable[int], server: PrivateServer, stop: asyncio.Event) -> int:

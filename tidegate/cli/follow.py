@@ -134,6 +134,10 @@ class Follower:
         """What it says of itself, as it is shown."""
         return status
 
+    def unanswered(self, error: NoWorker) -> str:
+        """What is said while no worker answers."""
+        return f"{error.message}; it waits for one ({error.hint})"
+
     def stands_halted(self, status: OperationStatus) -> bool:
         """Whether it waits for a person, so that following it makes no sense."""
         return status.phase is Phase.HALTED
@@ -157,7 +161,7 @@ class Follower:
         try:
             self._status = self.told(await operations.status(self._handle, within_s=NO_WORKER_S))
         except NoWorker as error:
-            self._once(f"{error.message}; it waits for one ({error.hint})")
+            self._once(self.unanswered(error))
             return
         self._seen_events = seen.history_length
         if not silent:

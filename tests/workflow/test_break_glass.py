@@ -1,0 +1,342 @@
+"""``tidegate break-glass``: real servers, real take and release on one record, all other activities faked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import re
+import socket
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from tests.kit.eventually import eventually
+from tests.kit.shared_record import Shared, SharedWorld
+from tests.kit.temporal_env import Run, begin
+from tidegate.cli import main
+from tidegate.cli.control import ControlBucket
+from tidegate.errors import MustHalt, OperationFailed
+from tidegate.model.failover import FailoverInput
+from tidegate.model.operation import ControlInput, Outcome, UpgradeInput
+from tidegate.model.record import RecordState, utc_now
+from tidegate.names import region_queue
+from workers import alone, runner
+from workers.kept import Asked
+from workers.private_server import PrivateServer
+
+REGIONS = ("east", "west")
+WHY = ("--why", "Temporal is gone")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def shared() -> Shared:
+    made = Shared()
+    await made.set_up()
+    return made
+
+
+@pytest.fixture
+def world(shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SharedWorld:
+    """What the workers of break-glass see."""
+    made = SharedWorld(shared, tmp_path / "cache")
+    monkeypatch.setattr(alone, "all_activities", lambda _sites, client: made.activities_of(client))
+    return made
+
+
+class Glass:
+    """Runs ``tidegate break-glass`` as a shell would, with no Temporal where one should be."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+
+    async def __call__(self, *args: str) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+
+        def run() -> int:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                return main.run(["break-glass", "failover", *args])
+
+        code = await asyncio.to_thread(run)
+        print(out.getvalue(), err.getvalue())
+        return code, out.getvalue(), err.getvalue()
+
+    def folders(self) -> list[Path]:
+        """The folders of operations that did not end."""
+        return sorted((self.state / "tidegate").glob("*")) if self.state.exists() else []
+
+
+@pytest.fixture
+def glass(shared: Shared, world: SharedWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Glass:
+    assert world  # its workers' activities are in place
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{probe.getsockname()[1]}")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("TIDEGATE_WHO", "ana")
+
+    @contextlib.asynccontextmanager
+    async def opened(_fleet: Path | None, _timeout_s: float) -> AsyncIterator[ControlBucket]:
+        yield shared.control
+
+    monkeypatch.setattr("workers.break_glass.open_control", opened)
+    monkeypatch.setattr(main, "known_commands", lambda: {"break-glass": "workers.break_glass:app"})
+    return Glass(tmp_path / "state")
+
+
+async def test_o22_the_same_workflow_runs_without_temporal_and_leaves_nothing_but_its_report(
+    glass: Glass, world: SharedWorld, shared: Shared
+) -> None:
+    code, out, err = await glass("ledger", "--unplanned", *WHY, "--bake", "1s", "--yes")
+    assert code == 0, err
+    assert re.search(r"operation  break-glass-ledger-[0-9a-f]{8} ", out)
+    assert "done       v1 runs in west/cell-1 since" in out
+    assert "its database is in" in err
+    record = await shared.record()
+    assert (record.state, record.holder, record.fence) == (RecordState.IDLE, None, 4)
+    assert record.writer is not None
+    assert record.writer.region == "west"
+    (report,) = world.reports
+    assert report.outcome is Outcome.DONE
+    assert report.take_over is not None
+    assert report.take_over.why == "Temporal is gone"
+    assert report.reason == "break-glass, without Temporal: Temporal is gone"
+    assert report.requested_by == "ana"
+    assert glass.folders() == []
+
+
+async def test_no_step_waits_for_a_region_whose_workers_are_lost(glass: Glass, world: SharedWorld) -> None:
+    code, _, err = await glass("ledger", "--unplanned", *WHY, "--bake", "1s", "--yes")
+    assert code == 0, err
+    queues = {name: queue for name, queue, _ in world.calls}
+    assert queues["shut_home"] == queues["rebase_copy"] == region_queue("west")
+
+
+async def test_o4_it_takes_over_from_who_holds_it_in_the_lost_temporal(
+    glass: Glass, world: SharedWorld, shared: Shared, server: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    """Not asked whether that one's run is closed: its cluster is not there."""
+    before = SharedWorld(shared, tmp_path / "cache")
+    async with _workers(server.client, before):
+        held = await begin(server.client, "FailoverDeployment", FailoverInput, requested_by="bob", to="west")
+        await _until(before, "close_producers")
+        block = before.block("stop_deployment")
+        code, _, err = await glass("ledger", "--unplanned", *WHY, "--bake", "1s", "--yes")
+        assert code == 0, err
+        block.released.set()
+        await held.failed("Superseded")
+    assert (await shared.record()).fence == 5
+    assert world.reports[0].outcome is Outcome.DONE
+
+
+async def test_a_dry_run_changes_nothing(glass: Glass, shared: Shared) -> None:
+    before = await shared.record()
+    code, out, err = await glass("ledger", "--unplanned", *WHY, "--dry-run")
+    assert code == 0, err
+    assert "nothing was changed" in out
+    assert await shared.record() == before
+    assert glass.folders() == []
+
+
+async def test_a_temporal_that_answers_is_used(
+    glass: Glass, server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", server.client.service_client.config.target_host)
+    asked = ("ledger", "--unplanned", "--to", "west", *WHY, "--bake", "5s", "--dry-run")
+    code, out, err = await glass(*asked)
+    assert (code, out) == (4, "")
+    assert "tidegate failover deployment ledger --to west --unplanned --dry-run --bake 5s" in err
+    assert glass.folders() == []
+    code, _, err = await glass(*asked, "--even-though-temporal-answers")
+    assert code == 0, err
+
+
+async def test_what_is_refused_leaves_no_folder(glass: Glass, world: SharedWorld) -> None:
+    world.points = ()
+    code, out, err = await glass("ledger", "--unplanned", *WHY, "--yes")
+    assert code == 4, err
+    assert "no recovery point" in out
+    assert glass.folders() == []
+
+
+async def test_halted_it_keeps_its_folder_and_the_command_that_is_printed_goes_on(
+    glass: Glass, world: SharedWorld, shared: Shared
+) -> None:
+    world.will("shut_home", MustHalt("nobody knows what runs in the east"))
+    code, out, err = await glass("ledger", "--unplanned", *WHY, "--bake", "1s", "--yes")
+    assert code == 3, err
+    (folder,) = glass.folders()
+    assert f"go on      tidegate break-glass failover ledger --keep-server {folder}" in out
+    assert "tidegate ops" not in out
+    assert f"kept       {folder}" in err
+    record = await shared.record()
+    assert (record.state, record.fence) == (RecordState.HALTED, 4)
+    code, out, err = await glass("ledger", "--keep-server", str(folder))
+    assert code == 0, err
+    assert "goes on with break-glass-ledger-" in err
+    assert (await shared.record()).fence == 4
+    assert world.names().count("take") == 1
+    assert glass.folders() == []
+
+
+async def test_halted_it_is_sent_back_by_abort(glass: Glass, world: SharedWorld, shared: Shared) -> None:
+    world.will("cut_over", MustHalt("nobody knows what the mirror does"))
+    code, out, err = await glass("ledger", *WHY, "--bake", "1s", "--yes", "-o", "json")
+    assert code == 3, err
+    (folder,) = glass.folders()
+    again = f"tidegate break-glass failover ledger --keep-server {folder}"
+    assert json.loads(out)["next_commands"] == [again, f"{again} --abort"]
+    code, out, err = await glass("ledger", "--keep-server", str(folder), "--abort")
+    assert code == 1, err
+    assert "undone" in out
+    record = await shared.record()
+    assert record.writer is not None
+    assert (record.writer.region, record.holder) == ("east", None)
+    assert glass.folders() == []
+
+
+async def test_halted_on_the_planned_way_it_goes_on_unplanned(glass: Glass, world: SharedWorld, shared: Shared) -> None:
+    world.will("stop_deployment", MustHalt("Flink in the east says nothing"))
+    code, _, err = await glass("ledger", *WHY, "--bake", "1s", "--yes")
+    assert code == 3, err
+    (folder,) = glass.folders()
+    code, out, err = await glass("ledger", "--keep-server", str(folder), "--unplanned")
+    assert code == 0, err
+    assert "shut_home" in world.names()
+    assert "v1 runs in west/cell-1" in out
+
+
+async def test_halted_again_it_says_so_again(glass: Glass, world: SharedWorld) -> None:
+    world.will("shut_home", MustHalt("not known"), MustHalt("still not known"))
+    code, _, _ = await glass("ledger", "--unplanned", *WHY, "--bake", "1s", "--yes")
+    (folder,) = glass.folders()
+    code, out, _ = await glass("ledger", "--keep-server", str(folder))
+    assert code == 3
+    assert "still not known" in out
+    assert glass.folders() == [folder]
+    code, _, err = await glass("ledger", "--keep-server", str(folder))
+    assert code == 0, err
+
+
+async def test_interrupted_it_stands_still_and_goes_on_where_it_stood(
+    world: SharedWorld, shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "GRACE", timedelta(seconds=0.2))
+    folder, stop = tmp_path / "kept", asyncio.Event()
+    request = FailoverInput.model_validate(
+        {"deployment": "ledger", "unplanned": True, "bake_s": 1, "take_over": {"why": "Temporal is gone"}}
+    )
+    asked = Asked(operation="break-glass-ledger-x", request=request, began=utc_now())
+    asked.write(folder)
+    word = (alone.Word.RESUME, ControlInput(by="ana"))
+
+    async def run() -> int:
+        return await alone.operate(folder, asked, shared.control, REGIONS, tmp_path / "cache", word, stop)
+
+    block = world.block("rebase_copy")
+    running = asyncio.create_task(run())
+    await block.entered.wait()
+    stop.set()
+    assert await running == 130
+    assert Asked.read(folder) == asked
+    stop.clear()
+    assert await run() == 0
+    names = world.names()
+    assert (names.count("take"), names.count("rebase_copy"), names.count("shut_home")) == (1, 2, 1)
+    assert not folder.exists()
+
+
+async def test_a_server_that_ends_is_said_and_the_operation_goes_on_in_another(
+    world: SharedWorld, shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "GRACE", timedelta(seconds=0.2))
+    folder = tmp_path / "kept"
+    request = FailoverInput.model_validate({"deployment": "ledger", "unplanned": True, "bake_s": 1})
+    asked = Asked(operation="break-glass-ledger-y", request=request, began=utc_now())
+    asked.write(folder)
+    word = (alone.Word.RESUME, ControlInput(by="ana"))
+
+    async def run() -> int:
+        never = asyncio.Event()
+        return await alone.operate(folder, asked, shared.control, REGIONS, tmp_path / "cache", word, never)
+
+    block = world.block("rebase_copy")
+    running = asyncio.create_task(run())
+    await block.entered.wait()
+    psutil.Process(json.loads((folder / "server.json").read_text())["pid"]).kill()
+    with pytest.raises(OperationFailed, match="private Temporal server ended with status -9"):
+        await running
+    assert await run() == 0
+
+
+# -- the operation in the lost server
+
+
+@contextlib.asynccontextmanager
+async def _workers(client: Client, world: SharedWorld) -> AsyncIterator[None]:
+    activities = world.activities_of(client)
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(runner.control_worker(client, activities))
+        for region in REGIONS:
+            await stack.enter_async_context(runner.region_worker(client, region, activities))
+        yield
+
+
+async def _until(world: SharedWorld, name: str) -> None:
+    async def called() -> None:
+        assert name in world.names()
+
+    await eventually(called)
+
+
+@pytest.mark.parametrize(
+    ("runbook", "frozen_in"), [("UpgradeDeployment", "switch"), ("FailoverDeployment", "close_producers")]
+)
+async def test_o22_an_operation_that_the_lost_server_brings_back_is_superseded_and_does_nothing_more(
+    runbook: str,
+    frozen_in: str,
+    glass: Glass,
+    world: SharedWorld,
+    shared: Shared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "GRACE", timedelta(seconds=0.1))
+    old = SharedWorld(shared, tmp_path / "cache")
+    block = old.block(frozen_in)
+    model = {"UpgradeDeployment": UpgradeInput, "FailoverDeployment": FailoverInput}[runbook]
+    async with PrivateServer(tmp_path / "lost") as lost:
+        client = await lost.client()
+        async with _workers(client, old):
+            held: Run = await begin(
+                client, runbook, model, requested_by="bob", to="v2" if model is UpgradeInput else "west"
+            )
+            await block.entered.wait()
+        # Nobody works for it any more; it holds the deployment, and has told nobody what it was about to do.
+    holder = (await shared.record()).holder
+    assert holder is not None
+    assert holder.operation == held.handle.id
+    before = len(old.calls)
+
+    code, _, err = await glass("ledger", "--unplanned", *WHY, "--bake", "1s", "--yes")
+    assert code == 0, err
+    done = await shared.record()
+
+    # The lost server is back with its database, and so are its workers.
+    async with PrivateServer(tmp_path / "lost") as back:
+        client = await back.client()
+        again = Run(client.get_workflow_handle(held.handle.id))
+        async with _workers(client, old):
+            result = await again.failed("Superseded")
+    assert result.outcome is Outcome.SUPERSEDED
+    assert "break-glass-ledger-" not in result.why or "fence" in result.why
+    # It tried what it had begun, was refused by the fence, wrote its report, and that was all.
+    assert {name for name, _, _ in old.calls[before:]} == {frozen_in, "write_report"}
+    assert await shared.record() == done
