@@ -27,6 +27,7 @@ PAGES = (
     "ledger/README.md",
     "runbooks/failover-deployment.md",
     "runbooks/failback.md",
+    "runbooks/break-glass.md",
     "runbooks/restore-deployment.md",
     "runbooks/keep-recovery-points.md",
     "runbooks/ship-snapshots.md",
