@@ -16,7 +16,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from activities.registration import all_activities
 from activities.sites import Sites
-from tidegate.cli import operations
+from tidegate.cli import operations, output
 from tidegate.cli.control import ControlBucket
 from tidegate.cli.follow import EXIT_HALTED, EXIT_INTERRUPTED, Follower
 from tidegate.cli.operations import Handle, NoWorker
@@ -153,6 +153,7 @@ async def _first(following: Awaitable[int], server: PrivateServer, stop: asyncio
             return follow.result()
         if gone.done():
             raise gone.result()
+        output.note(f"interrupted: what runs has {runner.GRACE.total_seconds():g} s to finish")
         return EXIT_INTERRUPTED
     finally:
         for one in (follow, gone, stopped):

@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import io
 import json
+import os
 import re
+import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,15 +18,16 @@ from pathlib import Path
 import psutil
 import pytest
 import pytest_asyncio
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
+from tests.docs.pages import ROOT
 from tests.kit.eventually import eventually
 from tests.kit.shared_record import Shared, SharedWorld
 from tests.kit.temporal_env import Run, begin
 from tidegate.cli import main
 from tidegate.cli.control import ControlBucket
-from tidegate.errors import MustHalt, OperationFailed
+from tidegate.errors import MustHalt, OperationFailed, Refused
 from tidegate.model.failover import FailoverInput
 from tidegate.model.operation import ControlInput, Outcome, UpgradeInput
 from tidegate.model.record import RecordState, utc_now
@@ -70,7 +74,11 @@ class Glass:
 
     def folders(self) -> list[Path]:
         """The folders of operations that did not end."""
-        return sorted((self.state / "tidegate").glob("*")) if self.state.exists() else []
+        return _folders(self.state)
+
+
+def _folders(state: Path) -> list[Path]:
+    return sorted((state / "tidegate").glob("*")) if state.exists() else []
 
 
 @pytest.fixture
@@ -257,6 +265,55 @@ async def test_a_server_that_ends_is_said_and_the_operation_goes_on_in_another(
     with pytest.raises(OperationFailed, match="private Temporal server ended with status -9"):
         await running
     assert await run() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_leaves_it_as_it_is_and_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.kit.glass_process", "ledger", "--unplanned", *WHY, "--yes"),
+        cwd=ROOT,
+        env={**os.environ, "TEMPORAL_ADDRESS": "127.0.0.1:1", "XDG_STATE_HOME": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    while (await process.stdout.readline()).strip() != b"BLOCKED":
+        assert process.returncode is None
+    (folder,) = _folders(tmp_path)
+    left = psutil.Process(json.loads((folder / "server.json").read_text())["pid"])
+    process.send_signal(number)
+    out, err = (text.decode() for text in await process.communicate())
+    assert process.returncode == 130, err
+    assert "is left as it is" in out
+    assert f"go on       tidegate break-glass failover ledger --keep-server {folder}" in out
+    assert not left.is_running()
+    assert Asked.read(folder) is not None
+    assert (folder / "temporal.db").exists()
+
+
+async def test_a_server_whose_owner_was_killed_gives_its_database_to_the_next(tmp_path: Path) -> None:
+    owner = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.kit.glass_process", "ledger", "--unplanned", *WHY, "--yes"),
+        *("--keep-server", str(tmp_path / "kept")),
+        cwd=ROOT,
+        env={**os.environ, "TEMPORAL_ADDRESS": "127.0.0.1:1"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert owner.stdout is not None
+    while (await owner.stdout.readline()).strip() != b"BLOCKED":
+        assert owner.returncode is None
+    with pytest.raises(Refused, match="used by another process"):
+        await PrivateServer(tmp_path / "kept").__aenter__()
+    left = psutil.Process(json.loads((tmp_path / "kept" / "server.json").read_text())["pid"])
+    owner.kill()
+    await owner.communicate()
+    assert left.is_running()
+    async with PrivateServer(tmp_path / "kept") as server:
+        assert not left.is_running()
+        asked = Asked.read(tmp_path / "kept")
+        assert asked is not None
+        handle = (await server.client()).get_workflow_handle(asked.operation)
+        assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
 
 
 # -- the operation in the lost server
