@@ -35,7 +35,7 @@ class Word(StrEnum):
     """What a person says to an operation that is gone on with."""
 
     RESUME = "resume"
-    """If it stands halted; else it goes on by itself."""
+    """If it stands halted or paused; else it goes on by itself."""
     ABORT = "abort"
     ESCALATE = "escalate"
 
@@ -126,12 +126,12 @@ async def _follow(client: Client, server: PrivateServer, asked: Asked, word: tup
 
 
 async def _say(handle: Handle, word: Word, control: ControlInput) -> None:
-    """What the person wants of an operation that was left: it is resumed if it stands halted, else it goes on."""
+    """What the person wants of an operation that was left: it is resumed if it stands still, else it goes on."""
     deadline = time.monotonic() + HEARD_S
     while True:
         try:
             status = await operations.status(handle)
-            if word is Word.RESUME and status.phase is not Phase.HALTED:
+            if word is Word.RESUME and status.phase not in {Phase.HALTED, Phase.PAUSED}:
                 return
             # From its answer on an activity runs until it stands halted anew: a follower does not mistake the halts.
             await operations.update(handle, word, control)

@@ -121,9 +121,11 @@ def failover(
         output.note(
             f"goes on with {asked.operation}, asked by {asked.request.requested_by} at {output.utc(found.began)}"
         )
-    elif not dry_run:
-        confirm(_question(deployment, known.record), yes=yes)
-    asked.write(folder)
+    else:
+        _tell_of_unfinished(deployment)
+        if not dry_run:
+            confirm(_question(deployment, known.record), yes=yes)
+        asked.write(folder)
     output.note(f"server     on this machine; its database is in {folder} until it has ended")
     try:
         code = asyncio.run(_operate(folder, asked, asking, fleet))
@@ -208,8 +210,26 @@ def _question(deployment: str, record: DeploymentRecord | None) -> str:
 
 def _fresh_folder(deployment: str) -> Path:
     """A folder that outlives a reboot: the operation in it may have to be gone on with."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return state / "tidegate" / f"break-glass-{deployment}-{utc_now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    return _state() / f"break-glass-{deployment}-{utc_now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _state() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "tidegate"
+
+
+def _tell_of_unfinished(deployment: str) -> None:
+    """An earlier one may be gone on with instead; a new one takes the deployment over from it."""
+    for folder in sorted(_state().glob(f"break-glass-{deployment}-*")):
+        try:
+            left = Asked.read(folder)
+        except InvalidInput as error:
+            output.note(error.message)  # what is left of another one stands in nobody's way
+            continue
+        if left is not None and left.request.deployment == deployment:
+            output.note(
+                f"not ended  {left.operation} of {output.utc(left.began)} is taken over from; to go on with it instead:  "
+                f"{again(folder, deployment)}"
+            )
 
 
 async def _operate(folder: Path, asked: Asked, asking: Asking, fleet: Path | None) -> int:

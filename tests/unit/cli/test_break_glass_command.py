@@ -95,3 +95,16 @@ def test_a_kept_request_reads_back_as_it_was_written(tmp_path: Path) -> None:
     ASKED.write(tmp_path / "kept")
     assert Asked.read(tmp_path / "kept") == ASKED
     assert Asked.read(tmp_path / "nothing") is None
+
+
+def test_an_earlier_one_that_did_not_end_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = tmp_path / "state" / "tidegate"
+    ASKED.write(state / "break-glass-ledger-1")
+    ASKED.model_copy(update={"request": FailoverInput(deployment="ledger-2")}).write(state / "break-glass-ledger-2-1")
+    (state / "break-glass-ledger-3").mkdir()
+    (state / "break-glass-ledger-3" / "operation.json").write_text("{")
+    break_glass._tell_of_unfinished("ledger")
+    told = capsys.readouterr().err
+    assert f"tidegate break-glass failover ledger --keep-server {state / 'break-glass-ledger-1'}" in told
+    assert "break-glass-ledger-2-1" not in told
+    assert "cannot be read" in told
