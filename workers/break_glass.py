@@ -227,7 +227,7 @@ def _tell_of_unfinished(deployment: str) -> None:
             continue
         if left is not None and left.request.deployment == deployment:
             output.note(
-                f"not ended  {left.operation} of {output.utc(left.began)} is taken over from; to go on with it instead:  "
+                f"not ended  {left.operation} of {output.utc(left.began)} is taken over from; or go on with it:  "
                 f"{again(folder, deployment)}"
             )
 
