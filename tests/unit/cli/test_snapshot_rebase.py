@@ -74,7 +74,7 @@ def scene(monkeypatch, capsys) -> Scene:
     by_bootstrap = {"127.0.0.1:27100": world.kafka["east"], "127.0.0.1:27200": world.kafka["west"]}
 
     @asynccontextmanager
-    async def link(_fleet, name):
+    async def link(_fleet, name, **_timeouts):
         source, _, target = name.partition("-to-")
         yield world.link(source, target)
 
