@@ -29,6 +29,14 @@ from tidegate.model.failover import (
 )
 from tidegate.model.keep import KeepFact, KeepStep
 from tidegate.model.operation import Observation, Verdict
+from tidegate.model.region import (
+    GroupCutFact,
+    GroupCutInput,
+    GroupOpenInput,
+    GroupSeen,
+    GroupStep,
+    LookGroupInput,
+)
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
 from tidegate.model.steps import (
     AppraiseInput,
@@ -249,6 +257,48 @@ async def sweep_snapshots(request: SweepStep) -> SweepFact:
     _contract(f"sweep_snapshots({request.deployment})")
 
 
+@activity.defn(name="look_group")
+async def look_group(request: LookGroupInput) -> GroupSeen:
+    """What lives in a region, and what the other one has room for. Changes nothing. Raises Refused, InvalidInput."""
+    _contract(f"look_group({request.region})")
+
+
+@activity.defn(name="close_group")
+async def close_group(request: GroupStep) -> ShutFact:
+    """Nobody writes the topics of a family any more. Raises Held, NoProgress."""
+    _contract(f"close_group({request.holder})")
+
+
+@activity.defn(name="cut_group")
+async def cut_group(request: GroupCutInput) -> GroupCutFact:
+    """Drain and shut the links of a family once, and turn topics. Raises Held, NoProgress."""
+    _contract(f"cut_group({request.holder})")
+
+
+@activity.defn(name="open_group")
+async def open_group(request: GroupOpenInput) -> OpenFact:
+    """Writers go on there, on some topics of a family."""
+    _contract(f"open_group({request.holder})")
+
+
+@activity.defn(name="mirror_group")
+async def mirror_group(request: GroupStep) -> MirrorBackFact:
+    """The links of the other direction run, from the cut on. Raises Held."""
+    _contract(f"mirror_group({request.holder})")
+
+
+@activity.defn(name="reopen_group")
+async def reopen_group(request: GroupStep) -> None:
+    """The way back of a family: its topics live at home, the links run, producers write there. Raises Refused."""
+    _contract(f"reopen_group({request.holder})")
+
+
+@activity.defn(name="see_open")
+async def see_open(request: FailoverStep) -> OpenFact:
+    """A member looks at what its group has opened. Changes nothing."""
+    _contract(f"see_open({request.held.deployment})")
+
+
 CONTRACTS: dict[str, Callable[..., Any]] = {
     contract.__name__: contract
     for contract in (
@@ -264,6 +314,13 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         open_producers,
         mirror_back,
         reopen_home,
+        look_group,
+        close_group,
+        cut_group,
+        open_group,
+        mirror_group,
+        reopen_group,
+        see_open,
         take,
         prepare,
         make_fork,

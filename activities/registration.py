@@ -9,6 +9,7 @@ from temporalio.client import Client
 
 from activities.failover import FailoverActivities
 from activities.flink import FlinkActivities
+from activities.group import GroupActivities
 from activities.points import PointActivities
 from activities.registry import RegistryActivities
 from activities.reports import ReportActivities
@@ -27,4 +28,5 @@ def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
         *PointActivities(sites).all(),
         *SweepActivities(sites).all(),
         *FailoverActivities(sites, client).all(),
+        *GroupActivities(sites, client).all(),
     ]

@@ -14,6 +14,8 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 from tidegate.names import CONTROL_QUEUE, region_queue
 from tidegate.temporal.interceptor import TidegateInterceptor
 from workflows.failover_deployment import FailoverDeployment
+from workflows.failover_member import FailoverMember
+from workflows.failover_region import FailoverRegion
 from workflows.keep_recovery_points import KeepRecoveryPoints
 from workflows.restore_deployment import RestoreDeployment
 from workflows.ship_snapshots import ShipSnapshots
@@ -33,6 +35,8 @@ WORKFLOWS: tuple[type, ...] = (
     KeepRecoveryPoints,
     SweepSnapshots,
     FailoverDeployment,
+    FailoverMember,
+    FailoverRegion,
 )
 
 Activity = Callable[..., Any]

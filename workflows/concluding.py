@@ -78,6 +78,7 @@ class Concluding(Standing):
                 plan=self.plan,
                 why=ending.why,
                 next_commands=ending.next_commands,
+                rto_s=self.failover_facts.rto_s if self.failover_facts is not None else None,
             )
         )
 

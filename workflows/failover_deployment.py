@@ -74,6 +74,10 @@ class FailoverDeployment(RunningOperation):
     """Done: it runs in the other region, proven, and its topics live there. Undone: all is as it was."""
 
     runbook = FAILOVER_DEPLOYMENT
+    together: tuple[str, ...] = ()
+    """Deployments that move with it."""
+    group: str | None = None
+    """The operation that moves it with them; None: it moves alone."""
 
     @workflow.init
     def __init__(self, request: FailoverInput | None = None) -> None:
@@ -113,6 +117,11 @@ class FailoverDeployment(RunningOperation):
 
     @escalate.validator
     def _may_escalate(self, request: ControlInput) -> None:
+        if self.group is not None:
+            refuse(
+                f"{self.base.deployment} moves with others: it does not go on unplanned alone",
+                f"abort all of them, and start anew with --unplanned:  tidegate ops abort {self.group}",
+            )
         if self.unplanned or self.escalated is not None:
             return
         if self.held is None:
@@ -206,6 +215,7 @@ class FailoverDeployment(RunningOperation):
             at=located.at,
             point=self.request.point,
             unplanned=self.unplanned,
+            together=self.together,
         )
         self.regions = await self.calls.region(
             located.region, contracts.look_regions, asked, deadline_s=OBSERVE_S, interruptible=True
@@ -258,6 +268,18 @@ class FailoverDeployment(RunningOperation):
         shut = await self.calls.control(contracts.close_producers, self._step(FailoverStep), deadline_s=CLOSE_S)
         self.ok("close", failover_facts.closed(shut))
         await self._escape()
+        await self._stop()
+        await self._escape()
+        deadline_s = self.request.drain_s + CUT_MARGIN_S
+        self.begin("cut", deadline_s)
+        wanted_cut = self._step(CutInput, ends=shut.ends, drain_s=self.request.drain_s)
+        self.cut_fact = await self.calls.region(
+            self.place.region, contracts.cut_over, wanted_cut, deadline_s=deadline_s, interruptible=True
+        )
+        self.ok("cut", failover_facts.cut(self.cut_fact))
+
+    async def _stop(self) -> None:
+        """Stop it with a savepoint, and ship that."""
         if self.stop_fact is None:
             # WARNING: nothing is processed from here on.
             deadline_s = self.left.switch_timeout_s + STOP_MARGIN_S
@@ -270,14 +292,6 @@ class FailoverDeployment(RunningOperation):
             )
             self.ok("stop", facts.stopped(self.stop_fact))
         await self._ship(self.stop_fact.location, SHIP_S)
-        await self._escape()
-        deadline_s = self.request.drain_s + CUT_MARGIN_S
-        self.begin("cut", deadline_s)
-        wanted_cut = self._step(CutInput, ends=shut.ends, drain_s=self.request.drain_s)
-        self.cut_fact = await self.calls.region(
-            self.place.region, contracts.cut_over, wanted_cut, deadline_s=deadline_s, interruptible=True
-        )
-        self.ok("cut", failover_facts.cut(self.cut_fact))
 
     async def _ship_ahead(self) -> None:
         """What it has in common with the savepoint of the stop is there then: the gap is shorter."""
@@ -475,9 +489,7 @@ class FailoverDeployment(RunningOperation):
                 )
             self.ok("stop", f"nothing of it runs in {self.there.region}, nor has it committed there")
         if self.acted_at is not None:
-            self.begin("reopen", BACK_S)
-            await self.calls.control(contracts.reopen_home, self._step(FailoverStep), deadline_s=BACK_S)
-            self.ok("reopen", f"producers write in {self.left.region} again, and the mirror brings it")
+            await self._reopen()
         # From here on it is all about the region where it ran: the proof, the audit, the report.
         self.located = self.left
         started = await self._ensure(old, interruptible=False)
@@ -487,6 +499,11 @@ class FailoverDeployment(RunningOperation):
         since = f"since {facts.clock(started.running_at)}"
         words = "runs on, untouched" if untouched else f"runs again {since}, from {started.snapshot}"
         return Ending(Outcome.UNDONE, f"{artifact.name} {words} in {self.left.at}, epoch {started.epoch}", why=why)
+
+    async def _reopen(self) -> None:
+        self.begin("reopen", BACK_S)
+        await self.calls.control(contracts.reopen_home, self._step(FailoverStep), deadline_s=BACK_S)
+        self.ok("reopen", f"producers write in {self.left.region} again, and the mirror brings it")
 
     # -- small things
 

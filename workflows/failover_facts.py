@@ -8,7 +8,8 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from tidegate.model.failover import CutFact, HomeFact, MirrorBackFact, OpenFact, RegionsSeen, ShutFact
-    from tidegate.model.operation import Observation
+    from tidegate.model.operation import MemberResult, Observation
+    from tidegate.model.region import GroupCutFact, GroupSeen, Member, Room
     from tidegate.model.ship import ShipFact
     from workflows import facts
 
@@ -19,6 +20,25 @@ def seen(observed: Observation, both: RegionsSeen) -> str:
     runs = f"{writer.artifact.name} in {writer.region}/{writer.cell}" if writer is not None else "no job"
     silent = f"no answer from {len(both.home.silent)} of 3 parts there" if both.home.silent else "all of it answers"
     return f"{runs}, {silent}; {both.slots_free} of {both.slots_total} slots free in {observed.region}"
+
+
+def region_seen(both: GroupSeen) -> str:
+    """What lives there, what of it answers, and what there is room for."""
+    silent = f"no answer from {len(both.home.silent)} of 3 parts there" if both.home.silent else "all of it answers"
+    tiers = sorted({one.tier for one in both.members})
+    told = (
+        f"{len(both.members)} deployments of {len(tiers)} tiers in {both.home.region}, {silent}; "
+        f"{both.slots_free} of {both.slots_total} slots free in {both.standby.region}"
+    )
+    return "; ".join((told, *both.warnings))
+
+
+def member_planned(one: Member, room: Room) -> str:
+    """What would become of a deployment."""
+    slots = room.parallelism.get(one.deployment, one.parallelism)
+    fewer = f" instead of {one.parallelism}" if slots < one.parallelism else ""
+    goes = "goes at once" if one.deployment in room.goes else "waits for slots"
+    return f"tier {one.tier}, {one.home} -> {one.at} with {slots}{fewer} slots, {goes}"
 
 
 def shipped(fact: ShipFact) -> str:
@@ -44,6 +64,28 @@ def cut(fact: CutFact) -> str:
     until = f", input until {_clock(fact.input_until)}" if fact.input_until is not None else ""
     drained = "drained" if fact.drained else "as far as it came"
     return "; ".join((f"{links}, {drained}; {fact.partitions:,} partitions turned{until}", *fact.notes))
+
+
+def cut_together(fact: GroupCutFact) -> str:
+    """The same of a family."""
+    known = [at for at in fact.input_until.values() if at is not None]
+    until = max(known) if known else None
+    return cut(
+        CutFact(partitions=fact.partitions, shut=fact.shut, drained=fact.drained, input_until=until, notes=fact.notes)
+    )
+
+
+def member(result: MemberResult) -> str:
+    """How it ended for one of several: gap, verdict, RTO."""
+    verdict = result.verdict
+    told = [result.summary]
+    if verdict is not None and verdict.gap_ms is not None:
+        told.append(f"gap {verdict.gap_ms / 1000:.2f} s")
+    if verdict is not None:
+        told.append(f"{verdict.text}{'' if verdict.audited else ' (values not audited)'}")
+    if result.rto_s is not None:
+        told.append(f"RTO {result.rto_s:.1f} s")
+    return ", ".join(told) + (f": {result.why}" if result.why else "")
 
 
 def opened(fact: OpenFact) -> str:

@@ -14,7 +14,15 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
     from tidegate.errors import TidegateError
-    from tidegate.model.operation import ControlInput, OperationResult, OperationStatus, Outcome, Phase, StepState
+    from tidegate.model.operation import (
+        ControlInput,
+        MemberResult,
+        OperationResult,
+        OperationStatus,
+        Outcome,
+        Phase,
+        StepState,
+    )
     from tidegate.model.steps import Located, ObserveInput, ReportInput
     from tidegate.temporal import search_attributes
     from workflows.board import Board
@@ -54,6 +62,8 @@ class Unheld(Shown):
         self.located: Located | None = None
         self.ending: Ending | None = None
         self.report_key: str | None = None
+        self.members: tuple[MemberResult, ...] = ()
+        """Of an operation on several deployments: how it ended for each."""
 
     # -- what a person sees and says
 
@@ -115,6 +125,10 @@ class Unheld(Shown):
         """From here on the operation is found by this region."""
         workflow.upsert_search_attributes([search_attributes.REGION.value_set(region)])
 
+    def upsert_phase(self) -> None:
+        """From here on the operation is found by the phase in which it stands."""
+        workflow.upsert_search_attributes([search_attributes.PHASE.value_set(self.phase.value)])
+
     # -- running to an end
 
     async def run_steps(
@@ -160,7 +174,7 @@ class Unheld(Shown):
             await self._report(ending, self.located, self._reason)
         self.board.replan([])
         self.phase = ending.phase
-        workflow.upsert_search_attributes([search_attributes.PHASE.value_set(self.phase.value)])
+        self.upsert_phase()
         self.show()
         return ending.told(
             OperationResult(
@@ -172,6 +186,7 @@ class Unheld(Shown):
                 report=self.report_key,
                 why=ending.why,
                 next_commands=ending.next_commands,
+                members=self.members,
             )
         )
 

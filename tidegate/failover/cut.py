@@ -97,7 +97,7 @@ async def turn(sides: Sides, request: CutInput, record: DeploymentRecord, shut: 
         partitions=count,
         shut=dict(shut),
         drained=not request.unplanned,
-        input_until=await _input_until(sides, request.topics),
+        input_until=await input_until(sides, request.topics),
     )
 
 
@@ -123,7 +123,7 @@ async def _partitions(link: MirrorLink, topics: Topics) -> list[TopicPartition]:
     return sorted(await link.target_kafka.end_offsets(wanted))
 
 
-async def _input_until(sides: Sides, topics: Topics) -> datetime | None:
+async def input_until(sides: Sides, topics: Topics) -> datetime | None:
     """Timestamp of the newest input that came through: the producer's word, kept by the mirror."""
     newest: int | None = None
     async with sides.links(topics.links) as links:

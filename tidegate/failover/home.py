@@ -13,7 +13,7 @@ from tidegate.failover.cut import shut_links
 from tidegate.failover.look import answers_of, judged
 from tidegate.failover.plan import no_point
 from tidegate.failover.sides import Sides
-from tidegate.model.failover import Answers, CutInput, HomeFact, PointChoice, Topics
+from tidegate.model.failover import Answers, CutInput, HomeFact, PointChoice, ShutInput, Topics
 from tidegate.model.record import (
     ArtifactRef,
     DeploymentRecord,
@@ -38,7 +38,7 @@ END_S: Final = 60.0
 STEP: Final = "leave"
 
 
-async def shut_home(sides: Sides, request: CutInput, wanted: str | None) -> HomeFact:
+async def shut_home(sides: Sides, request: ShutInput, wanted: str | None) -> HomeFact:
     """Shut out the job at home as strongly as can be, and the mirror; then write what it is left for in the record.
 
     Where home's Kafka still answers, the mirror brings what it can in ``drain_s`` before. Once it is shut, what the
@@ -60,7 +60,8 @@ async def shut_home(sides: Sides, request: CutInput, wanted: str | None) -> Home
     answers = request.answers or await answers_of(sides.home.site)
     notes: list[str] = list(answers.silent)
     strength = await fence(sides.home, record, answers, notes)
-    notes += await _shut_mirror(sides, request, drain=strength is not Strength.SUPERSEDED and answers.kafka is None)
+    if not request.links_shut:
+        notes += await _shut_mirror(sides, request, drain=strength is not Strength.SUPERSEDED and answers.kafka is None)
     choice, point = await choose_point(sides, request.topics, wanted, ask_home=answers.kafka is None)
     left = Left(
         region=sides.away.site.region,

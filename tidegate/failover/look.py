@@ -53,7 +53,7 @@ async def look(
         raise Unavailable(f"{away.region} cannot be gone on in: {'; '.join(other.silent)}")
     topics = turning(away.fleet, {away.deployment, *together}, home.region, away.region, lives)
     warnings: list[str] = []
-    lag = await _lags(away.fleet, topics, answers, warnings)
+    lag = await lags(away.fleet, topics, answers, warnings)
     points: tuple[PointChoice, ...] = ()
     if unplanned:
         points = await judged(away, kept.points, topics, wanted, ask_home=answers.kafka is None, count=True)
@@ -127,7 +127,8 @@ async def _slots(site: Site) -> tuple[int, int]:
     return capacity.slots_free, capacity.slots_total
 
 
-async def _lags(fleet: Fleet, topics: Topics, home: Answers, warnings: list[str]) -> dict[str, int | None]:
+async def lags(fleet: Fleet, topics: Topics, home: Answers, warnings: list[str]) -> dict[str, int | None]:
+    """How far each link lags, in records; None: not known, and ``warnings`` says why."""
     found: dict[str, int | None] = {}
     for name in topics.links:
         found[name] = None

@@ -12,8 +12,9 @@ from tidegate.operation.plan import assemble, refuse_if_held
 VOID = "none: once the other region has committed or taken a producer's write there is no way back but a failback (X24)"
 
 
-def plan_failover(asked: FailoverInput, observed: Observation, seen: RegionsSeen) -> Plan:
-    """The steps that the failover will take.
+def plan_failover(asked: FailoverInput, observed: Observation, seen: RegionsSeen, *, group: str | None = None) -> Plan:
+    """The steps that the failover will take. ``group``: the operation that moves its topics and links, and knows what
+    there is room for; None: it does so itself.
 
     Raises:
         InvalidInput: what was asked makes no sense; the field is named.
@@ -31,7 +32,8 @@ def plan_failover(asked: FailoverInput, observed: Observation, seen: RegionsSeen
         )
     if writer.region == observed.region and record.pinned is None:
         raise InvalidInput(f"to: {asked.deployment} runs in {observed.region} already")
-    refuse_without_room(asked.deployment, asked.parallelism or observed.parallelism, seen, observed.region)
+    if group is None:
+        refuse_without_room(asked.deployment, asked.parallelism or observed.parallelism, seen, observed.region)
     target = target_of(observed)
     source = CellRef(writer.region, writer.cell)
     point = None
@@ -41,6 +43,8 @@ def plan_failover(asked: FailoverInput, observed: Observation, seen: RegionsSeen
     else:
         _refuse_silent(asked, seen)
         steps = _planned(asked, observed, seen, source, target)
+    if group is not None:
+        steps = _as_member(steps, group)
     notes = [*observed.warnings, *seen.warnings, *_notes(seen, point)]
     plan = assemble(asked.deployment, FAILOVER_DEPLOYMENT, observed, target.ref, writer.artifact, steps, notes)
     basis = plan.basis.model_copy(
@@ -147,6 +151,19 @@ def _unplanned(
         ("prove", f"watch {asked.bake_s:g} s: checkpoints, restarts, lag, output", VOID, True),
         ("mirror", f"start {', '.join(seen.topics.back) or 'no link'}, if {source.region} answers", VOID, True),
         ("conclude", "verdict, report, release", VOID, True),
+    ]
+
+
+def _as_member(steps: list[tuple[str, str, str, bool]], group: str) -> list[tuple[str, str, str, bool]]:
+    """The same as one of several: what is shared is done once for all of them, and waited for."""
+    waits = {
+        "cut": f"wait until {group} has shut the mirror and turned the topics",
+        "open": f"wait until {group} opens",
+    }
+    return [
+        (name, waits.get(name, what), undo, no_return)
+        for name, what, undo, no_return in steps
+        if name not in {"close", "mirror"}
     ]
 
 

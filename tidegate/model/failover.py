@@ -172,6 +172,8 @@ class ShutInput(CutInput):
 
     point: str | None = None
     """Id of the recovery point that was asked for; None: the newest that holds."""
+    links_shut: bool = False
+    """Another operation has shut the links already: they are looked at only."""
 
 
 class CutFact(Frozen):

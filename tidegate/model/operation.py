@@ -375,6 +375,20 @@ class OperationStatus(Frozen):
     report: str | None = None
 
 
+class MemberResult(Frozen):
+    """How it ended for one deployment of an operation on several."""
+
+    deployment: str
+    operation: str | None
+    """Its own operation; None: none was begun."""
+    outcome: Outcome
+    summary: str
+    why: str = ""
+    verdict: Verdict | None = None
+    rto_s: float | None = None
+    """From the start of its operation to its first new output, in seconds."""
+
+
 class OperationResult(Frozen):
     """What a finished operation returns. A workflow that failed carries the same as the error's details."""
 
@@ -390,6 +404,10 @@ class OperationResult(Frozen):
     why: str = ""
     """What led to any outcome but done, in one line."""
     next_commands: tuple[str, ...] = ()
+    rto_s: float | None = None
+    """Of a failover: from the command to the first new output, in seconds."""
+    members: tuple[MemberResult, ...] = ()
+    """Of an operation on several deployments."""
 
 
 class ApproveInput(Input):

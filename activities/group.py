@@ -1,0 +1,127 @@
+"""Steps of a region's failover that its deployments have in common, thin over ``tidegate.failover.group``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from temporalio import activity
+from temporalio.api.workflowservice.v1 import GetClusterInfoRequest
+
+from activities.beats import beat, beating
+from activities.failover import FailoverActivities
+from activities.registry import run_closed
+from activities.sites import cell_in
+from tidegate.errors import InvalidInput
+from tidegate.failover import group
+from tidegate.failover.group import Group, Lives
+from tidegate.model.failover import FailoverStep, MirrorBackFact, OpenFact, ShutFact
+from tidegate.model.fleet import Fleet
+from tidegate.model.record import DeploymentRecord, Holder
+from tidegate.model.region import (
+    FAILOVER_REGION,
+    GroupCutFact,
+    GroupCutInput,
+    GroupOpenInput,
+    GroupSeen,
+    GroupStep,
+    LookGroupInput,
+)
+from tidegate.operation.move import home_of, stopped
+from tidegate.registry import ownership
+
+
+class GroupActivities(FailoverActivities):
+    """look_group, close_group, cut_group, open_group, mirror_group, reopen_group; see_open for the members."""
+
+    def all(self) -> list[Callable[..., Any]]:
+        """What a worker registers."""
+        return [
+            self.look_group,
+            self.close_group,
+            self.cut_group,
+            self.open_group,
+            self.mirror_group,
+            self.reopen_group,
+            self.see_open,
+        ]
+
+    @activity.defn(name="look_group")
+    async def look_group(self, request: LookGroupInput) -> GroupSeen:
+        """See ``tidegate.failover.group``."""
+        fleet, digest = await self._sites.fleet(request.fleet_digest)
+        fleet.region(request.to)
+        known = [await self._lives(fleet, name, request) for name in fleet.deployments]
+        members = group.chosen(known, fleet, request.region, request.to, request.deployments)
+        cluster = await self._client.workflow_service.get_cluster_info(GetClusterInfoRequest())
+        holder = ownership.new_holder(
+            operation=request.operation,
+            run_id=request.run_id,
+            runbook=FAILOVER_REGION,
+            cluster_id=cluster.cluster_id,
+            namespace=self._client.namespace,
+            who=request.who,
+            why=request.why,
+        )
+
+        return await beating(
+            group.look_group(holder, digest, members, known, lambda name, cell: self._sites.site(fleet, name, cell))
+        )
+
+    @activity.defn(name="close_group")
+    async def close_group(self, request: GroupStep) -> ShutFact:
+        """See ``tidegate.failover.group``."""
+        return await beating(group.close_group(await self._group(request)))
+
+    @activity.defn(name="cut_group")
+    async def cut_group(self, request: GroupCutInput) -> GroupCutFact:
+        """See ``tidegate.failover.group``."""
+        return await beating(group.cut_group(await self._group(request), request))
+
+    @activity.defn(name="open_group")
+    async def open_group(self, request: GroupOpenInput) -> OpenFact:
+        """See ``tidegate.failover.group``."""
+        return await beating(group.open_group(await self._group(request), request))
+
+    @activity.defn(name="mirror_group")
+    async def mirror_group(self, request: GroupStep) -> MirrorBackFact:
+        """See ``tidegate.failover.group``."""
+        return await beating(group.mirror_group(await self._group(request)))
+
+    @activity.defn(name="reopen_group")
+    async def reopen_group(self, request: GroupStep) -> None:
+        """See ``tidegate.failover.group``."""
+        await beating(group.reopen_group(await self._group(request)))
+
+    @activity.defn(name="see_open")
+    async def see_open(self, request: FailoverStep) -> OpenFact:
+        """See ``tidegate.failover.group``."""
+        return await beating(group.see_open(await self._sides(request), request))
+
+    async def _group(self, step: GroupStep) -> Group:
+        fleet, _ = await self._sites.fleet(step.fleet_digest)
+
+        async def closed(other: Holder) -> bool:
+            return await run_closed(self._client, other)
+
+        return Group(step, self._sites.records, lambda name, cell: self._sites.site(fleet, name, cell), beat, closed)
+
+    async def _lives(self, fleet: Fleet, name: str, request: LookGroupInput) -> Lives:
+        stored = await self._sites.records.read(name)
+        record = stored.record if stored else None
+        home = home_of(fleet, name, record)
+        try:
+            there = str(cell_in(fleet, name, request.to, record))
+        except InvalidInput:
+            there = None
+        return Lives(name, home.region, str(home), there, _why_not(record))
+
+
+def _why_not(record: DeploymentRecord | None) -> str | None:
+    """Why a deployment does not run; None: it does, or it should."""
+    if record is None or record.writer is None:
+        return "it has never run"
+    pinned, left_alone = record.pinned, record.holder is None and not record.open_intents()
+    if pinned is not None and stopped(record) and pinned.left is None and left_alone:
+        return f"it is stopped; its state is in {pinned.location}"
+    return None

@@ -1,0 +1,333 @@
+"""What the deployments of a region's failover do in common: their topics and mirror links are closed, shut and turned
+once, by the operation that moves them all; each job is moved by an operation of its own.
+
+Topics are fenced by their lineage's holder and links by their record's, and both are this operation. The deployments'
+records are the members': they are read here, and never written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from tidegate.errors import InvalidInput, NoProgress, Unavailable
+from tidegate.failover import cut, producers
+from tidegate.failover.look import LOOK_S, answers_of, lags
+from tidegate.failover.room import families_of
+from tidegate.failover.sides import Sides
+from tidegate.failover.turning import inputs_of, outputs_of, turning
+from tidegate.model.failover import (
+    CutInput,
+    FailoverStep,
+    MirrorBackFact,
+    OpenFact,
+    OpenInput,
+    ShutFact,
+    Topics,
+)
+from tidegate.model.fleet import Fleet
+from tidegate.model.record import DeploymentRecord, Holder, utc_now
+from tidegate.model.region import (
+    Family,
+    GroupCutFact,
+    GroupCutInput,
+    GroupOpenInput,
+    GroupSeen,
+    GroupStep,
+    Member,
+    Other,
+)
+from tidegate.model.steps import Held
+from tidegate.operation.run import Beat, Run
+from tidegate.operation.site import Site
+from tidegate.registry.links import HolderClosed
+from tidegate.registry.ownership import Claim, Tenure
+from tidegate.registry.records import RecordStore
+
+T = TypeVar("T")
+SiteOf = Callable[[str, str], Site]
+"""A deployment at a cell, ``region/cell``."""
+
+
+class GroupTenure(Tenure):
+    """Reads the record of a member, which another operation holds: what the group writes is fenced elsewhere."""
+
+    def __init__(self, records: RecordStore, deployment: str, holder: Holder) -> None:
+        super().__init__(records, Claim(deployment, holder, fence=0))
+        self._members = records
+
+    async def read(self) -> DeploymentRecord:
+        """The record, whoever holds it. Raises Unavailable."""
+        return (await self._members.read_or_create(self.claim.deployment)).record
+
+
+@dataclass(frozen=True)
+class Group:
+    """A family between two regions, with what reaches them."""
+
+    step: GroupStep
+    records: RecordStore
+    site: SiteOf
+    beat: Beat
+    holder_closed: HolderClosed | None = None
+
+    def sides(self, member: Member) -> Sides:
+        """The two regions, as the steps of a single failover take them; the holder is the group."""
+        tenure = GroupTenure(self.records, member.deployment, self.step.holder)
+
+        def at(cell: str) -> Run:
+            return Run(site=self.site(member.deployment, cell), tenure=tenure, beat=self.beat)
+
+        return Sides(at(member.home), at(member.at), self.holder_closed)
+
+    @property
+    def first(self) -> Sides:
+        """The two regions, for what is about no single deployment."""
+        return self.sides(self.step.members[0])
+
+    def fields(self, member: Member, topics: Topics) -> dict[str, object]:
+        """What a step of a single failover is told, for these topics."""
+        return {
+            "held": Held(deployment=member.deployment, holder=self.step.holder, fence=0),
+            "fleet_digest": self.step.fleet_digest,
+            "at": member.at,
+            "home": member.home,
+            "topics": topics,
+            "unplanned": self.step.unplanned,
+            "take_over": self.step.take_over,
+        }
+
+
+async def close_group(group: Group) -> ShutFact:
+    """Close the producers of all topics of the family. Raises as ``close_producers``."""
+    sides, step = group.first, group.step
+    answers = (await answers_of(sides.home.site)).kafka is None if step.unplanned else True
+    return await producers.close_producers(sides, step.topics, take_over=step.take_over, home_answers=answers)
+
+
+async def cut_group(group: Group, request: GroupCutInput) -> GroupCutFact:
+    """Shut the links once, and turn the inputs, or the outputs of some members, or both. Done again, it is found done.
+
+    An output turns by the record of the deployment that writes it: its epoch, and how it was left.
+
+    Raises:
+        Held: somebody else acts on a link.
+        NoProgress: planned, and the mirror does not bring the rest in time.
+        Superseded, Unavailable.
+
+    """
+    shut, notes = await _shut(group, request) if request.shut is None else (request.shut, [])
+    turned = 0
+    until: dict[str, datetime | None] = {}
+    left = set(request.topics.turn)
+    written = {topic for member in request.members for topic in member.writes}
+    for member in request.members:
+        sides = group.sides(member)
+        mine = set(member.writes) & left if member.deployment in request.outputs_of else set()
+        if request.inputs:
+            # One that a member writes turns with that member, also where another one reads it.
+            mine |= (set(member.reads) & left) - written
+        left -= mine
+        record = await sides.away.tenure.read()
+        if mine:
+            wanted = CutInput.model_validate(
+                group.fields(member, _of(sides.fleet, request.topics, mine)) | {"ends": request.ends}
+            )
+            turned += (await cut.turn(sides, wanted, record, shut)).partitions
+        reads = set(member.reads) & set(request.topics.turn)
+        until[member.deployment] = await cut.input_until(sides, _of(sides.fleet, request.topics, reads))
+    return GroupCutFact(
+        partitions=turned, shut=dict(shut), drained=not request.unplanned, input_until=until, notes=tuple(notes)
+    )
+
+
+def _of(fleet: Fleet, topics: Topics, turn: Collection[str]) -> Topics:
+    """These topics, with the links that bring them."""
+    links = tuple(name for name in topics.links if set(fleet.mirror(name).topics) & set(turn))
+    return Topics(turn=tuple(sorted(turn)), stay=topics.stay, links=links, back=topics.back)
+
+
+async def _shut(group: Group, request: GroupCutInput) -> tuple[Mapping[str, str], list[str]]:
+    """Drained first: planned, it must be; else if the region that is left answers, and as far as it comes in time."""
+    sides = group.first
+    wanted = CutInput.model_validate(
+        group.fields(request.members[0], request.topics) | {"ends": request.ends, "drain_s": request.drain_s}
+    )
+    if not request.unplanned:
+        return await cut.shut_links(sides, wanted, drain=True), []
+    if (await answers_of(sides.home.site)).kafka is not None:
+        return await cut.shut_links(sides, wanted, drain=False), []
+    try:
+        return await cut.shut_links(sides, wanted, drain=True), []
+    except (NoProgress, Unavailable) as error:
+        late = f"the mirror did not bring everything, what is left is tail: {error.message}"
+        return await cut.shut_links(sides, wanted, drain=False), [late]
+
+
+async def open_group(group: Group, request: GroupOpenInput) -> OpenFact:
+    """The producers of these topics go on there. Raises Superseded, Unavailable."""
+    fields = group.fields(request.members[0], request.topics.model_copy(update={"turn": request.open}))
+    return await producers.open_producers(
+        group.first, OpenInput.model_validate(fields | {"superseded": request.superseded})
+    )
+
+
+async def mirror_group(group: Group) -> MirrorBackFact:
+    """The links of the other direction run from the cut on. Raises Held, Superseded, Unavailable."""
+    return await cut.mirror_back(group.first, group.step.topics)
+
+
+async def reopen_group(group: Group) -> None:
+    """All is as it was: the cut is taken back before the links run on behind it, and they before producers write."""
+    sides, topics = group.first, group.step.topics
+    await producers.turn_back(sides, topics)
+    await cut.mirror_home_again(sides, topics)
+    await producers.reopen_home(sides, topics)
+
+
+async def see_open(sides: Sides, request: FailoverStep) -> OpenFact:
+    """A member looks at what the group has opened: the turn, and when the first output of its job came."""
+    await sides.away.tenure.read()
+    turn = 0
+    for topic in request.topics.turn:
+        known = await sides.lineage.read(topic)
+        turn = max(turn, known.turn if known is not None else 0)
+    return OpenFact(
+        topics=request.topics.turn,
+        turn=turn,
+        first_output_at=await producers.first_output_at(sides, request.topics.turn),
+    )
+
+
+# -- looking
+
+
+@dataclass(frozen=True)
+class Lives:
+    """A deployment of the fleet file as the registry knows it."""
+
+    deployment: str
+    region: str
+    """Where it lives."""
+    cell: str
+    """``region/cell``."""
+    there: str | None
+    """The cell in the region to go on in; None: it has none there."""
+    why_not: str | None = None
+    """Why it does not run; None: it does, or should."""
+
+
+def chosen(known: Sequence[Lives], fleet: Fleet, region: str, to: str, only: Collection[str]) -> list[Member]:
+    """The deployments that move, by tier and name.
+
+    Raises:
+        InvalidInput: one that was named does not live there or does not run; or none does.
+
+    """
+    if region == to:
+        raise InvalidInput(f"to: it is {region} that is left; name another region")
+    for name in (region, to):
+        fleet.region(name)
+    by_name = {one.deployment: one for one in known}
+    for name in only:
+        fleet.deployment(name)
+        found = by_name[name]
+        if found.region != region:
+            raise InvalidInput(f"deployments: {name} lives in {found.region}, not in {region}")
+        if found.why_not is not None:
+            raise InvalidInput(f"deployments: {name} cannot move: {found.why_not}")
+    members = []
+    for one in known:
+        if one.region != region or one.why_not is not None or (only and one.deployment not in only):
+            continue
+        spec = fleet.deployment(one.deployment)
+        if one.there is None:
+            raise InvalidInput(f"to: {one.deployment} has no cell in {to}: {to} has several, and none of its name")
+        members.append(
+            Member(
+                deployment=one.deployment,
+                tier=spec.tier,
+                parallelism=spec.parallelism,
+                home=one.cell,
+                at=one.there,
+                reads=tuple(sorted(inputs_of(spec))),
+                writes=tuple(sorted(outputs_of(spec))),
+            )
+        )
+    if not members:
+        raise InvalidInput(f"region: no deployment runs in {region}: there is nothing to move to {to}")
+    return sorted(members, key=lambda one: (one.tier, one.deployment))
+
+
+def families(fleet: Fleet, members: Sequence[Member], known: Sequence[Lives], region: str, to: str) -> list[Family]:
+    """The members in families, with what turns with each.
+
+    One that does not run keeps no topic: it goes on from the lineage wherever it is started.
+
+    Raises:
+        Refused: a link also carries what somebody who stays reads, or there is no link for a topic.
+
+    """
+    lives = {one.deployment: to if one.why_not is not None else one.region for one in known}
+    names = [one.deployment for one in members]
+    topics = {name: inputs_of(fleet.deployment(name)) | outputs_of(fleet.deployment(name)) for name in names}
+    links = [set(link.topics) for link in fleet.mirrors.values() if (link.source, link.target) == (region, to)]
+    everything = sorted(set().union(*topics.values()))
+    shared = [frozenset(name for name in names if topics[name] & carried) for carried in links]
+    shared += [frozenset(name for name in names if topic in topics[name]) for topic in everything]
+    tiers = {one.deployment: one.tier for one in members}
+    return [
+        Family(members=family, topics=turning(fleet, family, region, to, lives))
+        for family in families_of(names, shared, tiers)
+    ]
+
+
+async def look_group(
+    holder: Holder, digest: str, members: Sequence[Member], known: Sequence[Lives], site: SiteOf
+) -> GroupSeen:
+    """What both regions say of the members. Raises Unavailable: the region to go on in does not answer; Refused."""
+    first = members[0]
+    home, away = site(first.deployment, first.home), site(first.deployment, first.at)
+    answers, standby = await asyncio.gather(answers_of(home), answers_of(away))
+    if not standby.all:
+        raise Unavailable(f"{away.region} cannot be gone on in: {'; '.join(standby.silent)}")
+    found = families(away.fleet, members, known, home.region, away.region)
+    cells = {member.at: site(member.deployment, member.at) for member in members}
+    capacities = await asyncio.gather(*(_within(one.driver.capacity()) for one in cells.values()))
+    warnings: list[str] = [f"{one.deployment} stays: {one.why_not}" for one in known if one.why_not is not None]
+    lag: dict[str, int | None] = {}
+    for family in found:
+        lag |= await lags(away.fleet, family.topics, answers, warnings)
+    others = [one for one in known if one.region == away.region and one.why_not is None]
+    specs = away.fleet.deployments
+    return GroupSeen(
+        at=utc_now(),
+        fleet_digest=digest,
+        holder=holder,
+        home=answers,
+        standby=standby,
+        members=tuple(members),
+        families=tuple(found),
+        others=tuple(
+            Other(
+                deployment=one.deployment,
+                tier=specs[one.deployment].tier,
+                parallelism=specs[one.deployment].parallelism,
+            )
+            for one in others
+        ),
+        slots_free=sum(one.slots_free for one in capacities),
+        slots_total=sum(one.slots_total for one in capacities),
+        mirror_lag=lag,
+        warnings=tuple(warnings),
+    )
+
+
+async def _within(call: Awaitable[T]) -> T:
+    try:
+        return await asyncio.wait_for(call, LOOK_S)
+    except TimeoutError as error:
+        raise Unavailable(f"Flink gave no answer within {LOOK_S:g} s") from error

@@ -1,0 +1,380 @@
+"""FailoverRegion: all that lives in a region goes on in another one. runbooks/failover-region.md."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError, ChildWorkflowError
+
+with workflow.unsafe.imports_passed_through():
+    from activities import contracts
+    from tidegate import errors
+    from tidegate import names as ids
+    from tidegate.errors import TidegateError
+    from tidegate.failover.room import make_room
+    from tidegate.model.operation import (
+        STOP_DEPLOYMENT,
+        ControlInput,
+        MemberResult,
+        OperationResult,
+        OperationStatus,
+        Outcome,
+        Phase,
+        StepState,
+        StopInput,
+    )
+    from tidegate.model.region import (
+        FAILOVER_REGION,
+        FailoverRegionInput,
+        GroupSeen,
+        LookGroupInput,
+        MemberReached,
+        Room,
+    )
+    from tidegate.model.steps import Located
+    from workflows import failover_facts
+    from workflows.calls import Aborted
+    from workflows.controls import refuse
+    from workflows.ending import Ending
+    from workflows.family import FamilyMove
+    from workflows.kit import given, known, with_hint
+    from workflows.unheld import OBSERVE_S, Unheld
+
+LOOK_AGAIN_S = 10.0
+"""How often free slots are counted while something waits for them."""
+ALL_CELLS = "all"
+T = TypeVar("T")
+
+
+@workflow.defn(name=FAILOVER_REGION)
+class FailoverRegion(Unheld):
+    """Done: all of it runs in the other region. Else each deployment says for itself how it ended."""
+
+    runbook = FAILOVER_REGION
+
+    @workflow.init
+    def __init__(self, request: FailoverRegionInput | None = None) -> None:
+        self.request = given(request, FailoverRegionInput)
+        super().__init__(self.request, ("observe",), reason=self.request.reason)
+        self.look: GroupSeen | None = None
+        self.room: Room | None = None
+        self.families: list[FamilyMove] = []
+        self.waits: list[str] = []
+        """Members for which there is no room yet."""
+        self.halted: dict[str, str] = {}
+        """Who needs a person, and why."""
+        self.resumed = 0
+
+    @workflow.run
+    async def run(self, request: FailoverRegionInput | None = None) -> OperationResult:
+        """Run the steps; see `Unheld.run_steps` for how it ends."""
+        return await self.run_steps(self.steps)
+
+    # -- what people and members say
+
+    @workflow.signal(description="A member says how far it has come.")
+    def reached(self, told: MemberReached) -> None:
+        """Its family goes on by it."""
+        for family in self.families:
+            if told.deployment in family.members:
+                family.reached(told)
+
+    @workflow.update(description="Go back: what has not turned yet stays where it is, or runs there again.")
+    def abort(self, request: ControlInput) -> str:
+        """Families whose topics have turned go on: for them there is no way back but a failback (X24)."""
+        self.stop(request)
+        return "what has not turned goes back, the rest goes on to its end"
+
+    @abort.validator
+    def _may_abort(self, request: ControlInput) -> None:
+        self.refuse_if_ended(request)
+        if self.abort_requested is None and not self.waits and self.families and all(f.turned for f in self.families):
+            refuse(
+                f"too late for {request.by}: every topic has turned to {self.request.to} (X24)",
+                f"once it is done, the way back is:  tidegate failover region {self.request.to} "
+                f"--to {self.request.region}",
+            )
+
+    @workflow.update(description="Try again what this operation could not do; a member has a resume of its own.")
+    def resume(self, request: ControlInput) -> str:
+        """After a halt."""
+        self.resumed += 1
+        return f"tries again, asked by {request.by}"
+
+    @resume.validator
+    def _may_resume(self, request: ControlInput) -> None:
+        if self.phase is not Phase.HALTED:
+            refuse(f"nothing to resume for {request.by}: the operation is {self.phase}")
+
+    @workflow.query(description="Where the operation stands: its steps, what runs, what it waits for.")
+    def status(self) -> OperationStatus:
+        """As for all, and who needs a person or waits for room."""
+        words = [*self.halted.values()]
+        if self.waits:
+            words.append(f"slots in {self.request.to} for {', '.join(self.waits)}")
+        return super().status().model_copy(update={"waiting_for": "; ".join(words) if self.ending is None else ""})
+
+    # -- the runbook
+
+    async def steps(self) -> Ending:
+        """The runbook."""
+        # Step 1. Observe: what lives in the region, what answers there, what the other one has room for.
+        await self._observe()
+
+        # Step 2. Plan: what fits goes, the rest waits, runs smaller, or has others give way. A dry run ends here.
+        self.room = make_room(self.group_seen, self.request.room, unplanned=self.request.unplanned)
+        self.board.replan([*(f"stop {name}" for name in self.room.shed), *self.room.goes, *self.room.waits, "conclude"])
+        if self.request.dry_run:
+            return self._planned()
+        self.phase = Phase.RUNNING
+        self._found()
+
+        # Step 3. Those that give way are stopped with a savepoint.
+        await self._make_way()
+
+        # Step 4. Move: the families of the highest tier first, all of a tier at once.
+        only = len(self.group_seen.families) == 1
+        self.families = [FamilyMove(self, family, only=only) for family in self.group_seen.families]
+        self.waits = list(self.room.waits)
+        await self._move(self.room.goes)
+
+        # Step 5. What had no room goes when slots are free.
+        await self._move_the_rest()
+
+        # Step 6. Mirror the other way; then report.
+        waiting = [link for family in self.families for link in await family.conclude()]
+        return self._ending(waiting)
+
+    async def _observe(self) -> None:
+        self.begin("observe", OBSERVE_S)
+        self.look = await self._look(self.request.fleet_digest)
+        # The parts of the operation that are about no deployment: where its report's fleet file is, what region it is.
+        self.located = Located(
+            fleet_digest=self.look.fleet_digest, region=self.request.to, cell=ALL_CELLS, tier=0, approval_required=False
+        )
+        self.works_in(self.request.to)
+        self.ok("observe", failover_facts.region_seen(self.look))
+        if not self.request.unplanned and not self.look.home.all:
+            raise errors.Refused(
+                f"{self.request.region} does not answer as a planned failover needs it to: "
+                f"{'; '.join(self.look.home.silent)}",
+                hint="go on without it, from the newest recovery points:  tidegate failover region "
+                f"{self.request.region} --to {self.request.to} --unplanned",
+            )
+
+    async def _look(self, fleet_digest: str | None) -> GroupSeen:
+        info = workflow.info()
+        asked = LookGroupInput(
+            operation=info.workflow_id,
+            run_id=info.first_execution_run_id,
+            region=self.request.region,
+            to=self.request.to,
+            deployments=self.request.deployments,
+            fleet_digest=fleet_digest,
+            unplanned=self.request.unplanned,
+            who=self.request.requested_by,
+            why=self.request.reason,
+        )
+        return await self.calls.control(contracts.look_group, asked, deadline_s=OBSERVE_S)
+
+    def _planned(self) -> Ending:
+        room, seen = known(self.room), self.group_seen
+        self.members = tuple(
+            MemberResult(
+                deployment=one.deployment,
+                operation=None,
+                outcome=Outcome.PLANNED,
+                summary=failover_facts.member_planned(one, room),
+            )
+            for one in seen.members
+        )
+        gives = f"; {', '.join(room.shed)} are stopped first" if room.shed else ""
+        return Ending(
+            Outcome.PLANNED,
+            f"{len(room.goes)} of {len(seen.members)} deployments go to {self.request.to} at once: {room.needed} slots "
+            f"are needed, {seen.slots_free} are free{gives}",
+        )
+
+    async def _make_way(self) -> None:
+        info = workflow.info()
+        for name in known(self.room).shed:
+            step = f"stop {name}"
+            self.begin(step)
+            wanted = StopInput(
+                deployment=name,
+                requested_by=self.request.requested_by,
+                reason=f"gives way to what comes from {self.request.region} ({info.workflow_id})",
+                fleet_digest=self.group_seen.fleet_digest,
+                break_glass=self.request.break_glass,
+            )
+            operation = f"stop-{name}-{ids.derive_id(info.workflow_id, info.first_execution_run_id, name)[:8]}"
+            try:
+                result = await workflow.execute_child_workflow(
+                    STOP_DEPLOYMENT,
+                    wanted,
+                    id=operation,
+                    result_type=OperationResult,
+                    parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                )
+            except ChildWorkflowError as error:
+                cause = error.cause
+                told = cause.message if isinstance(cause, ApplicationError) else str(error)
+                self.failed(step, told)
+                continue
+            self.ok(step, result.summary)
+
+    async def _move(self, names: tuple[str, ...]) -> None:
+        """These go, family by family: the next tier begins when the last one runs there."""
+        tier_of = {one.deployment: one.tier for one in self.group_seen.members}
+        going = [family for family in self.families if set(family.members) & set(names)]
+        tiers = sorted({min(tier_of[name] for name in family.members) for family in going})
+        tasks: list[asyncio.Task[None]] = []
+        for tier in tiers:
+            batch = [one for one in going if min(tier_of[name] for name in one.members) == tier]
+            for family in batch:
+                mine = tuple(name for name in family.family.members if name in names)
+                family.settled = False
+                moved = family.unplanned(mine) if self.request.unplanned else family.planned()
+                tasks.append(asyncio.create_task(moved))
+            if self.abort_requested is not None:
+                break
+            await workflow.wait_condition(partial(_settled, batch, tasks), timeout_summary=f"tier {tier}")
+        if tasks:
+            await workflow.wait(tasks)
+        for task in tasks:
+            task.result()
+
+    async def _move_the_rest(self) -> None:
+        ends_at = workflow.now() + timedelta(seconds=self.request.room_wait_s)
+        while self.waits and self.abort_requested is None:
+            self.show()
+            room = await self._room_again()
+            if room is not None:
+                self.room = room
+                self.waits = [name for name in self.waits if name not in room.goes]
+                await self._move(room.goes)
+                continue
+            if workflow.now() >= ends_at:
+                return
+            try:
+                await workflow.wait_condition(
+                    lambda: self.abort_requested is not None,
+                    timeout=timedelta(seconds=LOOK_AGAIN_S),
+                    timeout_summary="slots",
+                )
+            except TimeoutError:
+                continue
+
+    async def _room_again(self) -> Room | None:
+        """What of that which waits fits now; None: nothing, or nobody can say."""
+        try:
+            now = await self._look(self.group_seen.fleet_digest)
+            waiting = now.model_copy(
+                update={
+                    "members": tuple(one for one in self.group_seen.members if one.deployment in self.waits),
+                    "families": tuple(one for one in self.group_seen.families if set(one.members) & set(self.waits)),
+                }
+            )
+            # Whoever was to give way has done so.
+            smaller = self.request.room == "lower"
+            return make_room(waiting, "lower" if smaller else "wait", unplanned=self.request.unplanned)
+        except TidegateError as error:
+            workflow.logger.warning("no room for %s: %s", ", ".join(self.waits), error.message)
+            return None
+
+    # -- how it ends
+
+    def _ending(self, waiting: list[str]) -> Ending:
+        results = {name: result for family in self.families for name, result in family.results.items()}
+        not_moved = "it has not moved" + (f": {self.abort_requested}" if self.abort_requested else "")
+        room = f"no slots in {self.request.to} for it" if not self.abort_requested else ""
+        self.members = tuple(
+            results.get(one.deployment)
+            or MemberResult(
+                deployment=one.deployment, operation=None, outcome=Outcome.UNDONE, summary=not_moved, why=room
+            )
+            for one in self.group_seen.members
+        )
+        for one in self.members:
+            if one.operation is None:
+                self.failed(one.deployment, failover_facts.member(one))
+        worst = max((one.outcome for one in self.members), key=lambda outcome: outcome.exit_code)
+        good = sum(one.outcome is Outcome.DONE for one in self.members)
+        bad = [f"{one.deployment}: {one.outcome}" for one in self.members if one.outcome is not Outcome.DONE]
+        notes = [note for family in self.families for note in family.notes]
+        why = "; ".join((*bad, *(f"waits: {one}" for one in waiting), *notes))
+        back = f"tidegate failover region {self.request.to} --to {self.request.region}"
+        commands = [f"tidegate return region {self.request.region}" if waiting else back]
+        commands += [f"tidegate start {name} ARTIFACT" for name in known(self.room).shed]
+        summary = f"{good} of {len(self.members)} deployments of {self.request.region} run in {self.request.to}"
+        return Ending(worst, summary, why=why, next_commands=tuple(commands))
+
+    def undone(self) -> str:
+        """Only before anything was begun."""
+        return "nothing was changed"
+
+    # -- what a family needs (workflows.family.Host)
+
+    @property
+    def group_seen(self) -> GroupSeen:
+        """What was seen of both regions; known after observe."""
+        return known(self.look)
+
+    def parallelism(self, deployment: str) -> int | None:
+        """With how many subtasks it shall run there; None: as in the fleet file."""
+        return known(self.room).parallelism.get(deployment)
+
+    def failed(self, step: str, why: str) -> None:
+        """The step is not done. One that has not begun, or has ended, stays as it is."""
+        self.board.end(step, StepState.FAILED, workflow.now(), why)
+        self.show()
+
+    def has_ended(self, result: MemberResult) -> None:
+        """It has ended for a deployment."""
+        state = StepState.OK if result.outcome is Outcome.DONE else StepState.FAILED
+        self.board.end(result.deployment, state, workflow.now(), failover_facts.member(result))
+        self.show()
+
+    def needs_a_person(self, who: str, why: str | None) -> None:
+        """Somebody stands halted; None: no more."""
+        if why is None:
+            self.halted.pop(who, None)
+        else:
+            self.halted[who] = why
+        self.show()
+
+    async def insist(self, step: str, act: Callable[[], Awaitable[T]]) -> T:
+        """Do it; while it cannot be done, stand halted until a person has it tried again. Raises Superseded."""
+        while True:
+            try:
+                return await act()
+            except errors.Superseded:
+                raise
+            except (TidegateError, Aborted) as error:
+                why = with_hint(error) if isinstance(error, TidegateError) else "stopped"
+                before = self.resumed
+                self.failed(step, why)
+                self.needs_a_person(step, f"{step}: {why}; then  tidegate ops resume {workflow.info().workflow_id}")
+                self.phase = Phase.HALTED
+                self._found()
+                await workflow.wait_condition(partial(self._resumed_since, before), timeout_summary="halted")
+                self.needs_a_person(step, None)
+                self.phase = Phase.RUNNING
+                self._found()
+
+    def _resumed_since(self, before: int) -> bool:
+        return self.resumed > before
+
+    def _found(self) -> None:
+        self.upsert_phase()
+        self.show()
+
+
+def _settled(families: list[FamilyMove], tasks: list[asyncio.Task[None]]) -> bool:
+    """Whether the next tier may begin; also where one failed as nobody foresaw."""
+    return all(one.settled for one in families) or any(task.done() and task.exception() is not None for task in tasks)

@@ -1,0 +1,412 @@
+"""A family of a region's failover: deployments that share topics or mirror links, moved together.
+
+Each member is a FailoverMember of its own. What they share is done here, once: closed before the first stops, shut and
+turned when the last has stopped, opened when those that read it run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Any, Protocol, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError, ChildWorkflowError, FailureError
+
+with workflow.unsafe.imports_passed_through():
+    from activities import contracts
+    from tidegate import names as ids
+    from tidegate.errors import Superseded, TidegateError
+    from tidegate.model.operation import MemberResult, OperationResult, Outcome, ReplayRange
+    from tidegate.model.region import (
+        FailoverRegionInput,
+        Family,
+        GoOn,
+        GroupCutFact,
+        GroupCutInput,
+        GroupOpenInput,
+        GroupSeen,
+        GroupStep,
+        Member,
+        MemberInput,
+        MemberReached,
+        Stage,
+    )
+    from workflows import failover_facts
+    from workflows.calls import Aborted, Calls
+    from workflows.failover_deployment import BACK_S, CLOSE_S, CUT_MARGIN_S, OPEN_S
+    from workflows.failover_member import LINKS_DRAINED_S, FailoverMember
+    from workflows.kit import with_hint
+
+T = TypeVar("T")
+StepT = TypeVar("StepT", bound="GroupStep")
+
+
+class Host(Protocol):
+    """The operation that moves the region, as a family sees it."""
+
+    calls: Calls
+    request: FailoverRegionInput
+    abort_requested: str | None
+
+    @property
+    def group_seen(self) -> GroupSeen:
+        """What was seen of both regions."""
+
+    def parallelism(self, deployment: str) -> int | None:
+        """With how many subtasks it shall run there; None: as in the fleet file."""
+
+    def begin(self, step: str, deadline_s: float | None = None) -> None:
+        """The step runs now."""
+
+    def ok(self, step: str, fact: str) -> None:
+        """The step is done."""
+
+    def failed(self, step: str, why: str) -> None:
+        """The step is not done."""
+
+    def needs_a_person(self, who: str, why: str | None) -> None:
+        """Somebody stands halted; None: no more."""
+
+    def has_ended(self, result: MemberResult) -> None:
+        """It has ended for a deployment."""
+
+    async def insist(self, step: str, act: Callable[[], Awaitable[T]]) -> T:
+        """Do it; while it cannot be done, stand halted until a person has it tried again. Raises Superseded."""
+
+
+class _Back(Exception):
+    """All of the family go back."""
+
+
+class FamilyMove:
+    """One family on its way."""
+
+    def __init__(self, host: Host, family: Family, *, only: bool) -> None:
+        """``only``: there is no other; its steps need no name of their own."""
+        self.family = family
+        self.members: dict[str, Member] = {name: host.group_seen.member(name) for name in family.members}
+        self.stages: dict[str, set[Stage]] = {name: set() for name in family.members}
+        self.results: dict[str, MemberResult] = {}
+        self.superseded: dict[str, tuple[ReplayRange, ...]] = {}
+        self.begun: set[str] = set()
+        self.opened: set[str] = set()
+        self.turned = False
+        self.settled = False
+        """Its members run there, or go back: the next tier may begin."""
+        self.notes: list[str] = []
+        self._host = host
+        self._of = "" if only else f" {family.members[0]}"
+        self._handles: dict[str, workflow.ChildWorkflowHandle[Any, Any]] = {}
+        self._watching: list[asyncio.Task[None]] = []
+        self._closed = False
+        self._cut: GroupCutFact | None = None
+        self._why_back: str | None = None
+
+    # -- what the members say
+
+    def reached(self, told: MemberReached) -> None:
+        """A member has come so far."""
+        if told.stage is Stage.HALTED:
+            self._host.needs_a_person(told.deployment, f"{told.deployment} stands halted: {told.why}")
+        else:
+            self._host.needs_a_person(told.deployment, None)
+        if told.stage is Stage.WANTS_BACK:
+            self._why_back = self._why_back or f"{told.deployment}: {told.why}"
+        if told.stage is Stage.STARTED:
+            self.superseded[told.deployment] = told.superseded
+        self.stages[told.deployment].add(told.stage)
+
+    def _at(self, name: str, stage: Stage) -> bool:
+        return stage in self.stages[name] or name in self.results
+
+    def _is_settled(self, name: str) -> bool:
+        return self._at(name, Stage.STARTED) or Stage.HALTED in self.stages[name]
+
+    # -- planned
+
+    async def planned(self) -> None:
+        """All of it, at once: until the topics have turned one that fails has all of them go back."""
+        try:
+            await self._leave()
+        except (_Back, Aborted, TidegateError) as error:
+            why = with_hint(error) if isinstance(error, TidegateError) else str(error)
+            await self._go_back(why or self._host.abort_requested or "aborted")
+            return
+        await self._after_the_turn(self._start_by_tier)
+
+    async def _leave(self) -> None:
+        await self._begin(self.family.members)
+        await self._all_at(Stage.READY)
+        # WARNING: no input of the family is taken from here on, until it is opened in the other region.
+        self._closed = True
+        step = f"close{self._of}"
+        self._host.begin(step, CLOSE_S)
+        shut = await self._host.calls.control(contracts.close_group, self._step(GroupStep), deadline_s=CLOSE_S)
+        self._host.ok(step, failover_facts.closed(shut))
+        self._refuse_if_back()
+        await self._let(self.family.members, GoOn(stage=Stage.READY))
+        await self._all_at(Stage.LEFT)
+        step, deadline_s = f"cut{self._of}", self._host.request.drain_s + CUT_MARGIN_S
+        self._host.begin(step, deadline_s)
+        wanted = self._step(
+            GroupCutInput, ends=shut.ends, drain_s=self._host.request.drain_s, outputs_of=self.family.members
+        )
+        self._cut = await self._host.calls.region(
+            self._host.request.to, contracts.cut_group, wanted, deadline_s=deadline_s, interruptible=True
+        )
+        self.turned = True
+        self._host.ok(step, failover_facts.cut_together(self._cut))
+
+    async def _start_by_tier(self) -> None:
+        for names in self._tiers(self.family.members):
+            await self._let(names, GoOn(stage=Stage.LEFT, turned=self._cut))
+            await self._settle(names)
+
+    async def _all_at(self, stage: Stage) -> None:
+        await workflow.wait_condition(
+            lambda: self._wants_back() is not None or all(stage in said for said in self.stages.values()),
+            timeout_summary=f"all are {stage}",
+        )
+        self._refuse_if_back()
+
+    def _refuse_if_back(self) -> None:
+        why = self._wants_back()
+        if why is not None:
+            raise _Back(why)
+
+    def _wants_back(self) -> str | None:
+        ended = next((f"{one.deployment}: {one.why or one.summary}" for one in self.results.values()), None)
+        return self._why_back or ended or self._host.abort_requested
+
+    async def _go_back(self, why: str) -> None:
+        """The topics first: they live at home when the jobs run there again."""
+        self._host.failed(f"cut{self._of}", why)
+        self._host.failed(f"close{self._of}", why)
+        if self._closed:
+            step = f"reopen{self._of}"
+            try:
+                await self._host.insist(step, self._reopen)
+            except Superseded as error:
+                self.notes.append(error.message)
+        await self._each(self.begun, "go_back_together", why)
+        await self.ended()
+
+    async def _reopen(self) -> None:
+        step = f"reopen{self._of}"
+        self._host.begin(step, BACK_S)
+        await self._host.calls.control(contracts.reopen_group, self._step(GroupStep), deadline_s=BACK_S)
+        self._host.ok(step, f"producers write in {self._host.request.region} again, and the mirror brings it")
+
+    # -- unplanned
+
+    async def unplanned(self, names: Collection[str]) -> None:
+        """Some of its members, tier by tier; called again, more of them. There is no way back."""
+        self.turned = True
+        await self._after_the_turn(lambda: self._bring(names))
+
+    async def _bring(self, names: Collection[str]) -> None:
+        if self._cut is None:
+            self._cut = await self._host.insist(f"cut{self._of}", self._give_up)
+        for tier in self._tiers(names):
+            await self._begin(tier)
+            bringing = [asyncio.create_task(self._turn_outputs(name)) for name in tier]
+            await self._settle(tier)
+            await workflow.wait([*bringing])
+            for one in bringing:
+                one.result()
+
+    async def _give_up(self) -> GroupCutFact:
+        """The producers are closed and the mirror is shut, as far as they answer; the inputs turn."""
+        step = f"close{self._of}"
+        if not self._closed:
+            self._host.begin(step, CLOSE_S)
+            shut = await self._host.calls.control(contracts.close_group, self._step(GroupStep), deadline_s=CLOSE_S)
+            self._closed = True
+            self._host.ok(step, failover_facts.closed(shut))
+        step = f"cut{self._of}"
+        self._host.begin(step, CUT_MARGIN_S)
+        drain_s = min(self._host.request.drain_s, LINKS_DRAINED_S)
+        wanted = self._step(GroupCutInput, drain_s=drain_s, outputs_of=())
+        fact = await self._host.calls.region(
+            self._host.request.to, contracts.cut_group, wanted, deadline_s=CUT_MARGIN_S
+        )
+        self._host.ok(step, failover_facts.cut_together(fact))
+        return fact
+
+    async def _turn_outputs(self, name: str) -> None:
+        """Once it has chosen its recovery point, and not before: that says what of the old output counts."""
+        await workflow.wait_condition(lambda: self._at(name, Stage.LEFT))
+        if name in self.results or self._cut is None:
+            return
+        wanted = self._step(GroupCutInput, outputs_of=(name,), inputs=False, shut=self._cut.shut)
+        fact = await self._host.insist(
+            f"cut {name}",
+            lambda: self._host.calls.region(
+                self._host.request.to, contracts.cut_group, wanted, deadline_s=CUT_MARGIN_S
+            ),
+        )
+        turned = fact.model_copy(update={"drained": self._cut.drained, "notes": self._cut.notes})
+        await self._let((name,), GoOn(stage=Stage.LEFT, turned=turned))
+
+    # -- there
+
+    async def _after_the_turn(self, act: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await act()
+        except Superseded as error:
+            # The topics are another operation's now. Nobody shall wait for this one: each finds out what it still has.
+            self.notes.append(error.message)
+            for stage in (Stage.LEFT, Stage.STARTED):
+                await self._let(self.begun, GoOn(stage=stage))
+        self.settled = True
+
+    async def _settle(self, names: Collection[str]) -> None:
+        """These run there, have ended or need a person; what they read and write is opened."""
+        await workflow.wait_condition(lambda: all(self._is_settled(name) for name in names))
+        ready = tuple(topic for topic in self.family.topics.turn if topic not in self.opened and self._may_open(topic))
+        if ready:
+            step = f"open{self._of}"
+            await self._host.insist(step, lambda: self._open(step, ready))
+        await self._let(names, GoOn(stage=Stage.STARTED))
+
+    def _may_open(self, topic: str) -> bool:
+        """Whether all who use it have been begun and are settled."""
+        users = [name for name, one in self.members.items() if topic in one.reads or topic in one.writes]
+        return all(self._is_settled(name) for name in users)
+
+    async def _open(self, step: str, topics: tuple[str, ...]) -> None:
+        self._host.begin(step, OPEN_S)
+        ranges = tuple(one for found in self.superseded.values() for one in found if one.topic in topics)
+        wanted = self._step(GroupOpenInput, open=topics, superseded=ranges)
+        fact = await self._host.calls.region(self._host.request.to, contracts.open_group, wanted, deadline_s=OPEN_S)
+        self.opened |= set(topics)
+        self._host.ok(step, failover_facts.opened(fact))
+
+    async def conclude(self) -> tuple[str, ...]:
+        """Once all have ended: the mirror runs the other way. The links that wait, each with why."""
+        await self.ended()
+        closed = sorted(set(self.family.topics.turn) - self.opened)
+        if not self.turned:
+            return ()
+        if closed:
+            # Never opened there: whoever was to use it has not come. It stays closed until that is mended.
+            return tuple(f"{name}: {closed[0]} is not open there" for name in self.family.topics.back)
+        step = f"mirror{self._of}"
+
+        async def mirror() -> tuple[str, ...]:
+            self._host.begin(step, BACK_S)
+            fact = await self._host.calls.control(contracts.mirror_group, self._step(GroupStep), deadline_s=BACK_S)
+            self._host.ok(step, failover_facts.mirrored(fact))
+            return fact.waiting
+
+        try:
+            return await self._host.insist(step, mirror)
+        except Superseded as error:
+            self.notes.append(error.message)
+            return tuple(self.family.topics.back)
+
+    async def ended(self) -> None:
+        """Every member that was begun has ended."""
+        await workflow.wait_condition(lambda: self.begun <= set(self.results), timeout_summary="members")
+        self.settled = True
+
+    # -- members
+
+    async def _begin(self, names: Iterable[str]) -> None:
+        info, request = workflow.info(), self._host.request
+        for name in names:
+            member = self.members[name]
+            wanted = MemberInput(
+                deployment=name,
+                to=request.to,
+                group=info.workflow_id,
+                together=self.family.members,
+                unplanned=request.unplanned,
+                drain_s=request.drain_s,
+                detected_at=request.detected_at,
+                parallelism=self._host.parallelism(name),
+                requested_by=request.requested_by,
+                reason=request.reason,
+                take_over=request.take_over,
+                break_glass=request.break_glass,
+                fleet_digest=self._host.group_seen.fleet_digest,
+                bake_s=request.bake_s,
+            )
+            self._host.begin(name)
+            self.begun.add(name)
+            operation = f"failover-{name}-{ids.derive_id(info.workflow_id, info.first_execution_run_id, name)[:8]}"
+            # Left alone, not cancelled, if this one is terminated: only it knows whether the topics have turned.
+            self._handles[name] = await workflow.start_child_workflow(
+                FailoverMember.run,
+                wanted,
+                id=operation,
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                static_summary=f"{member.home} -> {member.at}, with {info.workflow_id}",
+            )
+            self._watching.append(asyncio.create_task(self._watch(name, operation)))
+
+    async def _watch(self, name: str, operation: str) -> None:
+        try:
+            result = await self._handles[name]
+        except ChildWorkflowError as error:
+            cause = error.cause
+            if not isinstance(cause, ApplicationError) or not cause.details:
+                told = MemberResult(
+                    deployment=name,
+                    operation=operation,
+                    outcome=Outcome.UNDONE,
+                    summary="its operation ended without a result",
+                    why=str(cause or error),
+                )
+                self._ended(told)
+                return
+            result = OperationResult.model_validate(cause.details[0])
+        self._ended(
+            MemberResult(
+                deployment=name,
+                operation=operation,
+                outcome=result.outcome,
+                summary=result.summary,
+                why=result.why,
+                verdict=result.verdict,
+                rto_s=result.rto_s,
+            )
+        )
+
+    def _ended(self, result: MemberResult) -> None:
+        self.results[result.deployment] = result
+        self._host.needs_a_person(result.deployment, None)
+        self._host.has_ended(result)
+
+    async def _let(self, names: Iterable[str], word: GoOn) -> None:
+        await self._each(names, "go_on", word)
+
+    async def _each(self, names: Iterable[str], signal: str, argument: object) -> None:
+        for name in sorted(names):
+            if name in self.results or name not in self._handles:
+                continue
+            try:
+                await self._handles[name].signal(signal, argument)
+            except FailureError as error:
+                # It has ended meanwhile: how, its result says.
+                self.notes.append(f"{name} did not hear {signal}: {error.message}")
+
+    def _tiers(self, names: Collection[str]) -> list[list[str]]:
+        tiers = sorted({self.members[name].tier for name in names})
+        return [
+            [name for name in self.family.members if name in names and self.members[name].tier == tier]
+            for tier in tiers
+        ]
+
+    def _step(self, kind: type[StepT], **fields: object) -> StepT:
+        seen = self._host.group_seen
+        return kind(
+            holder=seen.holder,
+            fleet_digest=seen.fleet_digest,
+            members=tuple(self.members.values()),
+            topics=self.family.topics,
+            unplanned=self._host.request.unplanned,
+            take_over=self._host.request.take_over is not None,
+            **fields,
+        )
