@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
+from pydantic import ValidationError
 
-from tidegate.cli import output, runbook
+from tidegate.cli import operations, output, runbook
 from tidegate.cli.bundle import bundled
-from tidegate.cli.options import OutputOption, YesOption
+from tidegate.cli.control import open_control
+from tidegate.cli.options import OutputOption, YesOption, confirm, who_asks
 from tidegate.errors import InvalidInput
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
+from tidegate.model.region import FAILOVER_REGION, FailoverRegionInput
+from tidegate.temporal.converter import invalid_input
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    short_help="go on in another region: a deployment with its topics and their writers",
+    short_help="go on in another region: a deployment or all of a region, with topics and writers",
 )
 
 
@@ -83,6 +89,81 @@ def deployment(
         bake_s=runbook.seconds(bake, "--bake"),
     )
     return runbook.launch(FAILOVER_DEPLOYMENT, "failover", request, None, launching, yes=yes)
+
+
+@app.command(short_help="all that lives in a region goes on in another one, tier by tier")
+@bundled
+def region(
+    name: Annotated[str, typer.Argument(metavar="REGION", help="the region that is left")],
+    *,
+    to: Annotated[str, typer.Option("--to", metavar="REGION", help="the region to go on in")],
+    unplanned: Annotated[
+        bool, typer.Option("--unplanned", help="go on without what the other region does not answer")
+    ] = False,
+    deployment: Annotated[
+        list[str] | None, typer.Option("--deployment", metavar="NAME", help="only this one; again for more")
+    ] = None,
+    room: Annotated[
+        Literal["wait", "lower", "shed"],
+        typer.Option("--room", help="what does not fit: waits, all run smaller, or lower tiers there are stopped"),
+    ] = "wait",
+    room_wait: Annotated[str, typer.Option("--room-wait", metavar="TIME", help="how long it may wait")] = "10m",
+    drain: Annotated[str, typer.Option("--drain", metavar="TIME", help="how long the mirror may take")] = "120s",
+    detected_at: Annotated[
+        str | None,
+        typer.Option("--detected-at", metavar="TIME", help="when the loss was noticed: 2026-01-02T14:05:12Z"),
+    ] = None,
+    bake: runbook.BakeOption = "60s",
+    reason: runbook.ReasonOption = "",
+    break_glass: runbook.BreakGlassOption = None,
+    take_over: runbook.TakeOverOption = False,
+    why: runbook.WhyOption = None,
+    launching: runbook.Launching,
+    yes: YesOption = False,
+    _form: OutputOption = output.Format.TEXT,
+) -> int:
+    """Example:  tidegate failover region east --to west --dry-run
+
+    All deployments that live in a region go on in another one, the highest tier first. What they share, topics and
+    mirror links, is closed, drained and turned once. At the end each has its line: gap, verdict, RTO.
+    """
+    fields = {
+        "region": name,
+        "to": to,
+        "deployments": tuple(deployment or ()),
+        "unplanned": unplanned,
+        "room": room,
+        "room_wait_s": runbook.seconds(room_wait, "--room-wait"),
+        "drain_s": runbook.seconds(drain, "--drain"),
+        "detected_at": _time(detected_at),
+        "bake_s": runbook.seconds(bake, "--bake"),
+        "reason": reason,
+        "break_glass": break_glass,
+        "requested_by": who_asks(launching.who),
+        "dry_run": launching.dry_run,
+        **runbook.take_over(take_over, why),
+    }
+    try:
+        request = FailoverRegionInput.model_validate(fields)
+    except ValidationError as error:
+        raise invalid_input(error, FailoverRegionInput.__name__) from error
+    operation = operations.operation_id("failover", request, asyncio.run(_epochs(launching.fleet)))
+    if launching.print_command:
+        output.say(operations.plain_command(FAILOVER_REGION, request, operation))
+        return 0
+    if not request.dry_run:
+        what = ", ".join(request.deployments) or "all that lives there"
+        confirm(f"failover region {name}: {what} shall go on in {to}. Go on?", yes=yes)
+    return runbook.started(
+        FAILOVER_REGION, request, operation, f"failover region {name} to {to}", no_follow=launching.no_follow
+    )
+
+
+async def _epochs(fleet: Path | None) -> int:
+    """The epochs of all deployments together: each start of any makes the same request another operation (O12)."""
+    async with open_control(fleet) as control:
+        records = [await control.record(name) for name in (await control.fleet()).fleet.deployments]
+    return sum(record.epoch for record in records if record is not None)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -18,6 +18,7 @@ from tidegate.cli.operations import Handle, NoWorker
 from tidegate.model.operation import (
     NOTHING_TO_UNDO,
     UPGRADE_DEPLOYMENT,
+    MemberResult,
     OperationResult,
     OperationStatus,
     Outcome,
@@ -320,6 +321,8 @@ def print_end(result: OperationResult) -> None:
         if result.verdict.gap_ms is not None:
             output.say(f"gap        {result.verdict.gap_ms / 1000:.2f} s")
         output.say(f"verdict    {verdict_line(result.verdict)}")
+    for member in result.members:
+        output.say(f"  {member.deployment + ' ':<14}{member_line(member)}")
     for command in result.next_commands:
         output.say(f"{'go back' if result.outcome is Outcome.BAD_VERDICT else 'next':<10} {command}")
     if result.report:
@@ -332,6 +335,16 @@ def _end_texts(result: OperationResult) -> tuple[str, ...]:
     if result.outcome is Outcome.BAD_VERDICT:
         return (f"{result.why}", result.summary)
     return (result.why, result.summary)
+
+
+def member_line(member: MemberResult) -> str:
+    """How it ended for one of several: outcome, gap, verdict, RTO."""
+    verdict = member.verdict
+    gap = f"gap {verdict.gap_ms / 1000:.2f} s" if verdict is not None and verdict.gap_ms is not None else ""
+    rto = f"RTO {member.rto_s:.1f} s" if member.rto_s is not None else ""
+    told = verdict.text + ("" if verdict.audited else " (values not audited)") if verdict is not None else ""
+    parts = [part for part in (gap, told, rto, member.why, member.summary) if part]
+    return f"{member.outcome.value:<10}{' · '.join(parts)}"
 
 
 def verdict_line(verdict: Verdict) -> str:

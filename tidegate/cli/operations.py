@@ -27,6 +27,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from tidegate.errors import InvalidInput, OperationFailed, Refused, TidegateError
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import OperationResult, OperationStatus, Outcome, RunbookInput
+from tidegate.model.region import FailoverRegionInput
 from tidegate.model.ship import ShipInput
 from tidegate.model.sweep import SweepInput
 from tidegate.names import CONTROL_QUEUE, derive_id
@@ -39,7 +40,7 @@ ANSWER_S = 10.0
 
 Handle = WorkflowHandle[Any, Any]
 Begin = Callable[[], Awaitable[Handle]]
-Request = RunbookInput | ShipInput | KeepInput | SweepInput
+Request = RunbookInput | ShipInput | KeepInput | SweepInput | FailoverRegionInput
 T = TypeVar("T")
 
 NO_WORKER_HINT = "start one:  tidegate worker run --role control"

@@ -1,0 +1,108 @@
+"""A region with four deployments, of which two share their input: planned there and back, 0/0/0 for each (X18 to X20)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sandbox.api import Sandbox
+from sandbox.fleet import Ledger, input_topics, ledgers
+from sandbox.stage import execute, kafka_properties
+from tests.integration.failover.scene import LINKS, REGIONS, Scene, other
+from tests.kit.sandbox import UP_S
+from tests.kit.stage import publish, stage_sandbox
+from tidegate.registry.artifacts import open_access
+from tidegate.registry.records import RecordStore
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(3_600)]
+
+DEPLOYMENTS = 4
+RATE = int(os.environ.get("TIDEGATE_TEST_RATE") or "100")
+"""Of each input topic, in events per second."""
+
+
+@pytest.fixture
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with stage_sandbox(tmp_path_factory.mktemp("region") / "data") as made:
+        yield made
+
+
+class RegionScene(Scene):
+    """Four ledgers behind one mirror link."""
+
+    async def set_up_all(self) -> None:
+        await self.sandbox.up(REGIONS, 2, print, UP_S, mirror=True)
+        await self.stage.build_ledger()
+        await self.stage.create_topics(*REGIONS, deployments=DEPLOYMENTS)
+        await self.stage.publish(("v1",), deployments=DEPLOYMENTS)
+        await publish(self.stage)
+        await self.stage.add_workers(*REGIONS)
+        await self.run("lineage", "begin")
+        await self.run("mirror", "start", LINKS["east"], "--yes", "--timeout", "240")
+        for number, topic in enumerate(input_topics(DEPLOYMENTS), 1):
+            self.stage.follow_lineage(RATE, seed=number, topic=topic)
+        for one in ledgers(DEPLOYMENTS):
+            await self.run("start", one.name, "v1", "--from-empty", "--bake", "2s", "--yes")
+
+    async def lives(self) -> dict[str, str]:
+        """The region of each deployment, by its record."""
+        found = {}
+        async with open_access(self.fleet.control.s3) as control:
+            for one in ledgers(DEPLOYMENTS):
+                stored = await RecordStore(control, self.fleet.control.bucket).read(one.name)
+                assert stored is not None
+                assert stored.record.writer is not None
+                assert stored.record.holder is None
+                found[one.name] = stored.record.writer.region
+        return found
+
+    async def verdict(self, region: str, one: Ledger) -> dict[str, Any]:
+        """The auditor's word on what a ledger has made of its input, in a region's log."""
+        argv = [
+            *("python", "-m", "ledger.auditor", "--bootstrap", self.sandbox.endpoints.regions[region].kafka),
+            *("--input", one.input, "--output", one.output, "--until-caught-up", "--timeout-s", "200", "-o", "json"),
+            *kafka_properties("admin"),
+        ]
+        done = await execute(argv, self.stage.root, self.stage.environment, 300.0)
+        assert done.status in {0, 7}, done.err[-1_000:]
+        found: dict[str, Any] = json.loads(done.out)
+        return found
+
+
+async def test_x18_a_region_there_and_back_nothing_is_lost_and_nothing_comes_twice(sandbox: Sandbox) -> None:
+    scene = RegionScene(sandbox)
+    await scene.set_up_all()
+    home = "east"
+    topics = {topic for one in ledgers(DEPLOYMENTS) for topic in (one.input, one.output)}
+    for number in (1, 2):
+        target = other(home)
+        planned = await scene.run("failover", "region", home, "--to", target, "--dry-run")
+        assert f"{DEPLOYMENTS} of {DEPLOYMENTS} deployments go to {target} at once" in planned.out
+        done = await scene.run("failover", "region", home, "--to", target, "--bake", "3s", "--yes")
+        for one in ledgers(DEPLOYMENTS):
+            line = next(line for line in done.out.splitlines() if line.startswith(f"  {one.name} "))
+            assert "0/0/0" in line, line
+            assert "gap " in line, line
+            assert "RTO " in line, line
+        assert set((await scene.lives()).values()) == {target}
+        for topic in sorted(topics):
+            lineage = await scene.lineage(topic)
+            assert (lineage.region, lineage.turn, lineage.gate) == (target, number, "open"), topic
+        await asyncio.sleep(2.0)
+        home = target
+    for topic in input_topics(DEPLOYMENTS):
+        await scene.stage.stop_follower(topic)
+    await scene.run("mirror", "drain", LINKS[home], "--timeout", "120", status=None)
+    for region in (home, other(home)):
+        for one in ledgers(DEPLOYMENTS):
+            verdict = await scene.verdict(region, one)
+            scene.say(
+                f"{region} {one.name}: {verdict['verdict']} of {verdict['input']:,} in, {verdict['output']:,} out"
+            )
+            assert verdict["verdict"] == "0/0/0"
+            assert verdict["input"] > 0
