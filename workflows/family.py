@@ -321,7 +321,7 @@ class FamilyMove:
                 deployment=name,
                 to=request.to,
                 group=info.workflow_id,
-                together=self.family.members,
+                together=(*self.family.members, *self.family.idle),
                 unplanned=request.unplanned,
                 drain_s=request.drain_s,
                 detected_at=request.detected_at,

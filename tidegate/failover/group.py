@@ -123,13 +123,15 @@ async def cut_group(group: Group, request: GroupCutInput) -> GroupCutFact:
     turned = 0
     until: dict[str, datetime | None] = {}
     left = set(request.topics.turn)
-    written = {topic for member in request.members for topic in member.writes}
+    first, written = request.members[0], {topic for member in request.members for topic in member.writes}
     for member in request.members:
         sides = group.sides(member)
         mine = set(member.writes) & left if member.deployment in request.outputs_of else set()
         if request.inputs:
-            # One that a member writes turns with that member, also where another one reads it.
-            mine |= (set(member.reads) & left) - written
+            # One that a member writes turns with that member, also where another one reads it. Those that nobody here
+            # uses are of deployments that do not run.
+            read = set(member.reads) if member is not first else set(request.topics.turn) - _read(request, first)
+            mine |= (read & left) - written
         left -= mine
         record = await sides.away.tenure.read()
         if mine:
@@ -142,6 +144,11 @@ async def cut_group(group: Group, request: GroupCutInput) -> GroupCutFact:
     return GroupCutFact(
         partitions=turned, shut=dict(shut), drained=not request.unplanned, input_until=until, notes=tuple(notes)
     )
+
+
+def _read(request: GroupCutInput, besides: Member) -> set[str]:
+    """What the other members read."""
+    return {topic for one in request.members if one != besides for topic in one.reads} - set(besides.reads)
 
 
 def _of(fleet: Fleet, topics: Topics, turn: Collection[str]) -> Topics:
@@ -265,23 +272,29 @@ def chosen(known: Sequence[Lives], fleet: Fleet, region: str, to: str, only: Col
 def families(fleet: Fleet, members: Sequence[Member], known: Sequence[Lives], region: str, to: str) -> list[Family]:
     """The members in families, with what turns with each.
 
-    One that does not run keeps no topic: it goes on from the lineage wherever it is started.
+    One that does not run keeps no topic in the region: what it shares a link with takes its topics along.
 
     Raises:
         Refused: a link also carries what somebody who stays reads, or there is no link for a topic.
 
     """
     lives = {one.deployment: to if one.why_not is not None else one.region for one in known}
-    names = [one.deployment for one in members]
+    idle = {one.deployment for one in known if one.why_not is not None and one.region == region}
+    names = [*(one.deployment for one in members), *sorted(idle)]
     topics = {name: inputs_of(fleet.deployment(name)) | outputs_of(fleet.deployment(name)) for name in names}
     links = [set(link.topics) for link in fleet.mirrors.values() if (link.source, link.target) == (region, to)]
     everything = sorted(set().union(*topics.values()))
     shared = [frozenset(name for name in names if topics[name] & carried) for carried in links]
     shared += [frozenset(name for name in names if topic in topics[name]) for topic in everything]
-    tiers = {one.deployment: one.tier for one in members}
+    tiers = {name: fleet.deployment(name).tier for name in names}
     return [
-        Family(members=family, topics=turning(fleet, family, region, to, lives))
+        Family(
+            members=tuple(name for name in family if name not in idle),
+            topics=turning(fleet, family, region, to, lives),
+            idle=tuple(name for name in family if name in idle),
+        )
         for family in families_of(names, shared, tiers)
+        if not idle.issuperset(family)
     ]
 
 

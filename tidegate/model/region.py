@@ -129,6 +129,8 @@ class Family(Frozen):
     members: tuple[str, ...]
     """By tier, then by name."""
     topics: Topics
+    idle: tuple[str, ...] = ()
+    """Deployments that do not run, whose topics turn with these: they go on from the lineage wherever they start."""
 
 
 class LookGroupInput(Frozen):

@@ -1,4 +1,4 @@
-"""A region with four deployments, of which two share their input: planned there and back, 0/0/0 for each (X18 to X20)."""
+"""A region with four deployments, two of which share their input: planned there and back, 0/0/0 each (X18 to X20)."""
 
 from __future__ import annotations
 
