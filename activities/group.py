@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,7 @@ class GroupActivities(FailoverActivities):
         """See ``tidegate.failover.group``."""
         fleet, digest = await self._sites.fleet(request.fleet_digest)
         fleet.region(request.to)
-        known = [await self._lives(fleet, name, request) for name in fleet.deployments]
+        known = await asyncio.gather(*(self._lives(fleet, name, request) for name in fleet.deployments))
         members = group.chosen(known, fleet, request.region, request.to, request.deployments)
         cluster = await self._client.workflow_service.get_cluster_info(GetClusterInfoRequest())
         holder = ownership.new_holder(
