@@ -271,9 +271,14 @@ class FamilyMove:
         await self._let(names, GoOn(stage=Stage.STARTED))
 
     def _may_open(self, topic: str) -> bool:
-        """Whether all who use it have been begun and are settled."""
-        users = [name for name, one in self.members.items() if topic in one.reads or topic in one.writes]
-        return all(self._is_settled(name) for name in users)
+        """An output once its writer is settled: what comes again of it is known then. An input once the first of its
+        readers is: what matters most waits for nobody, and there is no way back for the others in any case.
+        """
+        writers = [name for name, one in self.members.items() if topic in one.writes]
+        readers = [name for name, one in self.members.items() if topic in one.reads]
+        if writers:
+            return all(self._is_settled(name) for name in writers)
+        return not readers or any(self._is_settled(name) for name in readers)
 
     async def _open(self, step: str, topics: tuple[str, ...]) -> None:
         self._host.begin(step, OPEN_S)

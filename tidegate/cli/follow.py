@@ -65,7 +65,7 @@ class Follower:
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
-        self._printed = 0
+        self._printed: set[tuple[str, datetime | None]] = set()
         self._headed = False
         self._planned = False
         self._said: set[str] = set()
@@ -178,11 +178,14 @@ class Follower:
             output.say(plan_line(status))
         if not self._headed:
             return
-        rows = [row for row in status.steps if row.state in _WORDS]
-        for row in rows[self._printed :]:
+        # Steps may run beside each other, and end in another order than they stand in.
+        for row in status.steps:
+            known = (row.name, row.started)
+            if row.state not in _WORDS or known in self._printed:
+                continue
+            self._printed.add(known)
             if row.number or row.state is not StepState.OK or took_s(row) >= QUIET_MINOR_S:
                 output.say(step_line(row))
-        self._printed = max(self._printed, len(rows))
         if status.waiting_for and status.phase is not Phase.HALTED:
             lines = [f"waits for {status.waiting_for}", *status.next_commands]
             self._once("\n".join(f"     {line}" for line in lines))
