@@ -413,5 +413,6 @@ class FamilyMove:
             topics=self.family.topics,
             unplanned=self._host.request.unplanned,
             take_over=self._host.request.take_over is not None,
+            answers=seen.home if self._host.request.unplanned else None,
             **fields,
         )

@@ -20,6 +20,7 @@ from tidegate.failover.room import families_of
 from tidegate.failover.sides import Sides
 from tidegate.failover.turning import inputs_of, outputs_of, turning
 from tidegate.model.failover import (
+    Answers,
     CutInput,
     FailoverStep,
     MirrorBackFact,
@@ -98,14 +99,20 @@ class Group:
             "topics": topics,
             "unplanned": self.step.unplanned,
             "take_over": self.step.take_over,
+            "answers": self.step.answers,
         }
 
 
 async def close_group(group: Group) -> ShutFact:
     """Close the producers of all topics of the family. Raises as ``close_producers``."""
     sides, step = group.first, group.step
-    answers = (await answers_of(sides.home.site)).kafka is None if step.unplanned else True
-    return await producers.close_producers(sides, step.topics, take_over=step.take_over, home_answers=answers)
+    answers = await _answers(group, sides) if step.unplanned else None
+    home_answers = answers is None or answers.kafka is None
+    return await producers.close_producers(sides, step.topics, take_over=step.take_over, home_answers=home_answers)
+
+
+async def _answers(group: Group, sides: Sides) -> Answers:
+    return group.step.answers or await answers_of(sides.home.site)
 
 
 async def cut_group(group: Group, request: GroupCutInput) -> GroupCutFact:
@@ -165,7 +172,7 @@ async def _shut(group: Group, request: GroupCutInput) -> tuple[Mapping[str, str]
     )
     if not request.unplanned:
         return await cut.shut_links(sides, wanted, drain=True), []
-    if (await answers_of(sides.home.site)).kafka is not None:
+    if (await _answers(group, sides)).kafka is not None:
         return await cut.shut_links(sides, wanted, drain=False), []
     try:
         return await cut.shut_links(sides, wanted, drain=True), []

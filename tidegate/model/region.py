@@ -180,6 +180,8 @@ class GroupStep(Frozen):
     topics: Topics
     unplanned: bool = False
     take_over: bool = False
+    answers: Answers | None = None
+    """Unplanned: what of the other region answered when it was looked at; what did not is not asked again."""
 
 
 class GroupCutInput(GroupStep):
