@@ -28,6 +28,7 @@ PAGES = (
     "runbooks/failover-deployment.md",
     "runbooks/failback.md",
     "runbooks/break-glass.md",
+    "runbooks/failover-region.md",
     "runbooks/restore-deployment.md",
     "runbooks/keep-recovery-points.md",
     "runbooks/ship-snapshots.md",

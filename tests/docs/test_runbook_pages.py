@@ -38,6 +38,7 @@ from tidegate.model.operation import (
 )
 from tidegate.model.record import ArtifactRef, DeploymentRecord
 from tidegate.model.recovery import Strength
+from tidegate.model.region import FAILOVER_REGION, FailoverRegionInput
 from tidegate.model.ship import SHIP_SNAPSHOTS, ShipInput
 from tidegate.model.sweep import SWEEP_SNAPSHOTS, SweepInput
 from tidegate.names import CONTROL_QUEUE
@@ -66,6 +67,7 @@ SWEEP = "runbooks/sweep-snapshots.md"
 STOP = "runbooks/stop-deployment.md"
 FAILOVER = "runbooks/failover-deployment.md"
 PLANNED, UNPLANNED = "## What it does", "## What it does when a region is lost"
+REGION = "runbooks/failover-region.md"
 WORKFLOWS = {
     UPGRADE: upgrade_deployment,
     START: start_deployment,
@@ -225,6 +227,7 @@ def input_rows(model: type[BaseModel]) -> list[list[str]]:
         (KEEP, KeepInput),
         (SWEEP, SweepInput),
         (FAILOVER, FailoverInput),
+        (REGION, FailoverRegionInput),
     ],
 )
 def test_the_input_is_that_of_the_model(page: str, model: type[BaseModel]) -> None:
@@ -264,6 +267,7 @@ def test_the_outcomes_and_their_exit_statuses_are_those_of_the_code() -> None:
         (KEEP, KEEP_RECOVERY_POINTS),
         (SWEEP, SWEEP_SNAPSHOTS),
         (FAILOVER, FAILOVER_DEPLOYMENT),
+        (REGION, FAILOVER_REGION),
     ],
 )
 def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
@@ -273,7 +277,7 @@ def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
     assert {"touches", "does not touch"} <= set(head)
 
 
-@pytest.mark.parametrize("page", [*PLANS, SHIP, KEEP, SWEEP, FAILOVER, "runbooks/failback.md"])
+@pytest.mark.parametrize("page", [*PLANS, SHIP, KEEP, SWEEP, FAILOVER, REGION, "runbooks/failback.md"])
 def test_a_page_opens_with_what_to_do_now(page: str) -> None:
     text = text_of(page)
     opening = (text.split("---\n", 2)[2] if text.startswith("---") else text).strip().splitlines()
@@ -282,7 +286,17 @@ def test_a_page_opens_with_what_to_do_now(page: str) -> None:
 
 
 if __name__ == "__main__":
-    for one in (UpgradeInput, StartInput, StopInput, RestoreInput, SnapshotInput, ShipInput, SweepInput, FailoverInput):
+    for one in (
+        UpgradeInput,
+        StartInput,
+        StopInput,
+        RestoreInput,
+        SnapshotInput,
+        ShipInput,
+        SweepInput,
+        FailoverInput,
+        FailoverRegionInput,
+    ):
         print(one.__name__)
         for row in input_rows(one):
             print(f"| `{row[0]}` | {row[1] if row[1] == 'required' else f'`{row[1]}`'} | {row[2]} |")

@@ -198,6 +198,7 @@ class RegionWorld:
                     writes=(f"out-{name}",),
                 )
                 for name, world in self.worlds.items()
+                if not request.deployments or name in request.deployments
             ),
             families=tuple(
                 Family(

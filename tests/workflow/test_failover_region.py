@@ -10,14 +10,15 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from tests.docs.pages import table_under
 from tests.kit.eventually import eventually
 from tests.kit.temporal_env import Run, workers
 from tests.kit.temporal_world import Block
-from tests.kit.temporal_world_region import RegionWorld
+from tests.kit.temporal_world_region import MemberWorld, RegionWorld
 from tidegate import errors
 from tidegate.model.failover import Answers
 from tidegate.model.operation import Outcome, Phase, StepState
-from tidegate.model.region import FAILOVER_REGION, FailoverRegionInput
+from tidegate.model.region import FAILOVER_REGION, FailoverRegionInput, Other
 from tidegate.names import CONTROL_QUEUE
 
 BOTH = ("east", "west")
@@ -86,6 +87,19 @@ async def test_its_report_names_each_deployment_with_gap_verdict_and_rto(client:
     assert "RTO" in rows["b"].fact
     assert result.report
     assert status.region == "west"
+
+
+async def test_the_page_names_the_steps_that_a_person_sees(client: Client) -> None:
+    world = RegionWorld({"a": 0})
+    world.slots = [0, 8]
+    world.others = (Other(deployment="b", tier=3, parallelism=1),)
+    world.worlds["b"] = MemberWorld("b", 3)
+    async with region(client, world, room="shed", deployments=("a",)) as run:
+        assert (await run.done()).outcome is Outcome.DONE
+        status = await run.status()
+    shown = [row.name.split()[0] for row in status.steps if row.name != "a"]
+    assert shown == [row[0] for row in table_under("runbooks/failover-region.md", "## What it does")]
+    assert world.worlds["b"].job_state == "FINISHED"
 
 
 async def test_dry_run_says_what_would_go_and_begins_nothing(client: Client) -> None:

@@ -12,16 +12,18 @@ import pytest
 
 from sandbox.api import Sandbox
 from sandbox.fleet import Ledger, input_topics, ledgers
-from sandbox.stage import execute, kafka_properties
-from tests.integration.failover.scene import LINKS, REGIONS, Scene, other
+from sandbox.stage import Stage, execute, kafka_properties
+from tests.docs.pages import blocks, missing_lines
+from tests.integration.failover.scene import LINKS, REGIONS, Scene
 from tests.kit.sandbox import UP_S
-from tests.kit.stage import publish, stage_sandbox
+from tests.kit.stage import ROOT, publish, stage_sandbox
 from tidegate.registry.artifacts import open_access
 from tidegate.registry.records import RecordStore
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(3_600)]
 
 DEPLOYMENTS = 4
+PAGE = "runbooks/failover-region.md"
 RATE = int(os.environ.get("TIDEGATE_TEST_RATE") or "100")
 """Of each input topic, in events per second."""
 
@@ -74,31 +76,45 @@ class RegionScene(Scene):
         return found
 
 
+async def follow_page(stage: Stage) -> str:
+    """The blocks of the runbook's page, from top to bottom; what they print."""
+    told = ""
+    for block in (block for block in blocks(PAGE) if block.is_test):
+        argv = ["bash", "-euo", "pipefail", "-c", block.body]
+        done = await execute(argv, ROOT, {**stage.environment, "TIDEGATE_WHO": "ana"}, 600.0)
+        print(f"{block.where}\n$ {block.body}{done.out}{done.err}", flush=True)
+        assert done.status == block.exit, f"{block.where}: {done.err}"
+        missing = list(missing_lines(block.shown, done.out))
+        assert not missing, f"{block.where} did not print {missing[0]!r}"
+        told += done.out
+    return told
+
+
+async def back(scene: Scene) -> str:
+    return (await scene.run("failover", "region", "west", "--to", "east", "--bake", "3s", "--yes")).out
+
+
 async def test_x18_a_region_there_and_back_nothing_is_lost_and_nothing_comes_twice(sandbox: Sandbox) -> None:
     scene = RegionScene(sandbox)
     await scene.set_up_all()
-    home = "east"
     topics = {topic for one in ledgers(DEPLOYMENTS) for topic in (one.input, one.output)}
-    for number in (1, 2):
-        target = other(home)
-        planned = await scene.run("failover", "region", home, "--to", target, "--dry-run")
-        assert f"{DEPLOYMENTS} of {DEPLOYMENTS} deployments go to {target} at once" in planned.out
-        done = await scene.run("failover", "region", home, "--to", target, "--bake", "3s", "--yes")
+    for number, (home, target) in enumerate((("east", "west"), ("west", "east")), 1):
+        # There as the page says, and back.
+        told = await follow_page(scene.stage) if number == 1 else await back(scene)
         for one in ledgers(DEPLOYMENTS):
-            line = next(line for line in done.out.splitlines() if line.startswith(f"  {one.name} "))
+            line = next(line for line in told.splitlines() if line.startswith(f"  {one.name} ") and " done " in line)
             assert "0/0/0" in line, line
             assert "gap " in line, line
             assert "RTO " in line, line
-        assert set((await scene.lives()).values()) == {target}
+        assert set((await scene.lives()).values()) == {target}, home
         for topic in sorted(topics):
             lineage = await scene.lineage(topic)
             assert (lineage.region, lineage.turn, lineage.gate) == (target, number, "open"), topic
         await asyncio.sleep(2.0)
-        home = target
     for topic in input_topics(DEPLOYMENTS):
         await scene.stage.stop_follower(topic)
-    await scene.run("mirror", "drain", LINKS[home], "--timeout", "120", status=None)
-    for region in (home, other(home)):
+    await scene.run("mirror", "drain", LINKS["east"], "--timeout", "120", status=None)
+    for region in REGIONS:
         for one in ledgers(DEPLOYMENTS):
             verdict = await scene.verdict(region, one)
             scene.say(
