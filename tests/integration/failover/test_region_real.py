@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from sandbox.fleet import Ledger, input_topics, ledgers
 from sandbox.stage import Stage, execute, kafka_properties
 from tests.docs.pages import blocks, missing_lines
 from tests.integration.failover.scene import LINKS, REGIONS, Scene
+from tests.kit.eventually import eventually
 from tests.kit.sandbox import UP_S
 from tests.kit.stage import ROOT, publish, stage_sandbox
 from tidegate.registry.artifacts import open_access
@@ -50,6 +52,16 @@ class RegionScene(Scene):
             self.stage.follow_lineage(RATE, seed=number, topic=topic)
         for one in ledgers(DEPLOYMENTS):
             await self.run("start", one.name, "v1", "--from-empty", "--bake", "2s", "--yes")
+
+    async def restorable(self, deployment: str, region: str) -> None:
+        """Wait until a recovery point of it can be gone on from there."""
+
+        async def there() -> None:
+            done = await self.stage.tidegate("points", deployment, "-o", "json")
+            index = {one["region"]: one for one in json.loads(done.out)["index"]}
+            assert index[region]["restorable"], index[region]["why_not"]
+
+        await eventually(there, within_s=120.0)
 
     async def lives(self) -> dict[str, str]:
         """The region of each deployment, by its record."""
@@ -122,3 +134,29 @@ async def test_x18_a_region_there_and_back_nothing_is_lost_and_nothing_comes_twi
             )
             assert verdict["verdict"] == "0/0/0"
             assert verdict["input"] > 0
+
+
+async def test_x21_a_lost_region_goes_on_from_its_newest_points(sandbox: Sandbox) -> None:
+    scene = RegionScene(sandbox)
+    await scene.set_up_all()
+    for one in ledgers(DEPLOYMENTS):
+        await scene.run("points", one.name, "--keep")
+    for one in ledgers(DEPLOYMENTS):
+        await scene.restorable(one.name, "west")
+    killed = datetime.now(UTC)
+    sandbox.kill("east", for_good=True)
+    refused = await scene.run("failover", "region", "east", "--to", "west", "--yes", status=4)
+    assert "--unplanned" in refused.out + refused.err
+    done = await scene.run(
+        *("failover", "region", "east", "--to", "west", "--unplanned"),
+        *("--detected-at", killed.isoformat(), "--bake", "3s", "--yes"),
+    )
+    for one in ledgers(DEPLOYMENTS):
+        line = next(line for line in done.out.splitlines() if line.startswith(f"  {one.name} ") and " done " in line)
+        assert "0/0/0" in line, line
+        for topic in (one.input, one.output):
+            lineage = await scene.lineage(topic)
+            assert (lineage.region, lineage.turn, lineage.gate) == ("west", 1, "open"), topic
+            assert not lineage.turns[-1].planned
+    assert "waits: west-to-east" in done.out
+    assert set((await scene.lives()).values()) == {"west"}
