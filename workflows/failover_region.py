@@ -117,7 +117,13 @@ class FailoverRegion(Unheld):
         words = [*self.halted.values()]
         if self.waits:
             words.append(f"slots in {self.request.to} for {', '.join(self.waits)}")
-        return super().status().model_copy(update={"waiting_for": "; ".join(words) if self.ending is None else ""})
+        told = super().status()
+        if self.ending is not None:
+            return told
+        update: dict[str, object] = {"waiting_for": "; ".join(words)}
+        if self.phase is Phase.HALTED:
+            update |= {"why": "; ".join(words), "next_commands": (f"tidegate ops resume {told.operation}",)}
+        return told.model_copy(update=update)
 
     # -- the runbook
 
@@ -167,14 +173,14 @@ class FailoverRegion(Unheld):
                 f"{self.request.region} --to {self.request.to} --unplanned",
             )
 
-    async def _look(self, fleet_digest: str | None) -> GroupSeen:
+    async def _look(self, fleet_digest: str | None, only: tuple[str, ...] = ()) -> GroupSeen:
         info = workflow.info()
         asked = LookGroupInput(
             operation=info.workflow_id,
             run_id=info.first_execution_run_id,
             region=self.request.region,
             to=self.request.to,
-            deployments=self.request.deployments,
+            deployments=only or self.request.deployments,
             fleet_digest=fleet_digest,
             unplanned=self.request.unplanned,
             who=self.request.requested_by,
@@ -255,7 +261,7 @@ class FailoverRegion(Unheld):
             self.show()
             room = await self._room_again()
             if room is not None:
-                self.room = room
+                self.room = room.model_copy(update={"shed": known(self.room).shed})
                 self.waits = [name for name in self.waits if name not in room.goes]
                 await self._move(room.goes)
                 continue
@@ -273,7 +279,7 @@ class FailoverRegion(Unheld):
     async def _room_again(self) -> Room | None:
         """What of that which waits fits now; None: nothing, or nobody can say."""
         try:
-            now = await self._look(self.group_seen.fleet_digest)
+            now = await self._look(self.group_seen.fleet_digest, only=tuple(self.waits))
             waiting = now.model_copy(
                 update={
                     "members": tuple(one for one in self.group_seen.members if one.deployment in self.waits),
@@ -359,7 +365,7 @@ class FailoverRegion(Unheld):
                 why = with_hint(error) if isinstance(error, TidegateError) else "stopped"
                 before = self.resumed
                 self.failed(step, why)
-                self.needs_a_person(step, f"{step}: {why}; then  tidegate ops resume {workflow.info().workflow_id}")
+                self.needs_a_person(step, f"{step}: {why}")
                 self.phase = Phase.HALTED
                 self._found()
                 await workflow.wait_condition(partial(self._resumed_since, before), timeout_summary="halted")

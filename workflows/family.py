@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from temporalio import workflow
@@ -17,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import names as ids
     from tidegate.errors import Superseded, TidegateError
+    from tidegate.model.failover import Topics
     from tidegate.model.operation import MemberResult, OperationResult, Outcome, ReplayRange
     from tidegate.model.region import (
         FailoverRegionInput,
@@ -98,6 +100,7 @@ class FamilyMove:
         self._host = host
         self._of = "" if only else f" {family.members[0]}"
         self._handles: dict[str, workflow.ChildWorkflowHandle[Any, Any]] = {}
+        self._began: dict[str, datetime] = {}
         self._watching: list[asyncio.Task[None]] = []
         self._closed = False
         self._cut: GroupCutFact | None = None
@@ -240,12 +243,17 @@ class FamilyMove:
         if name in self.results or self._cut is None:
             return
         wanted = self._step(GroupCutInput, outputs_of=(name,), inputs=False, shut=self._cut.shut)
-        fact = await self._host.insist(
-            f"cut {name}",
-            lambda: self._host.calls.region(
-                self._host.request.to, contracts.cut_group, wanted, deadline_s=CUT_MARGIN_S
-            ),
-        )
+
+        async def turn() -> GroupCutFact:
+            to = self._host.request.to
+            return await self._host.calls.region(to, contracts.cut_group, wanted, deadline_s=CUT_MARGIN_S)
+
+        try:
+            fact = await self._host.insist(f"cut {name}", turn)
+        except Superseded as error:
+            self.notes.append(error.message)
+            await self._let((name,), GoOn(stage=Stage.LEFT))
+            return
         turned = fact.model_copy(update={"drained": self._cut.drained, "notes": self._cut.notes})
         await self._let((name,), GoOn(stage=Stage.LEFT, turned=turned))
 
@@ -272,13 +280,14 @@ class FamilyMove:
 
     def _may_open(self, topic: str) -> bool:
         """An output once its writer is settled: what comes again of it is known then. An input once the first of its
-        readers is: what matters most waits for nobody, and there is no way back for the others in any case.
+        readers is, or if none has been begun: what matters most waits for nobody, producers wait for no slots, and
+        there is no way back for the others in any case.
         """
         writers = [name for name, one in self.members.items() if topic in one.writes]
         readers = [name for name, one in self.members.items() if topic in one.reads]
         if writers:
             return all(self._is_settled(name) for name in writers)
-        return not readers or any(self._is_settled(name) for name in readers)
+        return self.begun.isdisjoint(readers) or any(self._is_settled(name) for name in readers)
 
     async def _open(self, step: str, topics: tuple[str, ...]) -> None:
         self._host.begin(step, OPEN_S)
@@ -295,8 +304,11 @@ class FamilyMove:
         if not self.turned:
             return ()
         if closed:
-            # Never opened there: whoever was to use it has not come. It stays closed until that is mended.
-            return tuple(f"{name}: {closed[0]} is not open there" for name in self.family.topics.back)
+            # Its writer has not come, for want of slots: not turned, it is given back for whoever moves it next.
+            await self._give_back(closed)
+            return tuple(
+                f"{name}: {closed[0]} lives in {self._host.request.region} still" for name in self.family.topics.back
+            )
         step = f"mirror{self._of}"
 
         async def mirror() -> tuple[str, ...]:
@@ -310,6 +322,21 @@ class FamilyMove:
         except Superseded as error:
             self.notes.append(error.message)
             return tuple(self.family.topics.back)
+
+    async def _give_back(self, topics: list[str]) -> None:
+        step = f"reopen{self._of}"
+        wanted = self._step(GroupStep)
+        wanted = wanted.model_copy(update={"topics": Topics(turn=tuple(topics))})
+
+        async def give_back() -> None:
+            self._host.begin(step, BACK_S)
+            await self._host.calls.control(contracts.reopen_group, wanted, deadline_s=BACK_S)
+            self._host.ok(step, f"{', '.join(topics)} did not turn")
+
+        try:
+            await self._host.insist(step, give_back)
+        except Superseded as error:
+            self.notes.append(error.message)
 
     async def ended(self) -> None:
         """Every member that was begun has ended."""
@@ -340,6 +367,7 @@ class FamilyMove:
             )
             self._host.begin(name)
             self.begun.add(name)
+            self._began[name] = workflow.now()
             operation = f"failover-{name}-{ids.derive_id(info.workflow_id, info.first_execution_run_id, name)[:8]}"
             # Left alone, not cancelled, if this one is terminated: only it knows whether the topics have turned.
             self._handles[name] = await workflow.start_child_workflow(
@@ -367,6 +395,7 @@ class FamilyMove:
                 self._ended(told)
                 return
             result = OperationResult.model_validate(cause.details[0])
+        later_s = (self._began[name] - workflow.info().start_time).total_seconds()
         self._ended(
             MemberResult(
                 deployment=name,
@@ -375,7 +404,7 @@ class FamilyMove:
                 summary=result.summary,
                 why=result.why,
                 verdict=result.verdict,
-                rto_s=result.rto_s,
+                rto_s=None if result.rto_s is None else result.rto_s + later_s,
             )
         )
 

@@ -250,3 +250,28 @@ async def test_lower_runs_them_smaller(client: Client) -> None:
     async with region(client, world, room="lower") as run:
         await run.done()
     assert [one.parallelism for one in world.requests["ensure_running"]] == [1, 1]
+
+
+async def test_x18_unplanned_what_waits_for_slots_keeps_no_producer_and_its_output_is_given_back(
+    client: Client,
+) -> None:
+    world = RegionWorld({"a": 0, "b": 1})
+    world.home = Answers(region="east", flink="no answer", kafka="no answer", s3="no answer")
+    world.slots = [1, 0]
+    async with region(client, world, unplanned=True, room_wait_s=0) as run:
+        result = await run.failed("Undone")
+    assert [(one.deployment, one.outcome) for one in result.members] == [("a", Outcome.DONE), ("b", Outcome.UNDONE)]
+    assert [one.open for one in world.requests["open_group"]] == [("in-a", "out-a", "in-b")]
+    assert [one.topics.turn for one in world.requests["reopen_group"]] == [("out-b",)]
+    assert not world.requests["mirror_group"]
+    assert "waits: west-to-east: out-b lives in east still" in result.why
+    assert result.next_commands == ("tidegate return region east",)
+
+
+async def test_o8_superseded_after_the_turn_nobody_waits_for_it(client: Client) -> None:
+    world = RegionWorld({"a": 0, "b": 1})
+    world.will("open_group", "", errors.Superseded("topic in-a is being turned by another"))
+    async with region(client, world) as run:
+        result = await run.done()
+    assert [one.outcome for one in result.members] == [Outcome.DONE, Outcome.DONE]
+    assert "topic in-a is being turned by another" in result.why

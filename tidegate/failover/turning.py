@@ -41,13 +41,19 @@ def turning(fleet: Fleet, moving: Collection[str], home: str, target: str, lives
     }
     stay = {topic for topic in inputs if topic in staying}
     turn = outputs | (inputs - stay)
+    turned = {
+        topic
+        for name, spec in fleet.deployments.items()
+        if name not in specs and lives.get(name) == target
+        for topic in inputs_of(spec) | outputs_of(spec)
+    } - set(staying)
     links: list[str] = []
     linked: set[str] = set()
     for name, mirror in fleet.mirrors.items():
         carried = set(mirror.topics)
         if (mirror.source, mirror.target) != (home, target) or not carried & turn:
             continue
-        kept = sorted(carried - turn)
+        kept = sorted(carried - turn - turned)
         if kept:
             who = staying.get(kept[0])
             reads = f"which {who} reads in {home}" if who else "which no deployment of this failover uses"

@@ -386,7 +386,7 @@ class MemberResult(Frozen):
     why: str = ""
     verdict: Verdict | None = None
     rto_s: float | None = None
-    """From the start of its operation to its first new output, in seconds."""
+    """From the command that moved all of them to its first new output, in seconds."""
 
 
 class OperationResult(Frozen):

@@ -15,6 +15,7 @@ from tidegate.model.operation import (
     UPGRADE_DEPLOYMENT,
     Outcome,
 )
+from tidegate.model.region import FAILOVER_REGION
 from tidegate.model.steps import ReportInput
 from tidegate.report import facts, failover, words
 from tidegate.report.page import Cell, Command, Page
@@ -166,7 +167,10 @@ def _commands(request: ReportInput) -> tuple[Command, ...]:
         add("repeat it", f"tidegate snapshot take {deployment}")
     elif plan is not None and request.runbook == FAILOVER_DEPLOYMENT:
         _add_failover(request, add)
-    add("what is now", f"tidegate registry show {deployment}")
+    if request.runbook == FAILOVER_REGION:
+        add("what each of its deployments did", "tidegate ops list")
+    else:
+        add("what is now", f"tidegate registry show {deployment}")
     operation = shlex.quote(request.operation)
     add("this page", f"tidegate report open {operation}")
     add("check the evidence", f"tidegate report show {operation} -o json | sha256sum")

@@ -97,3 +97,17 @@ def test_some_of_a_family_cannot_go_without_the_others(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="mirror link east-to-west carries balances, which turns, and balances-2") as no:
         families(of, members, known(), "east", "west")
     assert "failover region east --to west" in (no.value.hint or "")
+
+
+def test_what_was_left_behind_for_want_of_slots_can_follow_behind_a_link_that_is_shut(tmp_path: Path) -> None:
+    of = fleet(tmp_path, apart=False)
+    lives = known(
+        **{
+            name: Lives(name.replace("_", "-"), "west", "west/cell-1", "west/cell-1")
+            for name in ("ledger", "ledger_2", "ledger_3")
+        }
+    )
+    (family,) = families(of, chosen(lives, of, "east", "west", ()), lives, "east", "west")
+    assert family.members == ("ledger-4",)
+    assert family.topics.turn == ("balances-4", "payments-4")
+    assert family.topics.links == ("east-to-west",)
