@@ -30,6 +30,8 @@ test: $(VENV)/.done ## unit, workflow and replay tests, then one case of each cl
 	$(BIN)/python -m pytest -q tests --ignore tests/integration --durations 12 --durations-min 5
 	TIDEGATE_TEST_RATE=$${TIDEGATE_TEST_RATE:-300} $(BIN)/python -m pytest -q tests/integration/upgrade
 	TIDEGATE_TEST_RATE=$${TIDEGATE_TEST_RATE:-300} $(BIN)/python -m pytest -q tests/integration/restore
+	TIDEGATE_TEST_RATE=$${TIDEGATE_TEST_RATE:-200} $(BIN)/python -m pytest -q tests/integration/failover/test_planned_real.py \
+	    tests/integration/failover/test_unplanned_real.py
 
 matrix: $(VENV)/.done ## every case on the real parts, each class in a sandbox of its own (its log is audited from the start)
 	@failed=""; \

@@ -91,7 +91,7 @@ def member(result: MemberResult) -> str:
 def opened(fact: OpenFact) -> str:
     """What lives there from now on."""
     first = f", first output {_clock(fact.first_output_at)}" if fact.first_output_at is not None else ""
-    return f"{', '.join(fact.topics)} live here, turn {fact.turn}{first}"
+    return "; ".join((f"{', '.join(fact.topics)} live here, turn {fact.turn}{first}", *fact.notes))
 
 
 def mirrored(fact: MirrorBackFact) -> str:

@@ -7,16 +7,18 @@ it does not live the DENY stands always.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Final
 
 from tidegate.clients.kafka_types import LogRecord, TopicPartition
+from tidegate.errors import InvalidInput
 from tidegate.failover.sides import Sides, of_topics
 from tidegate.failover.turning import producers_of, written_from_outside
 from tidegate.lineage import gate
-from tidegate.lineage.model import Excluded
+from tidegate.lineage.announce import announce_all
+from tidegate.lineage.model import Excluded, TopicLineage
 from tidegate.mirror.provenance import of_headers
 from tidegate.model.failover import OpenFact, OpenInput, ShutFact, Topics
 from tidegate.operation.settle import as_positions
@@ -86,7 +88,6 @@ async def open_producers(sides: Sides, request: OpenInput) -> OpenFact:
     """
     await sides.away.tenure.read()
     topics, away = request.topics.turn, sides.away.site
-    turn = 0
     by_topic: dict[str, dict[int, list[Excluded]]] = {}
     for one in request.superseded:
         found = by_topic.setdefault(one.topic, {}).setdefault(one.partition, [])
@@ -98,9 +99,29 @@ async def open_producers(sides: Sides, request: OpenInput) -> OpenFact:
             await sides.lineage.exclude(topic, sides.operation, partition, ranges)
     outside = written_from_outside(sides.fleet, topics)
     await gate.lift(away.kafka, outside, producers_of(sides.fleet, outside), CLOSE_S)
-    for topic in topics:
-        turn = max(turn, (await sides.lineage.open(topic, sides.operation)).turn)
-    return OpenFact(topics=topics, turn=turn, first_output_at=await first_output_at(sides, topics))
+    opened = [await sides.lineage.open(topic, sides.operation) for topic in topics]
+    notes = await _announced(sides, opened)
+    return OpenFact(
+        topics=topics,
+        turn=max((one.turn for one in opened), default=0),
+        first_output_at=await first_output_at(sides, topics),
+        notes=tuple(notes),
+    )
+
+
+async def _announced(sides: Sides, opened: Sequence[TopicLineage]) -> list[str]:
+    """Tell whom the fleet file names where the topics live now; what to say of those that did not take it.
+
+    The lineage is the word that counts: who could not be told reads it there.
+    """
+    notes: list[str] = []
+    for one in opened:
+        try:
+            told = await announce_all(sides.fleet.announce, one)
+        except InvalidInput as error:
+            return [f"nobody was told: {error.message}"]
+        notes += [f"{one.topic}: {who.url} was not told: {who.problem}" for who in told if who.problem is not None]
+    return notes
 
 
 async def first_output_at(sides: Sides, topics: Collection[str]) -> datetime | None:

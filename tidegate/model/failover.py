@@ -218,6 +218,8 @@ class OpenFact(Frozen):
     turn: int
     first_output_at: datetime | None = None
     """When the first output of the new job was appended (by the broker's clock); None: none was seen yet."""
+    notes: tuple[str, ...] = ()
+    """Who could not be told that the topics live there now."""
 
 
 class MirrorBackFact(Frozen):
