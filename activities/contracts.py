@@ -37,6 +37,7 @@ from tidegate.model.region import (
     GroupStep,
     LookGroupInput,
 )
+from tidegate.model.returning import QuarantineFact, ReturnStep, TailFact
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
 from tidegate.model.steps import (
     AppraiseInput,
@@ -135,6 +136,18 @@ async def open_producers(request: OpenInput) -> OpenFact:
 async def mirror_back(request: FailoverStep) -> MirrorBackFact:
     """Start the links of the other direction from the cut on (X20). Raises Held."""
     _contract(f"mirror_back({request.held.deployment})")
+
+
+@activity.defn(name="quarantine")
+async def quarantine(request: ReturnStep) -> QuarantineFact:
+    """Nothing of a returned region can write any more (X23). Raises Held, NoProgress."""
+    _contract(f"quarantine({request.held.deployment})")
+
+
+@activity.defn(name="set_apart")
+async def set_apart(request: ReturnStep) -> TailFact:
+    """What a returned region took beyond the cut is fed or held, and said not to count there (X23)."""
+    _contract(f"set_apart({request.held.deployment})")
 
 
 @activity.defn(name="reopen_home")
@@ -314,6 +327,8 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         open_producers,
         mirror_back,
         reopen_home,
+        quarantine,
+        set_apart,
         look_group,
         close_group,
         cut_group,

@@ -13,6 +13,7 @@ from activities.group import GroupActivities
 from activities.points import PointActivities
 from activities.registry import RegistryActivities
 from activities.reports import ReportActivities
+from activities.returning import ReturnActivities
 from activities.sites import Sites
 from activities.snapshots import SnapshotActivities
 from activities.sweep import SweepActivities
@@ -28,5 +29,6 @@ def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
         *PointActivities(sites).all(),
         *SweepActivities(sites).all(),
         *FailoverActivities(sites, client).all(),
+        *ReturnActivities(sites, client).all(),
         *GroupActivities(sites, client).all(),
     ]

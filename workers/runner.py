@@ -18,6 +18,7 @@ from workflows.failover_member import FailoverMember
 from workflows.failover_region import FailoverRegion
 from workflows.keep_recovery_points import KeepRecoveryPoints
 from workflows.restore_deployment import RestoreDeployment
+from workflows.return_region import ReturnRegion
 from workflows.ship_snapshots import ShipSnapshots
 from workflows.start_deployment import StartDeployment
 from workflows.stop_deployment import StopDeployment
@@ -35,6 +36,7 @@ WORKFLOWS: tuple[type, ...] = (
     KeepRecoveryPoints,
     SweepSnapshots,
     FailoverDeployment,
+    ReturnRegion,
     FailoverMember,
     FailoverRegion,
 )

@@ -10,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.model.failover import CutFact, HomeFact, MirrorBackFact, OpenFact, RegionsSeen, ShutFact
     from tidegate.model.operation import MemberResult, Observation
     from tidegate.model.region import GroupCutFact, GroupSeen, Member, Room
+    from tidegate.model.returning import QuarantineFact, TailFact
     from tidegate.model.ship import ShipFact
     from workflows import facts
 
@@ -98,6 +99,20 @@ def mirrored(fact: MirrorBackFact) -> str:
     """Which links run, and which wait for the other region."""
     runs = f"{', '.join(fact.started)} from the cut on" if fact.started else "no link started"
     return "; ".join((runs, *(f"waits: {one}" for one in fact.waiting)))
+
+
+def quarantined(fact: QuarantineFact) -> str:
+    """What can write there no more."""
+    epochs = ", ".join(map(str, fact.denied)) or "none"
+    jobs = f"{len(fact.cancelled)} jobs cancelled" if fact.cancelled else "no old job ran"
+    links = ", ".join(f"{name} {how}" for name, how in fact.shut.items())
+    return f"epochs denied: {epochs}; {jobs}; {fact.ended:,} transactions ended; {links}"
+
+
+def set_apart(fact: TailFact) -> str:
+    """What stood there beyond the cut, and what became of it."""
+    fed = f"fed {fact.fed:,}, sent again by producers {fact.known:,}, read before {fact.ahead:,}, held {fact.held:,}"
+    return "; ".join((f"{fact.inputs:,} inputs that never crossed: {fed}", f"{fact.outputs:,} outputs", *fact.notes))
 
 
 def _clock(at: datetime) -> str:

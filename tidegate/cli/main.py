@@ -30,6 +30,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("stop", "tidegate.cli.stop:app"),
     ("restore", "tidegate.cli.restore:app"),
     ("failover", "tidegate.cli.failover:app"),
+    ("return", "tidegate.cli.return_:app"),
     ("kafka", "tidegate.cli.kafka:app"),
     ("ops", "tidegate.cli.ops:app"),
     ("mirror", "tidegate.cli.mirror:app"),

@@ -7,6 +7,7 @@ from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput, PointCho
 from tidegate.model.fleet import CellRef
 from tidegate.model.operation import NOTHING_TO_UNDO, ArtifactFacts, Observation, Plan
 from tidegate.model.record import ArtifactRef
+from tidegate.model.returning import RETURN_REGION, ReturnInput
 from tidegate.operation.plan import assemble, refuse_if_held
 
 VOID = "none: once the other region has committed or taken a producer's write there is no way back but a failback (X24)"
@@ -54,6 +55,50 @@ def plan_failover(asked: FailoverInput, observed: Observation, seen: RegionsSeen
         }
     )
     return plan.model_copy(update={"basis": basis, "hash": basis.digest()})
+
+
+def plan_return(asked: ReturnInput, observed: Observation, seen: RegionsSeen) -> Plan:
+    """The steps that a region's return will take.
+
+    Raises:
+        InvalidInput: the deployment has never run.
+        Held: another operation holds it and its run is not closed; nobody asked to take over.
+        Refused: the region does not answer as it must.
+
+    """
+    refuse_if_held(asked, observed)
+    writer = observed.record.writer
+    if writer is None:
+        raise InvalidInput(f"deployment: {asked.deployment} has never run: it has left no region")
+    if not seen.home.all:
+        raise Refused(
+            f"{asked.region} does not answer as it must to be put in quarantine: {'; '.join(seen.home.silent)}",
+            hint=f"once it answers:  tidegate return region {asked.region}",
+        )
+    topics = ", ".join(seen.topics.turn)
+    back = "none is wanted: what was given up stays shut out"
+    steps: list[tuple[str, str, str, bool]] = [
+        ("observe", "read record, both regions, the mirror", NOTHING_TO_UNDO, False),
+        (
+            "quarantine",
+            (
+                f"deny the old epochs in {asked.region}, cancel what runs, end what is open, shut "
+                f"{', '.join(seen.topics.links)}, deny producers"
+            ),
+            back,
+            False,
+        ),
+        (
+            "tail",
+            f"feed or hold what {asked.region} took of {topics} beyond the cut; it counts there no more",
+            back,
+            True,
+        ),
+        ("mirror", f"start {', '.join(seen.topics.back) or 'no link'} from the cut on", back, True),
+        ("conclude", "verdict, report, release", back, True),
+    ]
+    notes = [*observed.warnings, *seen.warnings]
+    return assemble(asked.deployment, RETURN_REGION, observed, writer.artifact, writer.artifact, steps, notes)
 
 
 def chosen(asked: FailoverInput, seen: RegionsSeen, region: str) -> PointChoice:

@@ -115,6 +115,11 @@ async def open_link(
         )
 
 
+def access_of(fleet: Fleet, region: str) -> tuple[str, KafkaSecurity | None]:
+    """Where a region's Kafka is, and how to log in. Raises InvalidInput for a secret that is missing."""
+    return _access(fleet.region(region).kafka)
+
+
 @asynccontextmanager
 async def open_kafka(fleet: Fleet, region: str, timeout_s: float) -> AsyncIterator[Kafka]:
     """A region's Kafka, with a patience of its own. Raises InvalidInput for a secret that is missing."""

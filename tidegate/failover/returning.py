@@ -1,0 +1,83 @@
+"""A region that was given up answers again: nothing there is trusted before it is quarantined (X23).
+
+Its jobs may have restarted by themselves, and its mirror still points the old way. First Kafka refuses the old epochs,
+which holds against restarts; then what runs is cancelled, what is open is ended, the mirror away from there is shut,
+and producers are denied.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from tidegate import names
+from tidegate.failover.cut import shut_links
+from tidegate.failover.producers import CLOSE_S
+from tidegate.failover.sides import Sides
+from tidegate.failover.turning import producers_of, written_from_outside
+from tidegate.lineage import gate
+from tidegate.model.failover import CutInput
+from tidegate.model.record import DeploymentRecord
+from tidegate.model.returning import QuarantineFact, ReturnStep
+from tidegate.operation.resolve import cancel_job, deny_epoch
+from tidegate.operation.run import Deadline, patiently
+from tidegate.operation.settle import Settled, end_the_rest
+
+ASK_S: Final = 60.0
+
+
+async def quarantine(sides: Sides, request: ReturnStep) -> QuarantineFact:
+    """Shut out all of the old region's that could still write. Done again, it is done once.
+
+    Raises Held (a mirror link), Superseded, Unavailable, NoProgress.
+    """
+    record = await sides.away.tenure.read()
+    home = sides.home
+    epochs = await _epochs(sides, record)
+    for epoch in sorted(epochs):
+        record = await deny_epoch(home, epoch)
+    cancelled = await _cancelled(sides, record)
+    settled = Settled()
+    await end_the_rest(home, Deadline("ending what was left open", ASK_S), _last_old(record), set(), settled)
+    cut = CutInput(**request.model_dump())
+    shut = await shut_links(sides, cut, drain=False)
+    outside = written_from_outside(sides.fleet, request.topics.turn)
+    await gate.deny(home.site.kafka, outside, producers_of(sides.fleet, outside), CLOSE_S, sides.beat)
+    return QuarantineFact(denied=tuple(sorted(epochs)), cancelled=tuple(cancelled), ended=len(settled.ended), shut=shut)
+
+
+def _last_old(record: DeploymentRecord) -> int:
+    """The last epoch that is not the writer's: all up to it are dead."""
+    return record.epoch if record.writer is None else record.writer.epoch - 1
+
+
+async def _epochs(sides: Sides, record: DeploymentRecord) -> set[int]:
+    """Epochs that may write there: that of the job that was left, and every one that Kafka there knows."""
+    last = _last_old(record)
+    found = {one.epoch for one in (record.base, record.pinned) if one is not None and one.epoch <= last}
+    kafka = sides.home.site.kafka
+    deadline = Deadline(f"Kafka in {sides.home.site.region}", ASK_S)
+    for sink in sides.home.site.spec.sinks:
+        prefix = f"tg.{sides.deployment}.{sink.uid}."
+        for one in await patiently(deadline, sides.home, partial(kafka.list_transactions, prefix)):
+            epoch = names.epoch_of_transactional_id(one.transactional_id)
+            if epoch is not None and epoch <= last:
+                found.add(epoch)
+    return found
+
+
+async def _cancelled(sides: Sides, record: DeploymentRecord) -> list[str]:
+    """End the jobs of old epochs that run there."""
+    home = sides.home
+    jobs = {one.job_id: one.epoch for one in (record.base, record.pinned) if one is not None and one.job_id}
+    if record.writer is not None:
+        jobs.pop(record.writer.job_id, None)
+    deadline = Deadline(f"Flink in {home.site.region}", ASK_S)
+    running = await patiently(deadline, home, home.site.driver.list_jobs)
+    found: list[str] = []
+    for job_id, epoch in sorted(jobs.items()):
+        state = running.get(job_id)
+        if state is not None and not state.terminal:
+            record = await cancel_job(home, record, job_id, epoch)
+            found.append(job_id)
+    return found
