@@ -251,7 +251,7 @@ class Sandbox:
             if self._identity(jobmanager_name(name)) is not None:
                 raise Refused(
                     f"{name}'s Flink runs without high availability",
-                    hint="end it first:  tidegate sandbox down      and then:  tidegate sandbox up --ha",
+                    hint="end it first:  tidegate sandbox down, and bring it up again with --ha",
                 )
         return {*record.ha, *asked}
 

@@ -27,6 +27,7 @@ PAGES = (
     "ledger/README.md",
     "runbooks/failover-deployment.md",
     "runbooks/failback.md",
+    "runbooks/return-region.md",
     "runbooks/break-glass.md",
     "runbooks/failover-region.md",
     "runbooks/restore-deployment.md",
