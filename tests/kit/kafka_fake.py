@@ -190,6 +190,9 @@ class FakeKafka(KafkaClient):
     async def aclose(self) -> None:
         return
 
+    async def ping(self) -> None:
+        await self.topics()
+
     async def topics(self) -> list[str]:
         self._call("topics")
         return sorted(self._logs)

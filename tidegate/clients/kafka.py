@@ -33,7 +33,7 @@ from tidegate.clients.kafka_types import (
     TopicPartition,
     TransactionState,
 )
-from tidegate.clients.kafka_wire import Again, Wire, by_node, error_of, topic_id_text
+from tidegate.clients.kafka_wire import Again, Wire, by_node, error_of, refuse_unreachable, topic_id_text
 from tidegate.errors import InvalidInput, NoProgress, Unavailable
 
 T = TypeVar("T")
@@ -71,6 +71,11 @@ class Kafka(KafkaClient):
         await self._wire.aclose()
 
     # Topics and offsets
+
+    async def ping(self) -> None:
+        """See KafkaClient (a connection to any bootstrap server, then ``Metadata``)."""
+        await refuse_unreachable(self._wire.bootstrap)
+        await self.topics()
 
     async def topics(self) -> list[str]:
         """See KafkaClient (``Metadata``)."""

@@ -176,6 +176,9 @@ class KafkaClient(Protocol):
     async def aclose(self) -> None:
         """Close the connections. The object may be used again: it connects anew."""
 
+    async def ping(self) -> None:
+        """Returns if it answers. Raises Unavailable: at once where no broker takes a connection."""
+
     async def topics(self) -> list[str]:
         """Names of all topics but Kafka's internal ones, sorted."""
 

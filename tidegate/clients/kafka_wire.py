@@ -319,3 +319,21 @@ def by_node(leaders: Mapping[T, int]) -> dict[int, list[T]]:
     for key, node in leaders.items():
         groups.setdefault(node, []).append(key)
     return groups
+
+
+CONNECT_S = 1.0
+"""A broker that takes no connection by then is gone; a client would go on trying."""
+
+
+async def refuse_unreachable(bootstrap: str) -> None:
+    """Raises Unavailable if none of these (``HOST:PORT``, with commas) takes a connection now."""
+
+    async def reached(address: str) -> None:
+        host, _, port = address.rpartition(":")
+        async with asyncio.timeout(CONNECT_S):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        writer.close()
+
+    found = await asyncio.gather(*(reached(one) for one in bootstrap.split(",")), return_exceptions=True)
+    if all(isinstance(one, OSError | TimeoutError) for one in found):
+        raise Unavailable(f"Kafka at {bootstrap} takes no connection: {found[0] or 'no answer'}")

@@ -15,11 +15,12 @@ from tidegate.mirror.positions import last_hop
 from tidegate.mirror.status import wait_drained
 from tidegate.model.failover import CutFact, CutInput, MirrorBackFact, Topics
 from tidegate.model.mirror import LinkState
-from tidegate.model.record import DeploymentRecord
+from tidegate.model.record import DeploymentRecord, IntentState
 from tidegate.points.superseded import OutputEnd
 
 NO_PROGRESS_S = 30.0
 LINK_S = 60.0
+STOP_STEP = "failover-stop"
 GIVEN_UP_S = 5.0
 """A connector whose source is gone may not stop by itself: after so long it is shut out instead."""
 BACK_S = 120.0
@@ -39,6 +40,9 @@ async def shut_links(sides: Sides, request: CutInput, *, drain: bool) -> dict[st
     async with sides.links(request.topics.links) as links:
         for link in links:
             tenure = await sides.hold(link)
+            if any(one.step == STOP_STEP and one.state is IntentState.DONE for one in tenure.record.intents):
+                done[link.name] = tenure.record.mirror.value  # by this operation, and read back or seen to refuse then
+                continue
             if drain and tenure.record.mirror not in {LinkState.STOPPED, LinkState.SHUT_OUT}:
                 await wait_drained(
                     link, request.drain_s, no_progress_s=min(NO_PROGRESS_S, request.drain_s), heartbeat=sides.beat
@@ -46,7 +50,7 @@ async def shut_links(sides: Sides, request: CutInput, *, drain: bool) -> dict[st
             status = await control.stop(
                 link,
                 tenure,
-                step="failover-stop",
+                step=STOP_STEP,
                 n=1,
                 deadline_s=control.STOP_S if drain else GIVEN_UP_S,
                 shut_out_if_slow=not drain,

@@ -26,8 +26,6 @@ from tidegate.snapshot.files import verify
 
 LOOK_S: Final = 3.0
 """A part that has not answered by then does not answer."""
-CONNECT_S: Final = 1.0
-"""A Kafka that takes no connection at all by then is gone; its client would go on trying."""
 POINTS_SHOWN: Final = 5
 POINTS_TRIED: Final = 20
 
@@ -90,26 +88,10 @@ async def answers_of(site: Site) -> Answers:
     bucket = S3Uri.parse(site.savepoints)
     flink, kafka, s3 = await asyncio.gather(
         _asked(site.driver.capacity()),
-        _asked(_kafka(site)),
+        _asked(site.kafka.ping()),
         _asked(site.snapshots.get_or_none(bucket.join("tidegate-asks"))),
     )
     return Answers(region=site.region, flink=flink, kafka=kafka, s3=s3)
-
-
-async def _kafka(site: Site) -> None:
-    """Raises Unavailable at once where no broker takes a connection."""
-    bootstrap = site.fleet.region(site.region).kafka.bootstrap
-
-    async def reached(address: str) -> None:
-        host, _, port = address.rpartition(":")
-        async with asyncio.timeout(CONNECT_S):
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-        writer.close()
-
-    found = await asyncio.gather(*(reached(one) for one in bootstrap.split(",")), return_exceptions=True)
-    if all(isinstance(one, OSError | TimeoutError) for one in found):
-        raise Unavailable(f"Kafka at {bootstrap} takes no connection: {found[0] or 'no answer'}")
-    await site.kafka.topics()
 
 
 async def _asked(call: Awaitable[object]) -> str | None:
@@ -153,7 +135,7 @@ async def _newest_at_home(away: Site, home: str) -> str | None:
 
 
 async def judged(
-    away: Site, kept: Points | None, topics: Topics, wanted: str | None, *, ask_home: bool, count: bool
+    away: Site, kept: Points | None, topics: Topics, wanted: str | None, *, ask_home: bool = True, count: bool
 ) -> tuple[PointChoice, ...]:
     """The recovery points of the region, newest first, each looked at anew until one can be gone on from.
 
@@ -187,7 +169,7 @@ async def judged(
     return tuple(found[: POINTS_SHOWN - 1] + found[-1:] if len(found) > POINTS_SHOWN else found)
 
 
-async def against_now(away: Site, kept: Points, point: Point, topics: Topics, *, ask_home: bool) -> str | None:
+async def against_now(away: Site, kept: Points, point: Point, topics: Topics, *, ask_home: bool = True) -> str | None:
     """What stands against a recovery point now: its files and its outputs are looked for anew; None: nothing.
 
     What the index says of its files may be old, and what had not come through then may have come since (X5).
@@ -208,7 +190,7 @@ async def against_now(away: Site, kept: Points, point: Point, topics: Topics, *,
     return missing
 
 
-async def _not_through(away: Site, home: str, point: Point, topics: Topics, *, ask_home: bool) -> str | None:
+async def _not_through(away: Site, home: str, point: Point, topics: Topics, *, ask_home: bool = True) -> str | None:
     wanted = {parse_partition(name): cut.upto for name, cut in (point.outputs or {}).items()}
     for name in topics.links:
         mirrored = set(away.fleet.mirror(name).topics)

@@ -169,6 +169,11 @@ class Audit(_Part):
     """The command that gives the verdict on values: JSON out, exit status by verdict."""
 
     command: tuple[str, ...] = Field(min_length=1, description="the command and its arguments, placeholders allowed")
+    across: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="the command once the topics have been turned between regions: it goes by their lineage",
+    )
     timeout_s: Seconds = Field(default=120.0, description="seconds")
 
 
@@ -375,10 +380,18 @@ def render_args(fleet: Fleet, deployment: str, region: str, cell: str, epoch: in
     return _render(fleet, templates, deployment, CellRef(region, cell), epoch)
 
 
-def render_audit(fleet: Fleet, deployment: str, region: str, cell: str, epoch: int) -> list[str] | None:
-    """The audit's command for what runs in a cell, or None where the fleet file names no audit. As ``render_args``."""
+def render_audit(
+    fleet: Fleet, deployment: str, region: str, cell: str, epoch: int, *, turned: bool = False
+) -> list[str] | None:
+    """The audit's command for what runs in a cell, or None where the fleet file names no audit. As ``render_args``.
+
+    ``turned``: its topics have been turned between regions.
+    """
     audit = fleet.deployment(deployment).audit
-    return None if audit is None else _render(fleet, audit.command, deployment, CellRef(region, cell), epoch)
+    if audit is None:
+        return None
+    command = audit.across if turned and audit.across is not None else audit.command
+    return _render(fleet, command, deployment, CellRef(region, cell), epoch)
 
 
 def _render(fleet: Fleet, templates: Iterable[str], deployment: str, at: CellRef, epoch: int) -> list[str]:

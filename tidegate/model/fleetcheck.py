@@ -121,7 +121,8 @@ def _deployment(path: Path, deployment: Mapping[str, object], regions: Mapping[s
     yield from _uids(path, deployment)
     yield from _templates((*path, "args"), _list(deployment.get("args")), sinks, deployment)
     audit = _map(deployment.get("audit"))
-    yield from _templates((*path, "audit", "command"), _list(audit.get("command")), sinks, deployment)
+    for field in ("command", "across"):
+        yield from _templates((*path, "audit", field), _list(audit.get(field)), sinks, deployment)
     used = {name for arg in _list(deployment.get("args")) for name in placeholders.names(_text(arg) or "")}
     for uid in sinks:
         if f"prefix:{uid}" not in used:

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tidegate.errors import InvalidInput, OperationFailed, Unavailable
+from tidegate.lineage.store import LineageStore
 from tidegate.model.fleet import render_audit
 from tidegate.model.operation import Verdict
 from tidegate.operation.note import notes_that_count
@@ -35,7 +36,8 @@ async def audit(run: Run, epoch: int, gap_from: datetime | None, gap_to: datetim
         Unavailable: it could not reach Kafka, or the output had not caught up; it may be run again.
     """
     site = run.site
-    command = render_audit(site.fleet, site.deployment, site.region, site.cell, epoch)
+    turned = await _turned(run)
+    command = render_audit(site.fleet, site.deployment, site.region, site.cell, epoch, turned=turned)
     limits = site.spec.audit
     if command is None or limits is None:
         return Verdict(audited=False, note="values not audited: the fleet file names no audit command")
@@ -60,10 +62,19 @@ async def audit(run: Run, epoch: int, gap_from: datetime | None, gap_to: datetim
     )
 
 
+async def _turned(run: Run) -> bool:
+    """Whether one of the deployment's topics has been turned between regions."""
+    store = LineageStore(run.site.control, run.site.control_bucket)
+    known = [await store.read(topic) for topic in {*run.site.input_topics, *run.site.output_topics}]
+    return any(one is not None and one.turn > 0 for one in known)
+
+
 async def _superseded(run: Run) -> dict[str, list[dict[str, int]]]:
-    """The replay manifests of the deployment that count, by topic, in the form that the auditor takes."""
+    """The replay manifests that count and are of this region's logs, by topic, in the form that the auditor takes."""
     ranges: dict[str, list[dict[str, int]]] = {}
     for note in await notes_that_count(run.site.control, run.site.control_bucket, run.site.deployment):
+        if note.region not in {None, run.site.region}:
+            continue
         for part in note.superseded:
             found = {"partition": part.partition, "first": part.first, "last": part.last}
             ranges.setdefault(part.topic, []).append(found)

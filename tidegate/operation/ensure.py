@@ -168,6 +168,7 @@ async def _prepare_start(run: Run, record: DeploymentRecord, request: EnsureInpu
         names.manifest_key(record.deployment, start_id),
         EnsureNote(
             superseded=replay,
+            region=run.site.region,
             committed=len(settled.committed),
             ended=len(settled.ended),
             lost=weighed.lost,

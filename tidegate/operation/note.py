@@ -19,6 +19,8 @@ class EnsureNote(Frozen):
     """
 
     superseded: tuple[ReplayRange, ...] = ()
+    region: str | None = None
+    """Whose logs the ranges are of; None: written before a deployment could leave its region."""
     committed: int = 0
     ended: int = 0
     lost: int = 0
