@@ -216,10 +216,18 @@ class FailoverWorld:
             returns=returns,
         )
 
+    @asynccontextmanager
+    async def open_kafka(self, _: Fleet, region: str, timeout_s: float) -> AsyncIterator[OpenKafka]:
+        """In place of ``mirror.link.open_kafka``."""
+        assert timeout_s > 0
+        yield OpenKafka(self.kafka[region], self.gate)
+
     def patch(self, monkeypatch: pytest.MonkeyPatch) -> FailoverWorld:
         """The library finds this world's links, and waits for nothing that stands still anyway."""
         for module in (sides_module, look, rebasing, mirror_rebasing):
             monkeypatch.setattr(module, "open_link", self.open_link)
+        monkeypatch.setattr(rebasing, "open_kafka", self.open_kafka)
+        monkeypatch.setattr(look, "_kafka", _asked_by_its_client)
         monkeypatch.setattr(lineage_gate, "STANDS_S", 0.0)
         return self
 
@@ -460,6 +468,10 @@ class FailoverWorld:
 
 async def _nothing() -> None:
     return None
+
+
+async def _asked_by_its_client(site: Site) -> None:
+    await site.kafka.topics()
 
 
 async def _gone(op: str, uri: S3Uri) -> None:

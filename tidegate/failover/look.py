@@ -203,7 +203,8 @@ async def _not_through(away: Site, home: str, point: Point, topics: Topics, *, a
             else:
                 # Only home could say that what is missing are markers; what came must reach it by itself.
                 came = await mirrored_to(link, of_link)
-                passed = {tp: end <= 0 or (came[tp] or -1) >= end - 1 for tp, end in of_link.items()}
+                reached = {tp: -1 if at is None else at for tp, at in came.items()}
+                passed = {tp: reached[tp] >= end - 1 for tp, end in of_link.items()}
         late = sorted(tp for tp, there in passed.items() if not there)
         if late:
             return f"its outputs have not all come from {home}: {late[0]} up to {of_link[late[0]]:,} has not"

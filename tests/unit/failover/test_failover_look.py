@@ -36,7 +36,8 @@ async def _judged(
     told: dict[str, Any] = {
         "deployment": "ledger", "region": "west", "home": "east", "updated_at": AT, "points": points,
     }  # fmt: skip
-    return await judged(world.site("west"), Points(**{**told, **kept}), topics, wanted, count=True)
+    ask_home = not world.kafka["east"].down
+    return await judged(world.site("west"), Points(**{**told, **kept}), topics, wanted, ask_home=ask_home, count=True)
 
 
 async def _problem(world: FailoverWorld, point: Point, topics: Topics = TOPICS) -> str:
@@ -156,7 +157,7 @@ async def test_of_many_that_do_not_hold_the_last_that_was_looked_at_is_shown(wor
 
 async def test_i3_a_file_that_is_missing_now_is_seen_now(world: FailoverWorld):
     point = world.point(3)
-    assert await against_now(world.site("west"), _kept(point), point, TOPICS) is None
+    assert await against_now(world.site("west"), _kept(point), point, TOPICS, ask_home=True) is None
     gone = next(uri for uri in world.snapshots["west"].objects if uri.name == "keyed-meta")
     await world.snapshots["west"].delete(gone)
     assert "keyed-meta is missing" in await _problem(world, point)
@@ -179,11 +180,24 @@ async def test_x5_outputs_that_have_not_crossed_stand_against_it(world: Failover
     assert choice.problem is None
 
 
-async def test_x5_where_nobody_can_say_it_is_not_taken(world: FailoverWorld):
+async def test_x5_where_home_cannot_be_asked_what_came_must_reach_it_by_itself(world: FailoverWorld):
     await world.traffic("east", 3)
-    upto = min((await world.kafka["east"].end_offsets(["balances"])).values())
+    upto = min((await world.kafka["east"].end_offsets(["balances"])).values()) - 1
     world.kafka["east"].down = True
-    assert "nobody can say whether its outputs came through" in await _problem(world, world.point(upto))
+    assert "its outputs have not all come from east" in await _problem(world, world.point(upto))
+    world.kafka["east"].down = False
+    await world.mirror(OUT)
+    world.kafka["east"].down = True
+    (choice,) = await _judged(world, world.point(upto))
+    assert choice.problem is None
+
+
+async def test_x5_the_very_first_output_is_enough_if_it_is_all(world: FailoverWorld):
+    world.connect["west"].connectors["tidegate-east-to-west"].offsets["east", "balances", 1] = 0
+    world.kafka["east"].down = True
+    outputs = {"balances/1": OutputCut(upto=1, last=0, first_later=None)}
+    (choice,) = await _judged(world, world.point(3, outputs=outputs))
+    assert choice.problem is None
 
 
 async def test_x4_outputs_and_positions_must_be_known(world: FailoverWorld):
@@ -211,7 +225,7 @@ async def test_x20_one_of_before_the_last_switch_home_is_none(world: FailoverWor
     kept = Points(deployment="ledger", region="east", home="west", updated_at=AT, points=(point,))
     topics = Topics(turn=TOPICS.turn, links=TOPICS.back, back=TOPICS.links)
     world.snapshots["east"].objects = dict(world.snapshots["west"].objects)
-    problem = await against_now(there, kept, point, topics)
+    problem = await against_now(there, kept, point, topics, ask_home=True)
     assert problem == "it is older than the last switch to west: what was written since would come again"
 
 
