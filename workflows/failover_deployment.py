@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.failover.plan import plan_failover
     from tidegate.model.failover import (
         FAILOVER_DEPLOYMENT,
+        Answers,
         CutFact,
         CutInput,
         FailoverInput,
@@ -91,6 +92,8 @@ class FailoverDeployment(RunningOperation):
         self.regions: RegionsSeen | None = None
         self.stop_fact: StopFact | None = None
         self.home_fact: HomeFact | None = None
+        self.answers: Answers | None = None
+        """What of the region that is left is known to answer, or not; None: each step asks."""
         self.cut_fact: CutFact | None = None
         self.open_fact: OpenFact | None = None
         self.shipped = ""
@@ -220,6 +223,7 @@ class FailoverDeployment(RunningOperation):
         self.regions = await self.calls.region(
             located.region, contracts.look_regions, asked, deadline_s=OBSERVE_S, interruptible=True
         )
+        self.answers = self.regions.home if self.unplanned else None
         return seen
 
     def draw_plan(self) -> Plan:
@@ -518,6 +522,7 @@ class FailoverDeployment(RunningOperation):
                 self.board.end_running(StepState.FAILED, workflow.now(), error.message)
                 await self.stand_halted(with_hint(error))
                 self.enter(Phase.RUNNING)
+                self.answers = None  # what answered then may not now, and the other way round
             else:
                 return
 
@@ -564,7 +569,7 @@ class FailoverDeployment(RunningOperation):
             topics=self.both.topics,
             unplanned=self.unplanned,
             take_over=self.request.take_over is not None,
-            answers=self.both.home if self.unplanned else None,
+            answers=self.answers,
             **fields,
         )
 

@@ -385,6 +385,19 @@ async def test_x14_the_report_says_what_keeps_the_old_job_from_committing(client
     assert facts.rpo_s is not None
 
 
+async def test_what_is_known_to_be_gone_is_not_asked_until_a_person_says_go_on(client: Client, world: World) -> None:
+    world.silent = LOST
+    world.will("shut_home", errors.NoProgress("the mirror is not shut"))
+    run = await _failover(client, unplanned=True)
+    await run.phase(Phase.HALTED)
+    world.silent = {}
+    await run.update("resume")
+    await run.done()
+    told = [request.answers for name in ("close_producers", "shut_home") for request in world.requests(name)]
+    assert [answers is not None and not answers.all for answers in told] == [True, False, True, False]
+    assert world.requests("cut_over")[0].answers is None
+
+
 async def test_the_point_that_was_asked_for_is_asked_for_in_every_step(client: Client, world: World) -> None:
     world.silent = LOST
     await (await _failover(client, unplanned=True, point=POINT.id)).done()
@@ -435,6 +448,8 @@ async def test_in_mid_run_it_is_escalated_by_a_person(client: Client, world: Wor
     assert (await run.done()).outcome is Outcome.DONE
     tail = world.names()[-len([*GO_ON, *END]) - 3 :]
     assert tail == ["close_producers", "shut_home", "cut_over", *GO_ON, *END]
+    for name in ("close_producers", "shut_home", "cut_over", "rebase_copy"):
+        assert world.requests(name)[-1].answers is None, "what answered at the plan may be gone: it is asked anew"
     assert _facts(world).planned is False
     assert world.requests("rebase_copy")[-1].snapshot == POINT.snapshot
     _lives(world, "west")
