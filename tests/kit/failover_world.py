@@ -427,6 +427,29 @@ class FailoverWorld:
         self.driver["west"].jobs[job.job_id] = JobState.RUNNING
         await self.change(epoch=8, writer=job)
 
+    async def turn_home(self, operation: str) -> None:
+        """The topics are turned back to the east, as a failover the other way does, and the mirror goes west again."""
+        await self.take(operation, take_over=True)
+        store = LineageStore(self.control, BUCKET)
+        claim = self.sides().operation
+        for topic in self.topics.turn:
+            await store.close(topic, claim)
+            ends = await self.kafka["west"].end_offsets([topic])
+            cuts = await self.kafka["east"].end_offsets([topic])
+            await store.turn(
+                topic, claim, "east", planned=True, epoch=9,
+                ends={tp.partition: end for tp, end in ends.items()},
+                cuts={tp.partition: cut for tp, cut in cuts.items()},
+            )  # fmt: skip
+            await store.open(topic, claim)
+        await self.kafka["east"].lift_topic_writes("User:producer", "payments")
+        self.connect["east"].connectors[f"tidegate-{BACK}"].target = "STOPPED"
+        known = self.connect["west"].connectors[f"tidegate-{OUT}"]
+        for topic in self.topics.turn:
+            for tp, cut in (await self.kafka["east"].end_offsets([topic])).items():
+                known.offsets["east", topic, tp.partition] = cut - 1
+        known.target = "RUNNING"
+
     # -- processes
 
     async def go(self, actor: str, act: Callable[[], Awaitable[T]]) -> T:
