@@ -263,6 +263,28 @@ async def test_x21_what_came_beyond_the_point_is_cut_off_where_it_ends(world: Fa
     assert payments.partitions["0"].segments[0].end == 6, "of the input all that has crossed counts"
 
 
+async def test_x21_given_up_after_a_planned_cut_what_the_point_lacks_of_it_does_not_count(world: FailoverWorld):
+    """Escalated, or taken over, behind the cut: the cut stands where it is, and its end is not the point's."""
+    world.unplanned = False
+    await world.close(world.sides())
+    await world.stop()
+    await world.cut(world.sides())
+    await world.place_snapshot((3, 3))
+    world.unplanned = True
+    _silence(world, "flink", "kafka")
+    await _shut(world)
+    for _ in range(2):
+        await world.cut(world.sides())
+    known = await world.lineage("balances")
+    assert known is not None
+    partition = known.partitions["0"]
+    assert [(one.region, one.first, one.end) for one in partition.segments] == [("east", 0, 7), ("west", 7, None)]
+    assert [(one.region, one.first, one.last) for one in partition.excluded] == [("east", 3, 6)]
+    payments = await world.lineage("payments")
+    assert payments is not None
+    assert payments.partitions["0"].excluded == (), "all of the input had crossed"
+
+
 async def _replace_points(world: FailoverWorld, **changes: Any) -> None:
     await _put_points(world, world.point(3, **changes))
 
