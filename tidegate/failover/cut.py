@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 from tidegate.clients.kafka_types import TopicPartition
@@ -81,6 +81,8 @@ async def turn(sides: Sides, request: CutInput, record: DeploymentRecord, shut: 
             for first, last in ranges:
                 gone = Excluded(region=home.region, first=first, last=last, why="superseded (X21)", by=sides.operation)
                 excluded.append((topic, int(partition), gone))
+    if left is not None and request.unplanned and record.pinned is not None:
+        excluded += await _beyond(sides, topics, positions(record.pinned.output_ends))
     count = 0
     for topic in topics:
         at = of_topics(cuts, [topic])[topic]
@@ -103,6 +105,31 @@ async def turn(sides: Sides, request: CutInput, record: DeploymentRecord, shut: 
         drained=not request.unplanned,
         input_until=await input_until(sides, request.topics),
     )
+
+
+async def _beyond(
+    sides: Sides, topics: Collection[str], output_ends: Mapping[TopicPartition, int]
+) -> list[tuple[str, int, Excluded]]:
+    """What a planned cut has counted of the old region and the recovery point lacks: that cut stands as it is (X21)."""
+    found: list[tuple[str, int, Excluded]] = []
+    for topic in topics:
+        known = await sides.lineage.read(topic)
+        if known is None or known.region != sides.away.site.region:
+            continue
+        for name, partition in known.partitions.items():
+            before = partition.segments[-2] if len(partition.segments) > 1 else None
+            upto = output_ends.get(TopicPartition(topic, int(name)))
+            if before is None or before.end is None or upto is None or max(upto, before.first) >= before.end:
+                continue
+            gone = Excluded(
+                region=before.region,
+                first=max(upto, before.first),
+                last=before.end - 1,
+                why="superseded (X21)",
+                by=sides.operation,
+            )
+            found.append((topic, int(name), gone))
+    return found
 
 
 async def _ends(sides: Sides, request: CutInput, record: DeploymentRecord) -> dict[TopicPartition, int]:
