@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import functools
+import logging
 import os
 import shutil
 import signal
@@ -17,6 +19,7 @@ from typing import IO, Self
 import psutil
 from pydantic import BaseModel
 from temporalio.client import Client
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError
 
 from tidegate.errors import InvalidInput, OperationFailed, Refused, Unavailable
@@ -120,7 +123,11 @@ class PrivateServer:
 
         """
         return await Client.connect(
-            self.address, namespace=NAMESPACE, data_converter=data_converter, plugins=telemetry.plugins()
+            self.address,
+            namespace=NAMESPACE,
+            data_converter=data_converter,
+            plugins=telemetry.plugins(),
+            runtime=_quiet_runtime(),
         )
 
     async def ended(self) -> OperationFailed:
@@ -207,6 +214,14 @@ def remove(folder: Path, *others: str) -> None:
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
+
+
+@functools.cache
+def _quiet_runtime() -> Runtime:
+    """The SDK's core writes its warnings to stdout, where the operation is told: here they go with the other logs."""
+    forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
+    wanted = LoggingConfig(TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding)
+    return Runtime(telemetry=TelemetryConfig(logging=wanted))
 
 
 def _command(port: int, database: Path) -> list[str]:
