@@ -16,6 +16,8 @@ from tidegate.operation.run import Deadline, Run, patiently
 
 AWAY_LIMIT_S = 90.0
 """How long Flink or Kafka may be away while a job is being proven, before the proof is given up."""
+_FENCE_AWAY_S = 5.0
+"""How often the record is read while Flink or Kafka are away."""
 FIRST_CHECKPOINT_FACTOR = 3.0
 """A job's first checkpoint is full and comes while classes load and state is fetched (X10), and exactly-once output
 appears with it: until then it gets this many times ``no_progress_s``."""
@@ -124,6 +126,7 @@ async def _sample(run: Run, job_id: str) -> _Sample:
     """One look at everything. A part that is away is waited for, within bounds; a job that is gone is not."""
     site = run.site
     deadline = Deadline("Flink and Kafka", AWAY_LIMIT_S)
+    asked_at = -_FENCE_AWAY_S
 
     async def look() -> _Sample:
         view, inputs, outputs, lag = await asyncio.gather(
@@ -145,7 +148,18 @@ async def _sample(run: Run, job_id: str) -> _Sample:
             first_error=view.first_error,
         )
 
-    sample = await patiently(deadline, run, look)
+    async def fenced() -> _Sample:
+        nonlocal asked_at
+        try:
+            return await look()
+        except Unavailable:
+            # What is away may be away because another operation has gone on elsewhere: then nothing is waited for (O8).
+            if time.monotonic() - asked_at >= _FENCE_AWAY_S:
+                asked_at = time.monotonic()
+                await run.tenure.read()
+            raise
+
+    sample = await patiently(deadline, run, fenced)
     if sample.state in {"FAILED", "CANCELED", "FINISHED", "CANCELLING", "FAILING"}:
         raise ProofFailed(
             f"job {job_id} ended: {sample.state}. {first_line(sample.first_error)}",

@@ -113,7 +113,7 @@ async def test_o22_with_temporal_and_a_region_lost_it_goes_on_and_what_temporal_
         status = json.loads(shown.out)["status"] or {}
         assert status.get("phase") == "superseded", shown.out
 
-    await eventually(superseded, within_s=120.0, every_s=1.0)
+    await eventually(superseded, within_s=180.0, every_s=1.0)
     await scene.run("ops", "show", scene.starter)
     assert await scene.record() == after
     await scene.stage.stop_follower()
