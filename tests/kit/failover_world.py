@@ -227,7 +227,6 @@ class FailoverWorld:
         for module in (sides_module, look, rebasing, mirror_rebasing):
             monkeypatch.setattr(module, "open_link", self.open_link)
         monkeypatch.setattr(rebasing, "open_kafka", self.open_kafka)
-        monkeypatch.setattr(look, "_kafka", _asked_by_its_client)
         monkeypatch.setattr(lineage_gate, "STANDS_S", 0.0)
         return self
 
@@ -491,10 +490,6 @@ class FailoverWorld:
 
 async def _nothing() -> None:
     return None
-
-
-async def _asked_by_its_client(site: Site) -> None:
-    await site.kafka.topics()
 
 
 async def _gone(op: str, uri: S3Uri) -> None:
