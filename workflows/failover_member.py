@@ -27,6 +27,10 @@ with workflow.unsafe.imports_passed_through():
 LINKS_DRAINED_S = 30.0
 
 
+class _Escalated(Exception):
+    """It was about to go back, and goes on unplanned."""
+
+
 @workflow.defn(name=FAILOVER_MEMBER)
 class FailoverMember(FailoverDeployment):
     """Done: it runs in the other region, proven. Undone: all of its family are as they were."""
@@ -41,9 +45,7 @@ class FailoverMember(FailoverDeployment):
         """The group's word on each stage."""
         self.told_back: str | None = None
         """Why the group has said that all go back."""
-        self.calls = Calls(
-            changed=self.show, aborting=lambda: self.abort_requested is not None and not self._has_turned()
-        )
+        self.calls = Calls(changed=self.show, aborting=self._leaves_the_step)
 
     @workflow.run
     async def run(self, request: MemberInput | None = None) -> OperationResult:  # type: ignore[override]
@@ -62,6 +64,15 @@ class FailoverMember(FailoverDeployment):
         """Also while a step runs: that is stopped in good order."""
         self.told_back = self.told_back or why
         self.request_abort(why)
+
+    @workflow.signal(description="The region that is left is given up: all of its family go on unplanned (X24).")
+    def escalate_together(self, why: str) -> None:
+        """As the update ``escalate`` of one that moves alone."""
+        if not self._has_turned():
+            self._escalate(why)
+
+    def _leaves_the_step(self) -> bool:
+        return (self.abort_requested is not None or self.escalated is not None) and not self._has_turned()
 
     def _has_turned(self) -> bool:
         return self.unplanned or Stage.LEFT in self.words
@@ -89,20 +100,19 @@ class FailoverMember(FailoverDeployment):
         await self._tell(stage, superseded=superseded)
         self.waiting_for = f"the others:  tidegate ops watch {self.group}"
         self.show()
-        only_told = stage is not Stage.READY
-        await workflow.wait_condition(
-            lambda: (
-                stage in self.words
-                or self.told_back is not None
-                or (self.abort_requested is not None and not only_told)
-            ),
-            timeout_summary=stage.value,
-        )
+        await workflow.wait_condition(lambda: stage in self.words or self._no_more(stage), timeout_summary=stage.value)
         self.waiting_for = ""
         self.show()
         if stage not in self.words:
             raise Aborted
         return self.words[stage]
+
+    def _no_more(self, stage: Stage) -> bool:
+        """Whether it waits for the group no more: once it has left its region only with the group's word."""
+        if self.unplanned:
+            return False
+        asked = self.abort_requested is not None and stage is Stage.READY
+        return asked or self.told_back is not None or self.escalated is not None
 
     # -- what differs
 
@@ -162,14 +172,23 @@ class FailoverMember(FailoverDeployment):
     async def go_back(self, why: str) -> Ending:
         """While nothing has turned; else it stands halted until it can go on."""
         if not self._has_turned():
-            return await super().go_back(why)
+            try:
+                return await super().go_back(why)
+            except _Escalated:
+                self._goes_on_unplanned()
+                await self.insisting(self.leave_unplanned)
+                return await self.go_on_there()
         await self.stand_halted(why)
         return await self.go_on_there()
 
     async def _go_back(self, why: str) -> Ending:
         if self.told_back is None:
             await self._tell(Stage.WANTS_BACK, why)
-            await workflow.wait_condition(lambda: self.told_back is not None, timeout_summary="the others")
+            await workflow.wait_condition(
+                lambda: self.told_back is not None or self.escalated is not None, timeout_summary="the others"
+            )
+            if self.told_back is None:
+                raise _Escalated
         return await super()._go_back(why)
 
     async def _reopen(self) -> None:

@@ -38,8 +38,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from tidegate.model.steps import Located
     from workflows import failover_facts
-    from workflows.calls import Aborted
-    from workflows.controls import refuse
+    from workflows.calls import Aborted, Calls
+    from workflows.controls import aborted_by, refuse
     from workflows.ending import Ending
     from workflows.family import FamilyMove
     from workflows.kit import given, known, with_hint
@@ -69,6 +69,11 @@ class FailoverRegion(Unheld):
         self.halted: dict[str, str] = {}
         """Who needs a person, and why."""
         self.resumed = 0
+        self.escalated: str | None = None
+        """Why it goes on unplanned though it was begun as planned."""
+        self.calls = Calls(
+            changed=self.show, aborting=lambda: self.abort_requested is not None or self.escalated is not None
+        )
 
     @workflow.run
     async def run(self, request: FailoverRegionInput | None = None) -> OperationResult:
@@ -111,6 +116,37 @@ class FailoverRegion(Unheld):
         if self.phase is not Phase.HALTED:
             refuse(f"nothing to resume for {request.by}: the operation is {self.phase}")
 
+    @workflow.update(description="Go on without the region that is left: what it does not answer is given up (X24).")
+    def escalate(self, request: ControlInput) -> str:
+        """Families whose topics have not turned go on unplanned, all of their members together."""
+        self._escalate(aborted_by(request).replace("aborted", "escalated", 1))
+        return "what has not turned goes on unplanned, from the newest recovery points"
+
+    @escalate.validator
+    def _may_escalate(self, request: ControlInput) -> None:
+        self.refuse_if_ended(request)
+        if self.unplanned:
+            return
+        if self.abort_requested is not None:
+            refuse(f"abort was asked first: {self.abort_requested}")
+        if not self.families:
+            refuse(
+                "nothing was begun yet",
+                f"abort it, and start it unplanned:  tidegate failover region {self.request.region} "
+                f"--to {self.request.to} --unplanned",
+            )
+        if all(family.turned for family in self.families):
+            refuse(f"nothing to escalate: every topic has turned to {self.request.to}")
+
+    def _escalate(self, why: str) -> None:
+        self.escalated = self.escalated or why
+        self.resumed += 1
+
+    @property
+    def unplanned(self) -> bool:
+        """Whether the region that is left is given up."""
+        return self.request.unplanned or self.escalated is not None
+
     @workflow.query(description="Where the operation stands: its steps, what runs, what it waits for.")
     def status(self) -> OperationStatus:
         """As for all, and who needs a person or waits for room."""
@@ -147,10 +183,14 @@ class FailoverRegion(Unheld):
         only = len(self.group_seen.families) == 1
         self.families = [FamilyMove(self, family, only=only) for family in self.group_seen.families]
         self.waits = list(self.room.waits)
-        await self._move(self.room.goes)
+        deadline = asyncio.create_task(self._escalates_in(self.request.escalate_after_s))
+        try:
+            await self._move(self.room.goes)
 
-        # Step 5. What had no room goes when slots are free.
-        await self._move_the_rest()
+            # Step 5. What had no room goes when slots are free.
+            await self._move_the_rest()
+        finally:
+            deadline.cancel()
 
         # Step 6. Mirror the other way; then report.
         waiting = [link for family in self.families for link in await family.conclude()]
@@ -187,6 +227,13 @@ class FailoverRegion(Unheld):
             why=self.request.reason,
         )
         return await self.calls.control(contracts.look_group, asked, deadline_s=OBSERVE_S)
+
+    async def _escalates_in(self, seconds: float | None) -> None:
+        if seconds is None or self.request.unplanned:
+            return
+        await workflow.sleep(seconds, summary="escalate")
+        if self.abort_requested is None and not all(family.turned for family in self.families):
+            self._escalate(f"not through with {self.request.region} in {seconds:g} s")
 
     def _planned(self) -> Ending:
         room, seen = known(self.room), self.group_seen
@@ -245,7 +292,7 @@ class FailoverRegion(Unheld):
             for family in batch:
                 mine = tuple(name for name in family.family.members if name in names)
                 family.settled = False
-                moved = family.unplanned(mine) if self.request.unplanned else family.planned()
+                moved = family.unplanned(mine) if self.unplanned else family.planned()
                 tasks.append(asyncio.create_task(moved))
             if self.abort_requested is not None:
                 break
@@ -288,7 +335,7 @@ class FailoverRegion(Unheld):
             )
             # Whoever was to give way has done so.
             smaller = self.request.room == "lower"
-            return make_room(waiting, "lower" if smaller else "wait", unplanned=self.request.unplanned)
+            return make_room(waiting, "lower" if smaller else "wait", unplanned=self.unplanned)
         except TidegateError as error:
             workflow.logger.warning("no room for %s: %s", ", ".join(self.waits), error.message)
             return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from temporalio import workflow
@@ -50,6 +51,7 @@ class Host(Protocol):
     calls: Calls
     request: FailoverRegionInput
     abort_requested: str | None
+    escalated: str | None
 
     @property
     def group_seen(self) -> GroupSeen:
@@ -102,6 +104,11 @@ class FamilyMove:
         self._handles: dict[str, workflow.ChildWorkflowHandle[Any, Any]] = {}
         self._began: dict[str, datetime] = {}
         self._watching: list[asyncio.Task[None]] = []
+        self._unplanned = host.request.unplanned
+        self._serving: asyncio.Task[None] | None = None
+        self._let_go: set[str] = set()
+        """Members that were told that their topics are open."""
+        self._turned_topics: set[str] = set()
         self._closed = False
         self._cut: GroupCutFact | None = None
         self._why_back: str | None = None
@@ -114,6 +121,7 @@ class FamilyMove:
             self._host.needs_a_person(told.deployment, f"{told.deployment} stands halted: {told.why}")
         else:
             self._host.needs_a_person(told.deployment, None)
+            self.stages[told.deployment].discard(Stage.HALTED)
         if told.stage is Stage.WANTS_BACK:
             self._why_back = self._why_back or f"{told.deployment}: {told.why}"
         if told.stage is Stage.STARTED:
@@ -134,7 +142,8 @@ class FamilyMove:
             await self._leave()
         except (_Back, Aborted, TidegateError) as error:
             why = with_hint(error) if isinstance(error, TidegateError) else str(error)
-            await self._go_back(why or self._host.abort_requested or "aborted")
+            if not await self._went_back(why or self._host.abort_requested or "aborted"):
+                await self._go_on_unplanned()
             return
         await self._after_the_turn(self._start_by_tier)
 
@@ -159,6 +168,7 @@ class FamilyMove:
             self._host.request.to, contracts.cut_group, wanted, deadline_s=deadline_s, interruptible=True
         )
         self.turned = True
+        self._turned_topics = set(self.family.topics.turn)
         self._host.ok(step, failover_facts.cut_together(self._cut))
 
     async def _start_by_tier(self) -> None:
@@ -180,26 +190,37 @@ class FamilyMove:
 
     def _wants_back(self) -> str | None:
         ended = next((f"{one.deployment}: {one.why or one.summary}" for one in self.results.values()), None)
-        return self._why_back or ended or self._host.abort_requested
+        return self._why_back or ended or self._host.abort_requested or self._host.escalated
 
-    async def _go_back(self, why: str) -> None:
-        """The topics first: they live at home when the jobs run there again."""
+    async def _went_back(self, why: str) -> bool:
+        """The topics first: they live at home when the jobs run there again. False: it goes on unplanned instead."""
         self._host.failed(f"cut{self._of}", why)
         self._host.failed(f"close{self._of}", why)
-        if self._closed:
-            step = f"reopen{self._of}"
-            try:
-                await self._host.insist(step, self._reopen)
-            except Superseded as error:
-                self.notes.append(error.message)
+        try:
+            if self._closed or self._host.escalated is not None:
+                await self._host.insist(f"reopen{self._of}", self._reopen)
+        except _Back:
+            return False
+        except Superseded as error:
+            self.notes.append(error.message)
         await self._each(self.begun, "go_back_together", why)
         await self.ended()
+        return True
 
     async def _reopen(self) -> None:
+        if self._host.escalated is not None:
+            raise _Back
         step = f"reopen{self._of}"
         self._host.begin(step, BACK_S)
         await self._host.calls.control(contracts.reopen_group, self._step(GroupStep), deadline_s=BACK_S)
         self._host.ok(step, f"producers write in {self._host.request.region} again, and the mirror brings it")
+
+    async def _go_on_unplanned(self) -> None:
+        """What was closed is closed again as far as it answers now; members that were begun go on from there (X24)."""
+        self._unplanned, self._closed = True, False
+        for said in self.stages.values():
+            said -= {Stage.LEFT, Stage.WANTS_BACK}
+        await self.unplanned(self.family.members)
 
     # -- unplanned
 
@@ -211,13 +232,17 @@ class FamilyMove:
     async def _bring(self, names: Collection[str]) -> None:
         if self._cut is None:
             self._cut = await self._host.insist(f"cut{self._of}", self._give_up)
+            written = {topic for one in self.members.values() for topic in one.writes}
+            self._turned_topics |= set(self.family.topics.turn) - written
+            await self._each(self.begun, "escalate_together", self._host.escalated or "")
+        bringing: list[asyncio.Task[None]] = []
         for tier in self._tiers(names):
-            await self._begin(tier)
-            bringing = [asyncio.create_task(self._turn_outputs(name)) for name in tier]
+            await self._begin(name for name in tier if name not in self.begun)
+            bringing += [asyncio.create_task(self._turn_outputs(name)) for name in tier]
             await self._settle(tier)
-            await workflow.wait([*bringing])
-            for one in bringing:
-                one.result()
+        await workflow.wait(bringing)
+        for one in bringing:
+            one.result()
 
     async def _give_up(self) -> GroupCutFact:
         """The producers are closed and the mirror is shut, as far as they answer; the inputs turn."""
@@ -254,39 +279,77 @@ class FamilyMove:
             self.notes.append(error.message)
             await self._let((name,), GoOn(stage=Stage.LEFT))
             return
+        self._turned_topics |= set(self.members[name].writes)
         turned = fact.model_copy(update={"drained": self._cut.drained, "notes": self._cut.notes})
         await self._let((name,), GoOn(stage=Stage.LEFT, turned=turned))
 
     # -- there
 
     async def _after_the_turn(self, act: Callable[[], Awaitable[None]]) -> None:
+        if self._serving is None or self._serving.done():
+            self._serving = asyncio.create_task(self._serve())
         try:
             await act()
         except Superseded as error:
-            # The topics are another operation's now. Nobody shall wait for this one: each finds out what it still has.
-            self.notes.append(error.message)
-            for stage in (Stage.LEFT, Stage.STARTED):
-                await self._let(self.begun, GoOn(stage=stage))
+            await self._lost(error)
         self.settled = True
 
+    async def _lost(self, error: Superseded) -> None:
+        """The topics are another operation's now. Nobody waits for this one: each finds out what it still has."""
+        self.notes.append(error.message)
+        for stage in (Stage.LEFT, Stage.STARTED):
+            await self._let(self.begun, GoOn(stage=stage))
+        self._let_go |= self.begun
+
+    async def _serve(self) -> None:
+        """Open topics as members come to run there, and tell each that its own are open."""
+        try:
+            while not self._is_over():
+                await workflow.wait_condition(lambda: self._is_over() or bool(self._to_open() or self._to_let()))
+                topics = self._to_open()
+                if topics:
+                    step = f"open{self._of}"
+                    await self._host.insist(step, partial(self._open, step, topics))
+                names = self._to_let()
+                await self._let(names, GoOn(stage=Stage.STARTED))
+                self._let_go |= set(names)
+        except Superseded as error:
+            await self._lost(error)
+
+    def _is_over(self) -> bool:
+        return bool(self.begun) and self.begun <= set(self.results) and not self._to_open()
+
     async def _settle(self, names: Collection[str]) -> None:
-        """These run there, have ended or need a person; what they read and write is opened."""
-        await workflow.wait_condition(lambda: all(self._is_settled(name) for name in names))
-        ready = tuple(topic for topic in self.family.topics.turn if topic not in self.opened and self._may_open(topic))
-        if ready:
-            step = f"open{self._of}"
-            await self._host.insist(step, lambda: self._open(step, ready))
-        await self._let(names, GoOn(stage=Stage.STARTED))
+        """These run there on topics that are open, or have ended, or need a person."""
+        await workflow.wait_condition(
+            lambda: all(
+                name in self._let_go or name in self.results or Stage.HALTED in self.stages[name] for name in names
+            )
+        )
+
+    def _to_let(self) -> list[str]:
+        waiting = [name for name in sorted(self.begun - self._let_go) if Stage.STARTED in self.stages[name]]
+        return [name for name in waiting if name not in self.results and self._own(name) <= self.opened]
+
+    def _own(self, name: str) -> set[str]:
+        """What a member waits for: its outputs, and what producers write for it."""
+        written = {topic for one in self.members.values() for topic in one.writes}
+        member = self.members[name]
+        return (set(member.writes) | set(member.reads) - written) & set(self.family.topics.turn)
+
+    def _to_open(self) -> tuple[str, ...]:
+        known = [topic for topic in self.family.topics.turn if topic in self._turned_topics - self.opened]
+        return tuple(topic for topic in known if self._may_open(topic))
 
     def _may_open(self, topic: str) -> bool:
-        """An output once its writer is settled: what comes again of it is known then. An input once the first of its
-        readers is, or if none has been begun: what matters most waits for nobody, producers wait for no slots, and
+        """An output once its writer runs: what comes again of it is known then. An input once the first of its readers
+        is settled, or if none has been begun: what matters most waits for nobody, producers wait for no slots, and
         there is no way back for the others in any case.
         """
         writers = [name for name, one in self.members.items() if topic in one.writes]
         readers = [name for name, one in self.members.items() if topic in one.reads]
         if writers:
-            return all(self._is_settled(name) for name in writers)
+            return all(self._at(name, Stage.STARTED) for name in writers)
         return self.begun.isdisjoint(readers) or any(self._is_settled(name) for name in readers)
 
     async def _open(self, step: str, topics: tuple[str, ...]) -> None:
@@ -300,6 +363,8 @@ class FamilyMove:
     async def conclude(self) -> tuple[str, ...]:
         """Once all have ended: the mirror runs the other way. The links that wait, each with why."""
         await self.ended()
+        if self._serving is not None and self.begun:
+            await workflow.wait([self._serving])
         closed = sorted(set(self.family.topics.turn) - self.opened)
         if not self.turned:
             return ()
@@ -354,7 +419,7 @@ class FamilyMove:
                 to=request.to,
                 group=info.workflow_id,
                 together=(*self.family.members, *self.family.idle),
-                unplanned=request.unplanned,
+                unplanned=self._unplanned,
                 drain_s=request.drain_s,
                 detected_at=request.detected_at,
                 parallelism=self._host.parallelism(name),
@@ -440,8 +505,9 @@ class FamilyMove:
             fleet_digest=seen.fleet_digest,
             members=tuple(self.members.values()),
             topics=self.family.topics,
-            unplanned=self._host.request.unplanned,
+            unplanned=self._unplanned,
             take_over=self._host.request.take_over is not None,
+            # Escalated, what was seen is no longer so: it is asked again.
             answers=seen.home if self._host.request.unplanned else None,
             **fields,
         )

@@ -99,7 +99,7 @@ class MemberWorld(World):
             parallelism=1,
             slots_free=0,
             slots_total=8,
-            points=(CHOICE,) if request.unplanned else (),
+            points=(CHOICE,),
         )
 
     def _rebase_copy(self, request: RebaseInput) -> RebaseFact:

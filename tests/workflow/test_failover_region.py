@@ -202,19 +202,18 @@ async def test_x15_unplanned_the_links_are_shut_first_and_each_output_turns_by_i
     async with region(client, world, unplanned=True) as run:
         result = await run.done()
     assert [one.outcome for one in result.members] == [Outcome.DONE, Outcome.DONE]
-    acts = world.order("close_group", "cut_group", "shut_home", "ensure_running", "open_group")
+    acts = world.order("close_group", "cut_group", "shut_home", "ensure_running")
     assert acts == [
         ("close_group", ""),
         ("cut_group", ""),
         ("shut_home", "a"),
         ("cut_group", ""),
         ("ensure_running", "a"),
-        ("open_group", ""),
         ("shut_home", "b"),
         ("cut_group", ""),
         ("ensure_running", "b"),
-        ("open_group", ""),
     ]
+    assert [one.open for one in world.requests["open_group"]] == [("in-b",), ("in-a", "out-a"), ("out-b",)]
     cuts = [(one.inputs, one.outputs_of, one.shut) for one in world.requests["cut_group"]]
     shut = {"east-to-west": "STOPPED"}
     assert cuts == [(True, (), None), (False, ("a",), shut), (False, ("b",), shut)]
@@ -261,7 +260,7 @@ async def test_x18_unplanned_what_waits_for_slots_keeps_no_producer_and_its_outp
     async with region(client, world, unplanned=True, room_wait_s=0) as run:
         result = await run.failed("Undone")
     assert [(one.deployment, one.outcome) for one in result.members] == [("a", Outcome.DONE), ("b", Outcome.UNDONE)]
-    assert [one.open for one in world.requests["open_group"]] == [("in-a", "out-a", "in-b")]
+    assert [one.open for one in world.requests["open_group"]] == [("in-b",), ("in-a", "out-a")]
     assert [one.topics.turn for one in world.requests["reopen_group"]] == [("out-b",)]
     assert not world.requests["mirror_group"]
     assert "waits: west-to-east: out-b lives in east still" in result.why
@@ -275,3 +274,59 @@ async def test_o8_superseded_after_the_turn_nobody_waits_for_it(client: Client) 
         result = await run.done()
     assert [one.outcome for one in result.members] == [Outcome.DONE, Outcome.DONE]
     assert "topic in-a is being turned by another" in result.why
+
+
+async def test_x15_one_without_a_recovery_point_stands_halted_and_the_next_tier_goes_on(client: Client) -> None:
+    world = RegionWorld({"a": 0, "b": 1})
+    world.will("shut_home", "a", errors.Refused("no recovery point of a in west can be gone on from"))
+    async with region(client, world, unplanned=True) as run:
+
+        async def b_is_done() -> None:
+            assert ("release", "b") in world.told
+
+        await eventually(b_is_done)
+        assert not any("out-a" in one.open for one in world.requests["open_group"])
+        (child,) = world.requests["halt"]
+        await client.get_workflow_handle(child.held.holder.operation).execute_update("resume", {"by": "bob"})
+        result = await run.done()
+    assert [one.outcome for one in result.members] == [Outcome.DONE, Outcome.DONE]
+    assert "out-a" in world.requests["open_group"][-1].open
+
+
+async def test_x24_escalated_all_of_a_family_go_on_unplanned(client: Client) -> None:
+    world = RegionWorld({"a": 0, "b": 1})
+    block = Block()
+    world.will("stop_deployment", "a", block)
+    async with region(client, world) as run:
+        await block.entered.wait()
+        await run.update("escalate", why="east has just gone")
+        result = await run.done()
+    assert [one.outcome for one in result.members] == [Outcome.DONE, Outcome.DONE]
+    first, *outputs = world.requests["cut_group"]
+    assert (first.unplanned, first.inputs, first.outputs_of, first.answers) == (True, True, (), None)
+    assert [one.outputs_of for one in outputs] == [("a",), ("b",)]
+    assert {who for name, who in world.told if name == "shut_home"} == {"a", "b"}
+    assert "reopen_group" not in {name for name, _ in world.told}
+
+
+async def test_x24_escalated_while_the_way_back_is_barred(client: Client) -> None:
+    world = RegionWorld({"a": 0})
+    world.will("cut_group", "", errors.NoProgress("the mirror does not bring the rest"))
+    world.will("reopen_group", "", errors.Refused("Kafka in east does not answer"))
+    async with region(client, world) as run:
+        status = await run.phase(Phase.HALTED)
+        assert "Kafka in east does not answer" in status.why
+        await run.update("escalate", why="east has gone")
+        result = await run.done()
+    assert [one.outcome for one in result.members] == [Outcome.DONE]
+    assert ("shut_home", "a") in world.told
+
+
+async def test_x24_a_deadline_escalates(client: Client) -> None:
+    world = RegionWorld({"a": 0})
+    block = Block()
+    world.will("stop_deployment", "a", block)
+    async with region(client, world, escalate_after_s=0.5) as run:
+        result = await run.done()
+    assert [one.outcome for one in result.members] == [Outcome.DONE]
+    assert ("shut_home", "a") in world.told

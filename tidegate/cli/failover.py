@@ -108,6 +108,9 @@ def region(
         typer.Option("--room", help="what does not fit: waits, all run smaller, or lower tiers there are stopped"),
     ] = "wait",
     room_wait: Annotated[str, typer.Option("--room-wait", metavar="TIME", help="how long it may wait")] = "10m",
+    escalate_after: Annotated[
+        str | None, typer.Option("--escalate-after", metavar="TIME", help="go on unplanned if that takes longer: 60s")
+    ] = None,
     drain: Annotated[str, typer.Option("--drain", metavar="TIME", help="how long the mirror may take")] = "120s",
     detected_at: Annotated[
         str | None,
@@ -134,6 +137,7 @@ def region(
         "unplanned": unplanned,
         "room": room,
         "room_wait_s": runbook.seconds(room_wait, "--room-wait"),
+        "escalate_after_s": None if escalate_after is None else runbook.seconds(escalate_after, "--escalate-after"),
         "drain_s": runbook.seconds(drain, "--drain"),
         "detected_at": _time(detected_at),
         "bake_s": runbook.seconds(bake, "--bake"),

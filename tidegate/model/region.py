@@ -37,6 +37,12 @@ class FailoverRegionInput(Input):
     room_wait_s: float = Field(
         default=600.0, ge=0, le=86_400, description="how long what does not fit may wait for slots, in seconds"
     )
+    escalate_after_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        description="what has not turned in this time goes on unplanned, in seconds",
+    )
     drain_s: float = Field(
         default=120.0, gt=0, le=3_600, description="how long the mirror may take to bring the rest, in seconds"
     )
