@@ -187,13 +187,17 @@ async def mirror_back(sides: Sides, topics: Topics) -> MirrorBackFact:
     await sides.away.tenure.read()
     started: list[str] = []
     waiting: list[str] = []
+    shut_out = False
     async with sides.links(topics.links) as links:
         for link in links:
-            await (await sides.hold(link)).release()
+            tenure = await sides.hold(link)
+            shut_out = shut_out or tenure.record.shut_out is not None
+            await tenure.release()
     async with sides.links(topics.back) as links:
         for link in links:
             tenure = await sides.hold(link)
             try:
+                await link.target_kafka.ping()
                 offsets = await _from_the_cut(sides, link, topics)
                 await control.start(
                     link,
@@ -201,12 +205,16 @@ async def mirror_back(sides: Sides, topics: Topics) -> MirrorBackFact:
                     step="failover-back",
                     n=1,
                     offsets=offsets,
+                    # A connector that was shut out may still say that it runs; its Kafka refuses it (X17).
+                    both_ways=shut_out,
                     lift_deny=tenure.record.shut_out is not None,
                     deadline_s=LINK_S,
                     heartbeat=sides.beat,
                 )
             except Unavailable as error:
                 waiting.append(f"{link.name}: {error.message}")
+                if not tenure.record.open_intents():
+                    await tenure.release()
                 continue
             await tenure.release()
             started.append(link.name)
