@@ -42,6 +42,7 @@ from tidegate.model.keep import KeepFact, KeepStep
 from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Verdict
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, Pinned, RecordState, Writer
 from tidegate.model.recovery import Strength
+from tidegate.model.returning import QuarantineFact, ReturnStep, TailFact
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
 from tidegate.model.steps import (
     AppraiseInput,
@@ -507,6 +508,14 @@ class World:
         self._check(request.held)
         self.lives_in.update(dict.fromkeys(request.topics.turn, request.home.partition("/")[0]))
         self.closed -= set(request.topics.turn)
+
+    def _quarantine(self, request: ReturnStep) -> QuarantineFact:
+        self._check(request.held)
+        return QuarantineFact(denied=(7,), cancelled=(f"{7:032x}",), ended=2, shut={"east-to-west": "STOPPED"})
+
+    def _set_apart(self, request: ReturnStep) -> TailFact:
+        self._check(request.held)
+        return TailFact(inputs=12, outputs=3, fed=9, known=2, ahead=1)
 
     def _keep_points(self, request: KeepStep) -> KeepFact:
         return KeepFact(cycles=3, shipped=1, sent_bytes=1_000, newest=f"{request.deployment}-12")
