@@ -23,6 +23,7 @@ from tidegate import errors
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, StopInput, Verdict
+from tidegate.model.returning import RETURN_REGION, ReturnInput
 from tidegate.model.ship import ShipInput
 from tidegate.model.sweep import SweepInput
 
@@ -283,6 +284,18 @@ async def _failover_proof_halted(client: Client, world: World) -> Run:
     return await _when_halted(_failover(client, world), "resume")
 
 
+async def _return(client: Client, world: World) -> Run:
+    assert world.record.writer is not None
+    moved = world.record.writer.model_copy(update={"region": "west"})
+    world.record = world.record.model_copy(update={"writer": moved})
+    return await begin(client, RETURN_REGION, ReturnInput, requested_by="ana", region="east")
+
+
+async def _return_halted_resumed(client: Client, world: World) -> Run:
+    world.will("set_apart", errors.MustHalt("Kafka in east is away"))
+    return await _when_halted(_return(client, world), "resume")
+
+
 SCENARIOS: dict[str, Scenario] = {
     "upgrade-done": _done,
     "upgrade-dry-run": _dry_run,
@@ -318,6 +331,8 @@ SCENARIOS: dict[str, Scenario] = {
     "sweep-dry-run": _sweep_dry_run,
     "sweep-held": _sweep_held,
     "sweep-aborted": _sweep_aborted,
+    "return-done": _return,
+    "return-halted-resumed": _return_halted_resumed,
     "failover-done": _failover,
     "failover-undone": _failover_undone,
     "failover-start-undone": _failover_start_undone,

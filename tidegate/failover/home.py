@@ -101,7 +101,11 @@ async def _shut_mirror(sides: Sides, request: CutInput, *, drain: bool) -> list[
 async def fence(home: Run, record: DeploymentRecord, answers: Answers, notes: list[str]) -> Strength:
     """Keep every job of home from committing, as strongly as what answers allows (X14)."""
     strength = Strength.SUPERSEDED
-    jobs = {(intent.job_id, intent.epoch) for intent in record.intents if isinstance(intent, StopIntent | StartIntent)}
+    jobs = {
+        (intent.job_id, intent.epoch)
+        for intent in record.intents
+        if isinstance(intent, StopIntent) or (isinstance(intent, StartIntent) and intent.region == home.site.region)
+    }
     if record.writer is not None:
         jobs.add((record.writer.job_id, record.writer.epoch))
     if answers.kafka is None:
