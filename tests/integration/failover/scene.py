@@ -134,13 +134,13 @@ class Scene:
                 found[words[0]] = words[1]
         return found
 
-    async def writes_in(self, region: str) -> None:
-        """Producers have gone along: payments are acknowledged in the region."""
+    async def writes_in(self, region: str, count: int = 1) -> None:
+        """Producers are there: so many payments more are acknowledged in the region."""
         before = sum(where == region for where in self.acked().values())
 
         async def more() -> None:
-            count = sum(where == region for where in self.acked().values())
-            assert count > before, "\n".join(self.sandbox.logs("control/generator"))
+            there = sum(where == region for where in self.acked().values())
+            assert there >= before + count, "\n".join(self.sandbox.logs("control/generator"))
 
         await eventually(more, within_s=60.0)
 
