@@ -2,7 +2,9 @@
 
 Inputs that never crossed are fed into the region where the deployment lives now, if the fleet file says so: but those
 that their producers have sent again (by record id), and those that the state had read before (X22). What is fed
-carries the place where it stood as its origin, so that an attempt that died is gone on with and nothing comes twice.
+carries the place where it stood (header ``tidegate.fed``), so that an attempt that died is gone on with and nothing
+comes twice. It is a record of the region that it is fed into, and has no origin elsewhere: else the mirror back would
+drop it on its way to where it once stood, and that region's log, where the tail does not count, would lack it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import itertools
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Final
 
 from tidegate.clients import kafka_feed
 from tidegate.clients.kafka_types import KafkaClient, LogRecord, TopicPartition
@@ -18,11 +21,14 @@ from tidegate.clients.objects import S3Uri
 from tidegate.failover.sides import Sides
 from tidegate.lineage.model import Excluded, Segment
 from tidegate.mirror.link import access_of
-from tidegate.mirror.provenance import HOP, ORIGIN, Provenance, encode, of_headers
+from tidegate.mirror.provenance import HOP, ORIGIN, Provenance, decode, encode, of_headers
 from tidegate.model.fleet import RecordId
 from tidegate.model.record import DeploymentRecord
 from tidegate.model.returning import ReturnStep, TailFact
 from tidegate.snapshot.rebased import REBASED_NAME, RebasedRecord
+
+FED: Final = "tidegate.fed"
+"""Header: where a record stood that never crossed, in the form of the provenance headers."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +110,9 @@ async def _feed(sides: Sides, beyond: Beyond, by: RecordId, read_before: int) ->
         starts = await away.kafka.start_offsets([beyond.tp.topic])
         async with aclosing(_records(away.kafka, tp, starts[tp], end)) as records:
             async for record in records:
-                came = of_headers(record.headers)
-                if came is not None and came.origin.cluster == home.region and came.origin.tp == beyond.tp:
-                    origins.add(came.origin.offset)
+                stood = _fed(record)
+                if stood is not None and stood.cluster == home.region and stood.tp == beyond.tp:
+                    origins.add(stood.offset)
                 ids.update(_ids([record], by))
     fresh: list[LogRecord] = []
     fed = known = ahead = 0
@@ -130,10 +136,16 @@ async def _feed(sides: Sides, beyond: Beyond, by: RecordId, read_before: int) ->
 
 
 def _from(record: LogRecord, region: str, tp: TopicPartition) -> LogRecord:
-    """The record with the place where it stood as its origin; what it carried of mirrors goes."""
+    """The record with the place where it stood; what it carried of mirrors goes."""
     place = encode(Provenance(region, tp.topic, tp.partition, record.offset))
     kept = tuple(header for header in record.headers if header[0] not in {ORIGIN, HOP})
-    return replace(record, headers=(*kept, (ORIGIN, place), (HOP, place)))
+    return replace(record, headers=(*kept, (FED, place)))
+
+
+def _fed(record: LogRecord) -> Provenance | None:
+    """Where a record that was fed had stood; None: it was not."""
+    found = next((value for name, value in record.headers if name == FED and value is not None), None)
+    return None if found is None else decode(found)
 
 
 def _ids(records: Iterable[LogRecord], by: RecordId) -> list[bytes]:
