@@ -89,10 +89,24 @@ async def _beyond(sides: Sides, topic: str) -> list[Beyond]:
     for tp, end in sorted(ends.items()):
         partition = lineage.partitions.get(str(tp.partition))
         left = _left(partition.segments, region) if partition is not None else None
-        if left is None or left[0].end is None or end <= left[0].end:
+        if left is None or left[0].end is None:
             continue
-        found.append(Beyond(tp, left[0].end, end, left[1].first))
+        first, until = left[0].end, await _until_mirrored(sides, tp, left[0].end, end)
+        if until > first:
+            found.append(Beyond(tp, first, until, left[1].first))
     return found
+
+
+async def _until_mirrored(sides: Sides, tp: TopicPartition, first: int, end: int) -> int:
+    """Where the mirror back begins in the region's log: what it has brought counts. It starts after the quarantine, so
+    nothing of the region itself comes behind its first record.
+    """
+    async with aclosing(_records(sides.home.site.kafka, tp, first, end)) as records:
+        async for record in records:
+            came = of_headers(record.headers)
+            if came is not None and came.hop.cluster == sides.away.site.region:
+                return record.offset
+    return end
 
 
 def _left(segments: tuple[Segment, ...], region: str) -> tuple[Segment, Segment] | None:
@@ -128,6 +142,7 @@ async def _feed(sides: Sides, beyond: Beyond, by: RecordId, read_before: int) ->
             elif ids.intersection(_ids([record], by)):
                 known += 1
             else:
+                ids.update(_ids([record], by))  # sent twice within the tail, it is fed once
                 fresh.append(_from(record, home.region, beyond.tp))
     if fresh:
         bootstrap, security = access_of(sides.fleet, away.region)
