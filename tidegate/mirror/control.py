@@ -115,7 +115,8 @@ async def stop(
             raise
         away = error if isinstance(error, Unavailable) else Unavailable(error.message, hint=error.hint)
         note = await shut_out(link, tenure, away, step=step, n=n, heartbeat=heartbeat)
-        await tenure.close(intent, f"{away.message}; {note}", LinkState.SHUT_OUT)
+        why = "Connect does not answer" if away is error else "its connector does not end"
+        await tenure.close(intent, f"{why}; {note}", LinkState.SHUT_OUT)
         return None
     for begun in tenure.record.open_intents():
         if begun.verb is MirrorVerb.DENY:
