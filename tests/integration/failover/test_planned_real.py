@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator
 
@@ -44,7 +43,6 @@ async def test_x18_there_and_back_nothing_is_lost_and_nothing_comes_twice(sandbo
         await scene.writes_in(target)
         home = target
     await scene.run("lineage", "show", OUTPUT_TOPIC)
-    await asyncio.sleep(1.0)
     await scene.stage.stop_follower()
     for region in (home, other(home)):
         # The mirror brings the last of it to the other region, too.
