@@ -38,7 +38,8 @@ class FakeConnector:
 
 
 class FakeConnect:
-    """``down``: nothing listens. ``starting``: errors in HTML. ``conflicts``: so many next writes get a 409.
+    """``down``: nothing listens. ``starting``: errors in HTML. ``conflicts``: so many next writes get a 409
+    (and reads, by ``conflicts_to_reads``).
 
     ``lose_next``: the next write acts and its answer is lost. ``deaf_to_stop``: accepts a stop and does nothing.
     """
@@ -47,6 +48,7 @@ class FakeConnect:
         self.connectors: dict[str, FakeConnector] = {}
         self.down = self.starting = self.deaf_to_stop = self.lose_next = False
         self.conflicts = 0
+        self.conflicts_to_reads = False
         self.fail_new = 0
         self.wrong_offsets = False
         self.calls: list[str] = []
@@ -62,7 +64,7 @@ class FakeConnect:
             raise httpx.ConnectError("connection refused")
         if self.starting:
             return httpx.Response(500, html="<html><body>Error 500</body></html>")
-        if request.method != "GET" and self.conflicts > 0:
+        if (request.method != "GET" or self.conflicts_to_reads) and self.conflicts > 0:
             self.conflicts -= 1
             return _error(409, "Cannot complete request momentarily due to stale configuration")
         body = json.loads(request.content) if request.content else None

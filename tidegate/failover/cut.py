@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.errors import Unavailable
@@ -21,6 +22,7 @@ from tidegate.points.superseded import OutputEnd
 NO_PROGRESS_S = 30.0
 LINK_S = 60.0
 STOP_STEP = "failover-stop"
+REVIVE_STEP = "failover-revive"
 GIVEN_UP_S = 5.0
 """A connector whose source is gone may not stop by itself: after so long it is shut out instead."""
 BACK_S = 120.0
@@ -45,7 +47,11 @@ async def shut_links(sides: Sides, request: CutInput, *, drain: bool) -> dict[st
                 continue
             if drain and tenure.record.mirror not in {LinkState.STOPPED, LinkState.SHUT_OUT}:
                 await wait_drained(
-                    link, request.drain_s, no_progress_s=min(NO_PROGRESS_S, request.drain_s), heartbeat=sides.beat
+                    link,
+                    request.drain_s,
+                    no_progress_s=min(NO_PROGRESS_S, request.drain_s),
+                    heartbeat=sides.beat,
+                    revive=partial(control.restart, link, tenure, step=REVIVE_STEP, heartbeat=sides.beat),
                 )
             status = await control.stop(
                 link,

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import httpx
+
 from tidegate import names
 from tidegate.clients.connect import ConnectorStatus, ConnectState
 from tidegate.clients.kafka_types import Heartbeat, TopicPartition
@@ -74,7 +76,7 @@ async def start(
         # Before it may write again it stands still: what it had in hand when it was shut out is not what counts now.
         await _stopped(link, until, heartbeat)
         await lift(link, tenure, until)
-    if not await _alive(link):
+    if await _dead(link):
         await end_dead_transactions(link)
     set_to = {parse_partition(name): offset for name, offset in (intent.offsets or {}).items()}
     if intent.state is IntentState.OPEN:
@@ -179,7 +181,7 @@ async def restart(
     if record.shut_out is not None:
         raise _denied(link, record.shut_out)
     intent = await _adopt(tenure, step, n, MirrorVerb.RESTART, None)
-    if not await _alive(link):
+    if await _dead(link):
         await end_dead_transactions(link)
     status = await _run(link, time.monotonic() + deadline_s, heartbeat)
     await tenure.close(intent, f"running, {len(status.tasks)} tasks", LinkState.RUNNING)
@@ -241,13 +243,16 @@ async def _syncs_topic(link: MirrorLink) -> None:
         await link.target_kafka.create_topic(link.syncs_topic, 1, config)
 
 
-async def _alive(link: MirrorLink) -> bool:
-    """Whether a worker answers as a member of its group: only then tasks may run."""
+async def _dead(link: MirrorLink) -> bool:
+    """Whether no worker answers as a member of its group: it is gone, or starts and waits for what its tasks left open.
+
+    One that rebalances (409) is a member, and may run its tasks: their open transaction ended, they would fail.
+    """
     try:
         await link.connect.connectors()
-    except Unavailable:
-        return False
-    return True
+    except Unavailable as error:
+        return error.details.get("status") != httpx.codes.CONFLICT
+    return False
 
 
 async def _make(link: MirrorLink, offsets: Mapping[TopicPartition, int], until: float) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -156,11 +156,15 @@ async def wait_drained(
     no_progress_s: float = 30.0,
     heartbeat: Heartbeat | None = None,
     said: Callable[[MirrorStatus], None] | None = None,
+    revive: Callable[[], Awaitable[object]] | None = None,
 ) -> MirrorStatus:
     """Wait until the link is drained; gives what was seen then.
 
+    ``revive`` is awaited whenever a task is seen FAILED: what died brings nothing, however long one waits.
+
     Raises:
         NoProgress: not in ``deadline_s``, or nothing moved for ``no_progress_s``; says which partition waits for what.
+        What ``revive`` raises.
 
     """
     began = moved_at = time.monotonic()
@@ -172,6 +176,8 @@ async def wait_drained(
             said(status)
         if status.drained:
             return status
+        if status.failures and revive is not None:
+            await revive()
         now = time.monotonic()
         seen = tuple((one.mirrored, one.undecided) for one in status.partitions)
         if seen != best:
@@ -184,11 +190,17 @@ async def wait_drained(
             )
             raise NoProgress(
                 f"mirror link {link.name} is not drained {why}: {'; '.join(_behind(status)) or 'it has no partitions'}",
-                hint="; ".join((*status.unreachable, *status.failures)) or "are producers of its topics still open?",
+                hint=_hint(status),
                 details={"behind": _behind(status)},
             )
         await asyncio.sleep(pause_s)
         pause_s = min(POLL_MAX_S, pause_s * 1.5)
+
+
+def _hint(status: MirrorStatus) -> str:
+    if status.failures:
+        return f"{'; '.join(status.failures)}; to have it restarted:  tidegate mirror start {status.link}"
+    return "; ".join(status.unreachable) or "are producers of its topics still open?"
 
 
 def _behind(status: MirrorStatus) -> list[str]:

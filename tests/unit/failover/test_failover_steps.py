@@ -15,6 +15,7 @@ from tidegate.failover import cut as cut_module
 from tidegate.failover import rebasing
 from tidegate.lineage.model import Gate
 from tidegate.mirror import control
+from tidegate.mirror import status as status_module
 from tidegate.mirror.link import MirrorLink
 from tidegate.model.mirror import LinkState
 from tidegate.model.operation import ReplayRange
@@ -159,6 +160,25 @@ async def test_x19_what_has_not_crossed_is_waited_for_and_named(world: FailoverW
     assert "records behind" in told.value.message
     assert (await world.lineage("payments")).region == "east"  # type: ignore[union-attr]
     await world.mirror(OUT)
+    assert (await world.cut(world.sides())).drained
+
+
+async def test_x19_a_mirror_whose_task_died_is_revived_and_drained(
+    world: FailoverWorld, monkeypatch: pytest.MonkeyPatch
+):
+    await world.close(world.sides())
+    await world.traffic_at_home_all_the_same()
+    connector = next(iter(world.connect["west"].connectors.values()))
+    connector.task = "FAILED"
+    look = status_module.connector_offsets
+
+    async def looked(link: MirrorLink) -> dict[TopicPartition, int] | None:
+        if connector.task == "RUNNING":
+            await world.mirror(OUT)
+        return await look(link)
+
+    monkeypatch.setattr(status_module, "connector_offsets", looked)
+    monkeypatch.setattr(cut_module, "NO_PROGRESS_S", 5.0)
     assert (await world.cut(world.sides())).drained
 
 

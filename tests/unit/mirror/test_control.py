@@ -219,6 +219,9 @@ async def test_restart_ends_the_dead_tasks_transaction_only_where_no_worker_answ
 
     await restart(link, tenure)
     assert (await world.kafka["west"].last_stable_offsets(["payments"]))[P0] == 0, "a live task is left alone"
+    world.connect["west"].conflicts, world.connect["west"].conflicts_to_reads = 1, True
+    await restart(link, tenure, n=3)
+    assert (await world.kafka["west"].last_stable_offsets(["payments"]))[P0] == 0, "a worker that rebalances is alive"
 
     world.connect["west"].starting = True
 

@@ -135,6 +135,34 @@ async def test_i6_a_wait_ends_when_nothing_moves_and_says_what_is_behind(world):
     assert beats[0]["behind"] == ["payments-0 is 9 records behind"]
 
 
+async def test_x19_a_task_that_died_is_revived_in_the_wait(world):
+    link = world.link()
+    world.kafka["east"].write_plain("payments", 0, [b"a"] * 9)
+    connector = world.connect["west"].connectors[link.connector]
+    connector.task = "FAILED"
+    revived = []
+
+    async def revive():
+        revived.append(connector.task)
+        connector.task = "RUNNING"
+        await world.connect["west"].mirror(link)
+
+    assert (await wait_drained(link, 10.0, no_progress_s=1.0, revive=revive)).drained
+    assert revived == ["FAILED"]
+
+
+async def test_a_task_that_died_is_told_with_the_command_that_restarts_it(world):
+    link = world.link()
+    world.kafka["east"].write_plain("payments", 0, [b"a"] * 9)
+    world.connect["west"].connectors[link.connector].task = "FAILED"
+
+    with pytest.raises(NoProgress) as stuck:
+        await wait_drained(link, 30.0, no_progress_s=0.2)
+
+    assert "other epoch" in (stuck.value.hint or "")
+    assert "tidegate mirror start east-to-west" in (stuck.value.hint or "")
+
+
 async def test_the_wait_ends_when_it_is_drained(world):
     link = world.link()
     world.kafka["east"].write_plain("payments", 0, [b"a"] * 9)
