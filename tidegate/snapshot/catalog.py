@@ -25,6 +25,10 @@ from tidegate.snapshot.shipped import FILES_NAME
 
 _AT_ONCE: Final = 8
 _COPY: Final = re.compile(r"e(?P<epoch>\d+)-chk-(?P<number>\d+)-")
+COPIED: Final = "e"
+"""So the directories of copied checkpoints begin; that of their files does not."""
+_A_PAGE: Final = 300
+"""Copies in one answer of a listing (1,000 objects; a copy has two or three), with room to spare."""
 
 
 class Kind(StrEnum):
@@ -195,7 +199,12 @@ async def _savepoints(store: ObjectStore, place: Place, listing: Listing, at_mos
             async with gate:
                 return await listing.below(directory)
 
-        copies = [top.join(inner) for inner in _newest(await store.list_names(top), at_most)]
+        names = await store.list_names(top)
+        chosen = _newest(names, at_most)
+        if len(names) <= _A_PAGE * len(chosen):
+            # All copies of checkpoints in a page or a few, never their files: of these an older page could say less.
+            await listing.beginning_with(S3Uri(top.bucket, f"{top.key.rstrip('/')}/{COPIED}", top.scheme))
+        copies = [top.join(inner) for inner in chosen]
         for items in await asyncio.gather(*map(below, copies)):
             metadata = [item for item in items if item.uri.name == METADATA_NAME]
             found += [_Found(item, Kind.SAVEPOINT, None, None, shipped=True) for item in metadata]

@@ -45,13 +45,24 @@ class Listing:
     async def below(self, directory: Uri) -> list[ObjectInfo]:
         """Every object below a directory, at any depth. Raises what the store raises."""
         prefix = directory_prefix(directory)
-        if not self._covered(prefix):
-            async for item in self._store.list(prefix):
-                self.found[item.uri] = item
-            self._listed.add(prefix)
+        await self._list(prefix)
         return [
             item for uri, item in self.found.items() if uri.bucket == prefix.bucket and uri.key.startswith(prefix.key)
         ]
+
+    async def _list(self, prefix: S3Uri) -> None:
+        if self._covered(prefix):
+            return
+        async for item in self._store.list(prefix):
+            self.found[item.uri] = item
+        self._listed.add(prefix)
+
+    async def beginning_with(self, prefix: S3Uri) -> None:
+        """Every object whose key begins so, whatever comes after: one call where many directories would be one each.
+
+        Raises what the store raises.
+        """
+        await self._list(prefix)
 
     async def check(self, snapshot: Snapshot) -> Checked:
         """Whether every file of a snapshot is there at its size.
@@ -60,7 +71,7 @@ class Listing:
         """
         refs = referenced_files(snapshot.metadata, snapshot.directory)
         for directory in sorted({ref.uri.parent for ref in refs}):
-            await self.below(directory)
+            await self._list(directory_prefix(directory))
         wrong: list[tuple[FileRef, int | None]] = []
         total = len(snapshot.metadata.data)
         for ref in refs:

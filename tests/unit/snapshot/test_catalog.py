@@ -187,3 +187,7 @@ async def test_of_many_copies_only_the_newest_are_looked_at_where_that_is_asked(
     some = {entry.id for entry in (await catalog(west, WEST, shipped_at_most=2)).entries}
     assert {name for name in some if "chk" in name} == {"e7-chk-10", "e7-chk-11"}
     assert len(some) == 3, "a savepoint does not say by its name how old it is"
+    west.calls.clear()
+    await catalog(west, WEST, shipped_at_most=4)
+    listed = [str(uri) for op, uri in west.calls if op == "list"]
+    assert not [uri for uri in listed if "-chk-" in uri], "the copies of checkpoints are listed together"
