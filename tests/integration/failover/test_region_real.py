@@ -28,6 +28,8 @@ DEPLOYMENTS = 4
 PAGE = "runbooks/failover-region.md"
 RATE = int(os.environ.get("TIDEGATE_TEST_RATE") or "100")
 """Of each input topic, in events per second."""
+ROUNDS = int(os.environ.get("TIDEGATE_ROUNDS") or "1")
+"""Of there and back again."""
 
 
 @pytest.fixture
@@ -102,17 +104,17 @@ async def follow_page(stage: Stage) -> str:
     return told
 
 
-async def back(scene: Scene) -> str:
-    return (await scene.run("failover", "region", "west", "--to", "east", "--bake", "3s", "--yes")).out
+async def on(scene: Scene, home: str, target: str) -> str:
+    return (await scene.run("failover", "region", home, "--to", target, "--bake", "3s", "--yes")).out
 
 
 async def test_x18_a_region_there_and_back_nothing_is_lost_and_nothing_comes_twice(sandbox: Sandbox) -> None:
     scene = RegionScene(sandbox)
     await scene.set_up_all()
     topics = {topic for one in ledgers(DEPLOYMENTS) for topic in (one.input, one.output)}
-    for number, (home, target) in enumerate((("east", "west"), ("west", "east")), 1):
+    for number, (home, target) in enumerate((("east", "west"), ("west", "east")) * ROUNDS, 1):
         # There as the page says, and back.
-        told = await follow_page(scene.stage) if number == 1 else await back(scene)
+        told = await follow_page(scene.stage) if number == 1 else await on(scene, home, target)
         for one in ledgers(DEPLOYMENTS):
             line = next(line for line in told.splitlines() if line.startswith(f"  {one.name} ") and " done " in line)
             assert "0/0/0" in line, line
