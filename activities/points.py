@@ -13,6 +13,7 @@ from temporalio import activity
 from activities.sites import Sites
 from tidegate.errors import BasisChanged, InvalidInput, Unavailable
 from tidegate.mirror.link import open_link
+from tidegate.mirror.revive import LinkRevival
 from tidegate.mirror.watch import LinkWatch, link_of
 from tidegate.model.fleet import CellRef, Fleet
 from tidegate.model.keep import KeepFact, KeepStep
@@ -20,12 +21,15 @@ from tidegate.model.record import DeploymentRecord
 from tidegate.operation.move import home_of, standby_of
 from tidegate.points.keep import Keeper, Side
 from tidegate.points.store import PointStore
+from tidegate.registry.links import LinkStore
 from tidegate.snapshot.catalog import jobs_of
 from tidegate.snapshot.pace import Pace
 from tidegate.snapshot.place import place_in
 
 BREATH = 0.1
 """The least part of the interval between the end of one look and the beginning of the next."""
+CONTROL_WAIT_S = 5.0
+"""So long a look at the mirror waits for the control bucket: the next look comes soon."""
 TWINS = 3
 """So often in a row somebody else may have written: an attempt that was given up may live on for a while (O16)."""
 
@@ -91,7 +95,8 @@ class PointActivities:
 
         async with AsyncExitStack() as stack:
             watched = _Watched(self._sites, fleet, request.deployment)
-            keeper = await self._keeper(fleet, request, watched, beat, stack)
+            mirror = await self._mirror(fleet, request, beat, stack)
+            keeper = self._keeper(fleet, request, watched, mirror, beat)
             cycles = shipped = sent = 0
             newest: str | None = None
             while (began := time.monotonic()) < ends:
@@ -99,6 +104,8 @@ class PointActivities:
                     await watched.look()
                     if watched.home.region != keeper.home.place.region:
                         break  # it has moved: the next watch begins there
+                    health = await mirror.look_after() if mirror is not None else None
+                    told["mirror_down"] = health.down if health is not None else None
                     kept = await keeper.cycle()
                 except Unavailable as error:
                     beat({"waiting_for": error.message[:300]})
@@ -120,23 +127,31 @@ class PointActivities:
                 await asyncio.sleep(max(left_s, BREATH * request.interval_s))
         return KeepFact(cycles=cycles, shipped=shipped, sent_bytes=sent, newest=newest)
 
-    async def _keeper(
+    async def _mirror(
+        self, fleet: Fleet, request: KeepStep, beat: Callable[[Mapping[str, object]], None], stack: AsyncExitStack
+    ) -> LinkWatch | None:
+        site = self._sites.site(fleet, request.deployment, request.at)
+        standby = standby_of(fleet, request.deployment, site.region)
+        name = link_of(fleet, request.deployment, site.region, standby) if standby else None
+        if name is None:
+            return None
+        link = await stack.enter_async_context(open_link(fleet, name))
+        links = LinkStore(self._sites.control, self._sites.bucket, control_wait_s=CONTROL_WAIT_S)
+        revival = LinkRevival(link, links, request.deployment, beat)
+        return LinkWatch(link, {*site.output_topics, *site.input_topics}, revival)
+
+    def _keeper(
         self,
         fleet: Fleet,
         request: KeepStep,
         watched: _Watched,
+        mirror: LinkWatch | None,
         beat: Callable[[Mapping[str, object]], None],
-        stack: AsyncExitStack,
     ) -> Keeper:
         site = self._sites.site(fleet, request.deployment, request.at)
         home = place_in(fleet, request.deployment, site.region)
         standby = standby_of(fleet, request.deployment, site.region)
         away = place_in(fleet, request.deployment, standby) if standby else None
-        mirror = None
-        link = link_of(fleet, request.deployment, site.region, standby) if standby else None
-        if link is not None:
-            topics = {*site.output_topics, *site.input_topics}
-            mirror = LinkWatch(await stack.enter_async_context(open_link(fleet, link)), topics)
 
         return Keeper(
             home=Side(home, self._sites.region_store(fleet, home.region)),

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from tidegate.cli import output
+from tidegate.cli.mirror_text import revival_lines
 from tidegate.cli.options import (
     DryRunOption,
     FleetOption,
@@ -28,7 +29,7 @@ from tidegate.mirror import control
 from tidegate.mirror.link import MirrorLink, open_link, parse_partition, partition_text, pick
 from tidegate.mirror.status import MirrorStatus, look, wait_drained
 from tidegate.model.fleet import Fleet
-from tidegate.model.mirror import LinkRecord, LinkState, MirrorVerb
+from tidegate.model.mirror import LinkHealth, LinkRecord, LinkState, MirrorVerb
 from tidegate.model.record import Holder, utc_now
 from tidegate.registry import artifacts
 from tidegate.registry.links import BY_HAND, LinkStore, LinkTenure, take_link
@@ -335,6 +336,8 @@ def describe(seen: MirrorStatus, record: LinkRecord | None, away: str = "") -> s
     rows += [
         ("" if number else "record", text) for number, text in enumerate([away] if away else _record_lines(record))
     ]
+    revived = () if record is None else revival_lines(LinkHealth(link=seen.link, revivals=record.revivals))
+    rows += [("" if number else "outages", text) for number, text in enumerate(revived)]
     head = ("TOPIC", "PARTITION", "MIRRORED", "SOURCE END", "LAG", "AGE", "DRAINED")
     table = [
         (

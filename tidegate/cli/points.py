@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tidegate.cli import output, runbook
+from tidegate.cli.mirror_text import revival_lines
 from tidegate.cli.options import FleetOption, OutputOption, WhoOption, YesOption, confirm, read_fleet, who_asks
 from tidegate.errors import BasisChanged, InvalidInput
 from tidegate.model.fleet import Fleet
@@ -145,6 +146,8 @@ def _details(region: str, found: Points | None, now: datetime) -> None:
     output.say(output.columns(rows, head=("POINT", "AGE", "SNAPSHOT", "STANDS AGAINST IT"), indent="  "))
     for outage in found.outages:
         output.say(f"  {_outage(outage)}")
+    for line in revival_lines(found.mirror) if found.mirror is not None else ():
+        output.say(f"  {line}")
 
 
 def _outage(outage: Outage) -> str:

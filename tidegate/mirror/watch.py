@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tidegate.clients.kafka_types import TopicDescription, TopicPartition
 from tidegate.mirror.link import MirrorLink
 from tidegate.mirror.positions import mirrored_to, passed_position, target_partitions
+from tidegate.mirror.revive import LinkRevival
 from tidegate.model.fleet import Fleet
+from tidegate.model.mirror import LinkHealth
 
 
 def link_of(fleet: Fleet, deployment: str, home: str, away: str) -> str | None:
@@ -28,13 +30,23 @@ def link_of(fleet: Fleet, deployment: str, home: str, away: str) -> str | None:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class LinkWatch:
     """One link, as ``tidegate.points.keep.Mirror`` wants it, asked for the topics of one deployment."""
 
     link: MirrorLink
     topics: Collection[str]
     """The deployment's topics. Those that the link does not mirror are left out."""
+    revival: LinkRevival | None = None
+    """Who brings it back when a task of it died; None: nobody here."""
+    health: LinkHealth | None = field(default=None, init=False)
+    """As it was when it was looked after last."""
+
+    async def look_after(self) -> LinkHealth | None:
+        """Bring it back if a task of it died; what is down then. None: nobody does that here."""
+        if self.revival is not None:
+            self.health = await self.revival.look()
+        return self.health
 
     async def passed(self, ends: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, bool]:
         """Of each partition whether all data below this position has come through. Raises as ``passed_position``."""

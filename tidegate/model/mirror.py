@@ -53,6 +53,28 @@ class MirrorIntent(Frozen):
     note: str = ""
 
 
+class Revival(Frozen):
+    """A restart of a link whose task had died, by whoever keeps recovery points; written before it is done."""
+
+    at: datetime
+    """When the task was seen dead."""
+    problem: str
+    """First line of its trace."""
+    running_at: datetime | None = None
+    """When all tasks were seen to run again; None: not yet, or in vain."""
+    note: str = ""
+    """Why it was in vain."""
+
+
+class LinkHealth(Frozen):
+    """A link as its keeper sees it. ``down``: what is dead now, and why it is not restarted; None: nothing is."""
+
+    link: str
+    down: str | None = None
+    revivals: tuple[Revival, ...] = ()
+    """The newest first."""
+
+
 class LinkRecord(Frozen):
     """``mirror/<link>.json``. ``offsets`` are those that this epoch was started from; None: where it had stopped."""
 
@@ -70,6 +92,8 @@ class LinkRecord(Frozen):
     offsets: dict[str, int] | None = None
     denied: str | None = None
     """The principal that the target's Kafka refuses for this link; lifted only by a start that is asked to (X17)."""
+    revivals: tuple[Revival, ...] = ()
+    """Restarts that nobody asked for, the newest first."""
     holder: Holder | None = None
     intents: tuple[MirrorIntent, ...] = ()
 

@@ -17,6 +17,7 @@ from tidegate.clients.kafka_types import KafkaClient, TopicDescription, TopicPar
 from tidegate.clients.objects import S3Uri
 from tidegate.clients.transfer import TransferStore
 from tidegate.errors import Refused, SnapshotError, SnapshotIncomplete
+from tidegate.model.mirror import LinkHealth
 from tidegate.model.record import utc_now
 from tidegate.points.attribution import Cut, Log, sides_of
 from tidegate.points.index import outages
@@ -39,6 +40,10 @@ KEPT = 20
 
 class Mirror(Protocol):
     """What the mirror of a deployment's outputs can say."""
+
+    @property
+    def health(self) -> LinkHealth | None:
+        """Whether it runs, and what it was restarted for; None: nobody looks."""
 
     async def passed(self, ends: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, bool]:
         """Of each partition at home whether all data below this position has come through (X5)."""
@@ -344,6 +349,7 @@ class Keeper:
             outages=outages(self._of_this_home(before), points, self.now()) if region != self.home.place.region else (),
             read_from={_name(tp): log.start for tp, log in sorted(self._logs.items())} if self._after else {},
             read_after=self._after,
+            mirror=self.mirror.health if self.mirror is not None and region != self.home.place.region else None,
         )
         written = await self.points.write(before, wanted)
         return written.points or wanted

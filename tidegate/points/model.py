@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from tidegate.model.mirror import LinkHealth
 from tidegate.model.record import Frozen
 
 
@@ -105,6 +106,8 @@ class Points(Frozen):
     """When a person said so: points of before are of the topics that were, and no recovery points."""
     outages: tuple[Outage, ...] = ()
     """Of points in the standby, the newest first: what was missing there, also if it was sent again since."""
+    mirror: LinkHealth | None = None
+    """Of the standby: whether what brings its outputs runs, and when a task of it died and was restarted."""
     read_from: dict[str, int] = Field(default_factory=dict)
     """By output partition: where the log is read on for snapshots newer than the newest that was attributed."""
     read_after: tuple[int, int] | None = None

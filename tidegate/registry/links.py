@@ -175,14 +175,15 @@ async def take_link(
     *,
     takeover: Takeover | None = None,
     holder_closed: HolderClosed | None = None,
+    only_free: bool = False,
 ) -> LinkTenure:
     """Take a link: the fence rises by one (O2, O4). ``fresh`` is written if the link has no record yet.
 
     The same operation again gets its own tenure back. A holder by hand yields to any other: what it began stands as an
-    open intent, and a taker never waits for its owner (O6).
+    open intent, and a taker never waits for its owner (O6). ``only_free``: not to this one, which yields to everybody.
 
     Raises:
-        Held: an operation holds it.
+        Held: an operation holds it, or with ``only_free`` anybody else.
         Refused: the record is of a link between other regions.
         Unavailable: the control bucket did not answer.
 
@@ -199,6 +200,8 @@ async def take_link(
             )
         if record.holder is not None and record.holder.is_same(holder):
             return LinkTenure(links, LinkClaim(fresh.link, record.holder, record.fence), current)
+        if record.holder is not None and only_free:
+            raise _held(record, record.holder)
         if record.holder is not None and takeover is None and record.holder.runbook != BY_HAND:
             halted = record.state is RecordState.HALTED
             if halted or holder_closed is None or not await holder_closed(record.holder):

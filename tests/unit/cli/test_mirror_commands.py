@@ -14,6 +14,8 @@ from tests.unit.fleet.test_fleetfile import SMALL
 from tests.unit.fleet.test_mirrors import LINK
 from tidegate.cli import mirror as commands
 from tidegate.cli.main import run
+from tidegate.mirror.revive import LinkRevival
+from tidegate.registry.links import LinkStore
 
 ONE_LINK = LINK[: LINK.index("  west-to-east")].replace("a.b", "balances")
 ONE = SMALL.replace("deployments:\n", ONE_LINK + "deployments:\n")
@@ -84,6 +86,15 @@ def test_what_a_program_reads_of_a_link(command):
     assert (told["link"], told["lag_records"], told["drained"]) == ("east-to-west", 3, False)
     assert told["partitions"][2]["topic"] == "payments"
     assert told["record"]["epoch"] == 1
+
+
+def test_a_restart_that_nobody_asked_for_is_told(command):
+    command("start", "--yes")
+    command.world.connect["west"].connectors["tidegate-east-to-west"].task = "FAILED"
+    links = LinkStore(command.world.store, "tidegate")
+    asyncio.run(LinkRevival(command.world.link(), links, "ledger").look())
+    _, out, _ = command("status")
+    assert "org.x.Fenced: other epoch; restarted, all its tasks ran again at" in out
 
 
 def test_offsets_of_a_reversal_are_given_by_hand(command):

@@ -11,6 +11,7 @@ import pytest
 
 from tests.kit.objects import MemoryStore
 from tidegate.cli.main import run
+from tidegate.model.mirror import LinkHealth, Revival
 from tidegate.points.model import Outage, OutputCut, Point, Points, TopicSeen
 from tidegate.points.store import PointStore, Stored
 from tidegate.registry import artifacts
@@ -101,6 +102,28 @@ def test_x5_a_file_that_was_missing_is_told_also_when_it_is_back(store, capsys):
     assert "e7-chk-11 is not restorable since 2026-01-02 14:05:12" in out
     assert "e7-chk-12 was not restorable from 2026-01-02 14:05:12" in out
     assert "s3://west/f is missing; since then it is whole again" in out
+
+
+def test_a_mirror_whose_task_died_is_told_with_the_first_line_of_its_trace(store, capsys):
+    at = datetime(2026, 1, 2, 14, 5, 12, tzinfo=UTC)
+    again = Revival(at=at, problem="task 0: org.x.Fenced: other epoch", running_at=at + timedelta(seconds=3))
+    vain = Revival(at=at, problem="task 1: no", note="failed 4 times")
+    health = LinkHealth(link="east-to-west", down="task 1: no; not restarted: it is held by f", revivals=(vain, again))
+    _keep(store, "east")
+    _keep(store, "west")
+    points = PointStore(store, "tidegate")
+    west = asyncio.run(points.read("ledger", "west"))
+    asyncio.run(points.write(west, west.points.model_copy(update={"mirror": health})))
+
+    assert run(["points", "ledger"]) == 0
+    out = capsys.readouterr().out
+    assert "mirror east-to-west is down: task 1: no; not restarted: it is held by f" in out
+    assert "was down from 2026-01-02 14:05:12" in out
+    assert "task 0: org.x.Fenced: other epoch; restarted, all its tasks ran again at 2026-01-02 14:05:15" in out
+    assert "task 1: no; restarted, in vain: failed 4 times" in out
+    assert run(["points", "ledger", "-o", "json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["points"]["ledger/west"]["mirror"]["link"] == "east-to-west"
 
 
 def test_x7_topics_are_accepted_by_a_persons_word_only(store, capsys):

@@ -13,6 +13,7 @@ from tests.kit.snapshots import EAST, JOB, WEST, Job
 from tidegate.clients.kafka_types import TopicDescription, TopicPartition
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import BasisChanged
+from tidegate.model.mirror import LinkHealth, Revival
 from tidegate.points.index import STALE_S, against, restorability
 from tidegate.points.keep import Keeper, Side
 from tidegate.points.model import Points
@@ -28,6 +29,7 @@ class FakeMirror:
         self.came: dict[TopicPartition, int] = {}
         self.lost: list[str] = []
         self.topics: dict[str, dict[str, TopicDescription]] = {}
+        self.health: LinkHealth | None = None
 
     async def passed(self, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, bool]:
         return {tp: self.came.get(tp, 0) >= end for tp, end in ends.items()}
@@ -436,3 +438,14 @@ async def test_x20_after_a_move_nothing_of_the_former_homes_kafka_is_gone_on_wit
     assert kept.home.read_after == (8, 2)
     line = await _line(scene, "east")
     assert (line.restorable, line.point) == (True, "e8-chk-2")
+
+
+async def test_what_the_mirror_was_restarted_for_is_written_for_the_standby_only(scene: Scene):
+    revival = Revival(at=scene.now, problem="task 0: org.x.Fenced", running_at=scene.now)
+    scene.mirror.health = LinkHealth(link="east-to-west", down="task 1: no", revivals=(revival,))
+    await scene.keeper().cycle()
+    store = PointStore(scene.control, "tidegate")
+    east, west = [(await store.read("ledger", region)).points for region in ("east", "west")]
+    assert east is not None
+    assert west is not None
+    assert (east.mirror, west.mirror) == (None, scene.mirror.health)
