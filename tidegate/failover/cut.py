@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +26,9 @@ STOP_STEP = "failover-stop"
 REVIVE_STEP = "failover-revive"
 GIVEN_UP_S = 5.0
 """A connector whose source is gone may not stop by itself: after so long it is shut out instead."""
+SOURCE_S = 1.0
+"""A source that says nothing for so long is taken for gone: the mirror of a region that is left is then not waited for.
+"""
 BACK_S = 120.0
 
 
@@ -53,6 +57,7 @@ async def shut_links(sides: Sides, request: CutInput, *, drain: bool) -> dict[st
                     heartbeat=sides.beat,
                     revive=partial(control.restart, link, tenure, step=REVIVE_STEP, heartbeat=sides.beat),
                 )
+            gone = not drain and await _source_gone(link)
             status = await control.stop(
                 link,
                 tenure,
@@ -60,10 +65,19 @@ async def shut_links(sides: Sides, request: CutInput, *, drain: bool) -> dict[st
                 n=1,
                 deadline_s=control.STOP_S if drain else GIVEN_UP_S,
                 shut_out_if_slow=not drain,
+                source_gone=gone,
                 heartbeat=sides.beat,
             )
             done[link.name] = tenure.record.mirror.value if status is None else "STOPPED"
     return done
+
+
+async def _source_gone(link: MirrorLink) -> bool:
+    try:
+        await asyncio.wait_for(link.source_kafka.ping(), SOURCE_S)
+    except (Unavailable, TimeoutError):
+        return True
+    return False
 
 
 async def cut_over(sides: Sides, request: CutInput) -> CutFact:

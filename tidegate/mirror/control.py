@@ -19,13 +19,24 @@ from tidegate.clients.kafka_types import Heartbeat, TopicPartition
 from tidegate.errors import InvalidInput, NoProgress, OperationFailed, Refused, Unavailable
 from tidegate.mirror.link import MirrorLink, parse_partition, partition_text
 from tidegate.mirror.positions import last_hop, target_partitions
-from tidegate.mirror.shut import PAUSE_MAX_S, PAUSE_S, asked, deny, end_dead_transactions, lift, shut_out
+from tidegate.mirror.shut import (
+    PAUSE_MAX_S,
+    PAUSE_S,
+    asked,
+    deny,
+    end_dead_transactions,
+    in_hand,
+    lift,
+    shut_out,
+)
 from tidegate.model.mirror import LinkRecord, LinkState, MirrorIntent, MirrorVerb
 from tidegate.model.record import IntentState
 from tidegate.registry.links import LinkTenure
 
 START_S: Final = 60.0
 STOP_S: Final = 30.0
+GIVEN_UP_S: Final = 0.3
+"""So long a connector gets to end whose source is gone and that has nothing in hand."""
 RESTARTS: Final = 3
 RESTART_SHOWN_S: Final = 2.0
 
@@ -94,6 +105,7 @@ async def stop(
     n: int = 1,
     deadline_s: float = STOP_S,
     shut_out_if_slow: bool = False,
+    source_gone: bool = False,
     heartbeat: Heartbeat | None = None,
 ) -> ConnectorStatus | None:
     """X17: target state STOPPED, written and read back; it survives restarts of Connect. None: there is no connector.
@@ -101,6 +113,8 @@ async def stop(
     If Connect does not answer in time, its principal is shut out on the target's Kafka (None then, and the record says
     SHUT_OUT). Either way, positions in the target are final from then on. ``shut_out_if_slow``: also if Connect has
     accepted it and the connector is not seen to stop in time, as one that waits for a source that is gone (*seen*).
+    With ``source_gone`` that is not waited for: nothing comes any more, and if no transaction of its tasks is open, a
+    wait could bring nothing in. What is open gets its time: it was read before the source went.
 
     Raises:
         NoProgress: accepted but not seen in time.
@@ -111,13 +125,14 @@ async def stop(
     intent = await _adopt(tenure, step, n, MirrorVerb.STOP, None)
     until = time.monotonic() + deadline_s
     try:
-        status = await _stopped(link, until, heartbeat)
+        status = await _stopped(link, until, heartbeat, given_up=shut_out_if_slow and source_gone)
     except (Unavailable, NoProgress) as error:
         if isinstance(error, NoProgress) and not shut_out_if_slow:
             raise
         away = error if isinstance(error, Unavailable) else Unavailable(error.message, hint=error.hint)
         note = await shut_out(link, tenure, away, step=step, n=n, heartbeat=heartbeat)
         why = "Connect does not answer" if away is error else "its connector does not end"
+        why += ", nor does its source answer" if source_gone else ""
         await tenure.close(intent, f"{why}; {note}", LinkState.SHUT_OUT)
         return None
     for begun in tenure.record.open_intents():
@@ -308,12 +323,16 @@ async def _set(link: MirrorLink, offsets: Mapping[TopicPartition, int], until: f
     return found
 
 
-async def _stopped(link: MirrorLink, until: float, heartbeat: Heartbeat | None) -> ConnectorStatus | None:
-    """Write STOPPED and read it back; None: there is no connector."""
+async def _stopped(
+    link: MirrorLink, until: float, heartbeat: Heartbeat | None, *, given_up: bool = False
+) -> ConnectorStatus | None:
+    """Write STOPPED and read it back; None: there is no connector. ``given_up``: see ``stop``, ``source_gone``."""
     connect, name = link.connect, link.connector
     if await asked(until, lambda: connect.config(name)) is None:
         return None
-    await asked(until, lambda: connect.stop(name))
+    await asked(until, lambda: connect.stop(name))  # given up or not: it shall be down when things come back
+    if given_up and link.principal is not None and not await in_hand(link):
+        until = min(until, time.monotonic() + GIVEN_UP_S)
     return await _until(link, until, "STOPPED", lambda status: status.stopped, heartbeat)
 
 

@@ -93,6 +93,15 @@ async def end_dead_transactions(link: MirrorLink) -> list[str]:
     return ended
 
 
+async def in_hand(link: MirrorLink) -> bool:
+    """Whether its tasks may bring in something more: a transaction of theirs has no outcome yet, or nobody says."""
+    try:
+        listed = await link.target_kafka.list_transactions(link.task_prefix)
+    except Unavailable:
+        return True
+    return any(one.state in _NOT_ENDED for one in listed)
+
+
 async def asked(until: float, call: Callable[[], Awaitable[T]]) -> T:
     """A call again until it is answered or the time is over: workers rebalance (409), and restart. May be doubled."""
     pause_s = PAUSE_S

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 import pytest
 
+from tests.kit.eventually import eventually
 from tests.kit.failover_world import BACK, FLEET, OUT, TOPICS, FailoverWorld
 from tests.kit.kafka_fake import Denied
 from tests.kit.mirror_world import holder
@@ -17,6 +19,7 @@ from tidegate.lineage.model import Gate
 from tidegate.mirror import control
 from tidegate.mirror import status as status_module
 from tidegate.mirror.link import MirrorLink
+from tidegate.model.failover import CutInput
 from tidegate.model.mirror import LinkState
 from tidegate.model.operation import ReplayRange
 from tidegate.registry.links import BY_HAND, take_link
@@ -197,6 +200,50 @@ async def test_x17_without_connect_the_mirror_is_shut_out_by_kafka(
     link = await world.link(OUT)
     assert link is not None
     assert (link.mirror, link.denied) == (LinkState.SHUT_OUT, "mirror")
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_x17_a_mirror_whose_source_is_gone_is_shut_out_without_a_wait(
+    world: FailoverWorld, monkeypatch: pytest.MonkeyPatch, silent: bool
+):
+    await world.place_snapshot((3, 3))
+    await world.place_points(world.point(3))
+    world.unplanned = True
+    world.driver["east"].down = world.kafka["east"].down = True
+    world.connect["west"].deaf_to_stop = True
+    await world.close(world.sides())
+    await world.shut(world.sides())
+    if silent:
+
+        async def hangs(_: object) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(type(world.kafka["east"]), "ping", hangs)
+        monkeypatch.setattr(cut_module, "SOURCE_S", 0.1)
+    monkeypatch.setattr(cut_module, "GIVEN_UP_S", 600.0)
+    async with asyncio.timeout(20):
+        fact = await world.cut(world.sides())
+    assert fact.shut == {OUT: LinkState.SHUT_OUT.value}
+    assert ("PUT", "stop") in [(one.split()[0], one.split("/")[-1]) for one in world.connect["west"].calls]
+
+
+async def test_x17_a_source_that_answers_gives_its_mirror_the_time_to_end(
+    world: FailoverWorld, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(control, "GIVEN_UP_S", 0.0)
+    world.unplanned = True
+    connect = world.connect["west"]
+    connect.deaf_to_stop = True
+    connect.calls.clear()
+    sides, request = world.sides(), world._step(CutInput, ends={}, drain_s=5.0)
+    shutting = asyncio.create_task(cut_module.shut_links(sides, request, drain=False))
+
+    async def waited_for() -> None:
+        assert sum(one.endswith("/status") for one in connect.calls) >= 3
+
+    await eventually(waited_for)
+    next(iter(connect.connectors.values())).target = "STOPPED"
+    assert await shutting == {OUT: "STOPPED"}
 
 
 async def test_o1_a_link_that_another_operation_holds_is_left_alone(world: FailoverWorld):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
+from tests.kit.connect_fake import FakeConnect
+from tests.kit.eventually import eventually
 from tests.kit.kafka_fake import Denied
 from tests.kit.mirror_world import MirrorWorld
 from tidegate.clients.kafka_types import TopicPartition, TxnState
 from tidegate.errors import NoProgress, Refused, Unavailable
-from tidegate.mirror import shut
+from tidegate.mirror import control, shut
 from tidegate.mirror.control import restart, start, stop
 from tidegate.model.mirror import LinkState, MirrorVerb
 from tidegate.model.record import IntentState
@@ -30,6 +33,7 @@ async def world() -> MirrorWorld:
     await start(link, tenure)
     await world.connect["west"].mirror(link)
     await tenure.release()
+    world.connect["west"].calls.clear()
     return world
 
 
@@ -39,6 +43,15 @@ async def open_task(world: MirrorWorld):
     await task.init()
     await task.write("payments", 0, ["half"])
     return task
+
+
+async def looked_at(connect: FakeConnect, times: int = 4) -> None:
+    """Returns when a connector that shall stop was looked at so often: it is waited for."""
+
+    async def seen() -> None:
+        assert sum(one.endswith("/status") for one in connect.calls) >= times
+
+    await eventually(seen)
 
 
 async def shut_out(world: MirrorWorld, operation: str = "stopped"):
@@ -201,3 +214,66 @@ async def test_x17_with_the_targets_kafka_away_too_it_is_not_shut(world, monkeyp
     with pytest.raises(Unavailable):
         await stop(world.link(), tenure, deadline_s=0.1)
     assert tenure.record.mirror is LinkState.RUNNING
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_x17_with_its_source_gone_and_nothing_in_hand_it_is_not_waited_for(world, ends):
+    connect, west, link = world.connect["west"], world.kafka["west"], world.link()
+    connect.deaf_to_stop = not ends
+    told: list[str] = []
+    call = west._call
+
+    def watched(name: str) -> None:
+        if name == "deny_transactional_prefix":
+            told.extend(one for one in connect.calls if one.endswith("/stop"))
+        call(name)
+
+    west._call = watched
+    tenure = await world.take(link, "unplanned")
+    async with asyncio.timeout(10):
+        status = await stop(link, tenure, deadline_s=600.0, shut_out_if_slow=True, source_gone=True)
+    assert (status is not None) is ends
+    assert tenure.record.mirror is (LinkState.STOPPED if ends else LinkState.SHUT_OUT)
+    assert await west.denied_prefixes("User:mirror") == ([] if ends else [PREFIX])
+    assert told == ([] if ends else [f"PUT /connectors/{NAME}/stop"]), "STOPPED is written first: it stays down"
+    if not ends:
+        note = next(one.note for one in tenure.record.intents if one.verb is MirrorVerb.STOP)
+        assert note.startswith("its connector does not end, nor does its source answer; User:mirror is denied")
+
+
+async def test_x17_what_it_has_in_hand_of_a_source_that_is_gone_gets_its_time(world, monkeypatch):
+    monkeypatch.setattr(control, "GIVEN_UP_S", 0.0)
+    connect, west, link = world.connect["west"], world.kafka["west"], world.link()
+    connect.deaf_to_stop = True
+    task = await open_task(world)
+    tenure = await world.take(link, "unplanned")
+    stopping = asyncio.create_task(stop(link, tenure, deadline_s=30.0, shut_out_if_slow=True, source_gone=True))
+    await looked_at(connect)
+    assert await west.denied_prefixes("User:mirror") == []
+    await task.commit()
+    connect.connectors[NAME].target = "STOPPED"
+    assert (await stopping) is not None
+    assert "half" in west.committed_values("payments", 0)
+    assert await west.denied_prefixes("User:mirror") == []
+
+
+async def test_x17_what_stays_in_hand_is_ended_when_its_time_is_over(world):
+    world.connect["west"].deaf_to_stop = True
+    link = world.link()
+    await open_task(world)
+    tenure = await world.take(link, "unplanned")
+    assert await stop(link, tenure, deadline_s=0.5, shut_out_if_slow=True, source_gone=True) is None
+    assert "half" not in world.kafka["west"].committed_values("payments", 0)
+    assert await world.kafka["west"].denied_prefixes("User:mirror") == [PREFIX]
+
+
+async def test_x17_one_that_nobody_could_deny_is_waited_for(world, monkeypatch):
+    monkeypatch.setattr(control, "GIVEN_UP_S", 0.0)
+    connect, link = world.connect["west"], replace(world.link(), principal=None, login=None)
+    connect.deaf_to_stop = True
+    tenure = await world.take(link, "unplanned")
+    stopping = asyncio.create_task(stop(link, tenure, deadline_s=30.0, shut_out_if_slow=True, source_gone=True))
+    await looked_at(connect)
+    assert not stopping.done()
+    connect.connectors[NAME].target = "STOPPED"
+    assert (await stopping) is not None
