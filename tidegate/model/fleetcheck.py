@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from tidegate import names
 from tidegate.model import placeholders
 from tidegate.model.nearest import did_you_mean
 
@@ -99,6 +100,24 @@ def _mirrors(mirrors: Mapping[str, object], regions: Mapping[str, object]) -> It
                 what = f"{topic} is mirrored by {by_topic[key]} already; expected each topic once in a direction"
                 yield Problem((*path, "topics", index), what)
         yield from _mirror_login(path, mirror, [regions.get(source or ""), regions.get(target or "")])
+    yield from _task_prefixes(mirrors)
+
+
+def _task_prefixes(mirrors: Mapping[str, object]) -> Iterator[Problem]:
+    """No link's transactional prefix may begin another's on the same Kafka: a DENY of the one would hit both (X17)."""
+    prefixes: dict[str, tuple[str, str]] = {}
+    for name, value in mirrors.items():
+        target, group = _text(_map(value).get("target")), _text(_map(_map(value).get("connect")).get("group"))
+        if target is not None and group is not None:
+            prefixes[name] = (target, names.connect_task_prefix(group, names.mirror_connector(name)))
+    for name, (target, prefix) in prefixes.items():
+        for other, (there, longer) in prefixes.items():
+            if other != name and there == target and longer.startswith(prefix):
+                what = (
+                    f"its tasks' transactional ids begin with {prefix}, as those of link {name}: shut out on Kafka, "
+                    f"{name} would take {other} with it; expected a name that does not begin with {name}-"
+                )
+                yield Problem(("mirrors", other), what)
 
 
 def _mirror_login(path: Path, mirror: Mapping[str, object], ends: list[object]) -> Iterator[Problem]:

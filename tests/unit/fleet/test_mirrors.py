@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.fleet.test_fleetfile import SMALL, mistakes
 from tidegate.errors import InvalidInput
 from tidegate.mirror.configuration import connector_config
 from tidegate.mirror.link import pick, returning
 from tidegate.model.fleetfile import load_fleet
+from tidegate.names import DEPLOYMENT_NAME, transactional_prefix
 
+UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 LINK = """\
 mirrors:
   east-to-west:
@@ -118,3 +124,65 @@ def test_a_literal_password_is_for_loopback_only():
     told = mistakes(text)
     assert any("mirrors.east-to-west.principal_password.literal: a literal secret for kafka.west" in t for t in told)
     assert not any("hidden-two" in line for line in told)
+
+
+THIRD = """\
+  east-to-west-2:
+    source: east
+    target: west
+    connect: {rest: "http://127.0.0.1:27232", group: connect-west}
+    topics: [others]
+deployments:
+"""
+
+
+def test_x17_a_link_whose_name_begins_with_anothers_is_refused_for_a_deny_would_hit_both():
+    told = mistakes(TEXT.replace("deployments:\n", THIRD))
+    assert [
+        "mirrors.east-to-west-2: its tasks' transactional ids begin with connect-west-tidegate-east-to-west-, as those"
+        in line
+        for line in told
+    ] == [True]
+    assert "expected a name that does not begin with east-to-west-" in told[0]
+
+
+ELSEWHERE = """\
+  east-to-west-2:
+    source: west
+    target: east
+    connect: {rest: "http://127.0.0.1:27132", group: connect-east}
+    topics: [others]
+deployments:
+"""
+
+
+@pytest.mark.parametrize(
+    "third",
+    [
+        THIRD.replace("east-to-west-2", "east-to-west2"),
+        THIRD.replace("east-to-west-2", "east-2-to-west"),
+        ELSEWHERE,
+    ],
+    ids=["no dash", "not at its beginning", "on another Kafka"],
+)
+def test_links_whose_names_are_told_apart_by_their_prefixes_are_let_be(third):
+    load_fleet(TEXT.replace("deployments:\n", third))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.from_regex(DEPLOYMENT_NAME, fullmatch=True),
+            st.from_regex(UID, fullmatch=True),
+            st.integers(0, 99_999_999),
+        ),
+        min_size=2,
+        max_size=2,
+        unique=True,
+    )
+)
+def test_x13_no_transactional_prefix_of_a_job_begins_anothers(two):
+    one, other = (transactional_prefix(*of) for of in two)
+    assert not one.startswith(other)
+    assert not other.startswith(one)
+    assert not f"tg.{two[0][0]}.".startswith(f"tg.{two[1][0]}.") or two[0][0] == two[1][0]
