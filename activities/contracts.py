@@ -16,6 +16,7 @@ from tidegate.model.failover import (
     CutFact,
     CutInput,
     FailoverStep,
+    GateFact,
     HomeFact,
     LookRegionsInput,
     MirrorBackFact,
@@ -154,6 +155,12 @@ async def set_apart(request: ReturnStep) -> TailFact:
 async def reopen_home(request: FailoverStep) -> None:
     """The way back: topics, producers and mirror as they were (X24)."""
     _contract(f"reopen_home({request.held.deployment})")
+
+
+@activity.defn(name="hold_gate")
+async def hold_gate(request: FailoverStep) -> GateFact:
+    """Who may write where is read back, and put right if a call that came late has changed it (X18)."""
+    _contract(f"hold_gate({request.held.deployment})")
 
 
 @activity.defn(name="take")
@@ -327,6 +334,7 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         open_producers,
         mirror_back,
         reopen_home,
+        hold_gate,
         quarantine,
         set_apart,
         look_group,

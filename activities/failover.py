@@ -17,6 +17,7 @@ from tidegate.model.failover import (
     CutFact,
     CutInput,
     FailoverStep,
+    GateFact,
     HomeFact,
     LookRegionsInput,
     MirrorBackFact,
@@ -34,7 +35,7 @@ from tidegate.registry.ownership import Claim, Tenure
 
 
 class FailoverActivities:
-    """look_regions, close_producers, shut_home, cut_over, rebase_copy, open_producers, mirror_back, reopen_home."""
+    """The steps of one deployment's failover: look_regions to mirror_back; reopen_home and hold_gate go back."""
 
     def __init__(self, sites: Sites, client: Client) -> None:
         self._sites = sites
@@ -51,6 +52,7 @@ class FailoverActivities:
             self.open_producers,
             self.mirror_back,
             self.reopen_home,
+            self.hold_gate,
         ]
 
     @activity.defn(name="look_regions")
@@ -112,6 +114,12 @@ class FailoverActivities:
         await beating(producers.turn_back(sides, request.topics))
         await beating(cut.mirror_home_again(sides, request.topics))
         await beating(producers.reopen_home(sides, request.topics))
+
+    @activity.defn(name="hold_gate")
+    async def hold_gate(self, request: FailoverStep) -> GateFact:
+        """After the way back: nobody needs to be denied in a region to which nothing has turned."""
+        sides = await self._sides(request)
+        return GateFact(notes=await beating(producers.hold_gate(sides, request.topics, elsewhere=False)))
 
     async def _sides(self, request: FailoverStep) -> Sides:
         held = request.held

@@ -67,6 +67,7 @@ OPEN_S = 180.0
 BACK_S = 300.0
 STOP_MARGIN_S = 300.0
 StepT = TypeVar("StepT", bound="FailoverStep")
+GATE_READ_BACK = "gate-read-back-20261128"
 NO_RETURN = "too late: the region that was left is given up, and its topics live elsewhere (X24)"
 
 
@@ -498,6 +499,7 @@ class FailoverDeployment(RunningOperation):
         self.located = self.left
         started = await self._ensure(old, interruptible=False)
         await self._prove(old, started, interruptible=False)
+        await self._hold_gate()
         fact = self.ensure_fact
         untouched = fact is not None and fact.was_running
         since = f"since {facts.clock(started.running_at)}"
@@ -508,6 +510,15 @@ class FailoverDeployment(RunningOperation):
         self.begin("reopen", BACK_S)
         await self.calls.control(contracts.reopen_home, self._step(FailoverStep), deadline_s=BACK_S)
         self.ok("reopen", f"producers write in {self.left.region} again, and the mirror brings it")
+
+    async def _hold_gate(self) -> None:
+        """What an attempt at closing has sent may have come after the reopening: producers would stay shut out."""
+        closed = self.acted_at is not None or self.group is not None
+        if not closed or not workflow.patched(GATE_READ_BACK):
+            return
+        self.begin("gate", BACK_S)
+        fact = await self.calls.control(contracts.hold_gate, self._step(FailoverStep), deadline_s=BACK_S)
+        self.ok("gate", "; ".join(fact.notes) or "read back: as it shall be")
 
     # -- small things
 

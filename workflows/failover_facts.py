@@ -98,7 +98,7 @@ def opened(fact: OpenFact) -> str:
 def mirrored(fact: MirrorBackFact) -> str:
     """Which links run, and which wait for the other region."""
     runs = f"{', '.join(fact.started)} from the cut on" if fact.started else "no link started"
-    return "; ".join((runs, *(f"waits: {one}" for one in fact.waiting)))
+    return "; ".join((runs, *(f"waits: {one}" for one in fact.waiting), *fact.notes))
 
 
 def quarantined(fact: QuarantineFact) -> str:

@@ -25,6 +25,7 @@ from tidegate.model.failover import (
     CutFact,
     CutInput,
     FailoverStep,
+    GateFact,
     HomeFact,
     LookRegionsInput,
     MirrorBackFact,
@@ -177,6 +178,7 @@ class World:
         self.closed: set[str] = set()
         self.first_output_at: datetime | None = AT + timedelta(seconds=20)
         self.waiting: tuple[str, ...] = ()
+        self.gate_notes: tuple[str, ...] = ()
         """Links of the other direction that cannot be started."""
 
     # -- for tests
@@ -503,6 +505,10 @@ class World:
     def _mirror_back(self, request: FailoverStep) -> MirrorBackFact:
         self._check(request.held)
         return MirrorBackFact(started=() if self.waiting else request.topics.back, waiting=self.waiting)
+
+    def _hold_gate(self, request: FailoverStep) -> GateFact:
+        self._check(request.held)
+        return GateFact(notes=self.gate_notes)
 
     def _reopen_home(self, request: FailoverStep) -> None:
         self._check(request.held)

@@ -206,9 +206,18 @@ async def test_i7_what_fails_before_the_opening_goes_back(
     assert len(world.requests("reopen_home")) == 1
     assert "open_producers" not in world.names()
     back = world.names()[world.names().index("reopen_home") :]
-    assert back == ["reopen_home", "ensure_running", "prove", *END]
+    assert back == ["reopen_home", "ensure_running", "prove", "hold_gate", *END]
     assert {request.at for request in world.requests("prove")} == {"east/cell-1"}
     _lives(world, "east")
+
+
+async def test_x18_what_came_late_after_the_reopening_is_told(client: Client, world: World) -> None:
+    world.will("cut_over", errors.Refused("no"))
+    world.gate_notes = ("User:p was denied payments in east again",)
+    run = await _failover(client)
+    await run.failed("Undone")
+    (row,) = [row for row in (await run.status()).steps if row.name == "gate"]
+    assert row.fact == "User:p was denied payments in east again"
 
 
 async def test_i7_what_fails_at_the_stop_leaves_a_job_untouched(client: Client, world: World) -> None:
@@ -263,11 +272,22 @@ async def test_an_abort_before_anything_was_closed_changes_nothing(client: Clien
     _lives(world, "east")
 
 
-@pytest.mark.parametrize("step", ["close_producers", "cut_over", "rebase_copy"])
-async def test_o9_what_nobody_can_decide_halts_and_may_go_back(client: Client, world: World, step: str) -> None:
+@pytest.mark.parametrize(
+    ("step", "ways"),
+    [
+        ("close_producers", ["resume", "abort", "escalate"]),
+        ("cut_over", ["resume", "abort", "escalate"]),
+        ("rebase_copy", ["resume", "abort"]),
+    ],
+)
+async def test_o9_what_nobody_can_decide_halts_and_may_go_back(
+    client: Client, world: World, step: str, ways: list[str]
+) -> None:
     world.will(step, errors.MustHalt("nobody can say"))
     run = await _failover(client)
-    await run.phase(Phase.HALTED)
+    status = await run.phase(Phase.HALTED)
+    assert [command.split()[2] for command in status.next_commands] == ways
+    assert world.halts[-1].commands == status.next_commands
     await run.update("abort", why="enough")
     result = await run.failed("Undone")
     assert "aborted by bob: enough (after: nobody can say)" in result.why

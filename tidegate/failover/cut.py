@@ -9,6 +9,7 @@ from functools import partial
 
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.errors import Unavailable
+from tidegate.failover.producers import hold_gate
 from tidegate.failover.sides import Sides, of_topics, positions
 from tidegate.lineage.model import Excluded
 from tidegate.mirror import control
@@ -202,7 +203,8 @@ async def mirror_home_again(sides: Sides, topics: Topics) -> None:
 async def mirror_back(sides: Sides, topics: Topics) -> MirrorBackFact:
     """Start the links of the other direction from the cut on, and give the shut ones back (X20).
 
-    A link whose target does not answer waits: ReturnRegion starts it. Raises Held, Superseded, Unavailable.
+    A link whose target does not answer waits: ReturnRegion starts it. Last, the gate is read back (``hold_gate``): the
+    proof lies behind, and whatever was on its way to Kafka has had its time. Raises Held, Superseded, Unavailable.
     """
     await sides.away.tenure.read()
     started: list[str] = []
@@ -238,7 +240,7 @@ async def mirror_back(sides: Sides, topics: Topics) -> MirrorBackFact:
                 continue
             await tenure.release()
             started.append(link.name)
-    return MirrorBackFact(started=tuple(started), waiting=tuple(waiting))
+    return MirrorBackFact(started=tuple(started), waiting=tuple(waiting), notes=await hold_gate(sides, topics))
 
 
 async def _from_the_cut(sides: Sides, link: MirrorLink, topics: Topics) -> dict[TopicPartition, int]:

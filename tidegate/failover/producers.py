@@ -7,23 +7,25 @@ it does not live the DENY stands always.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Final
 
 from tidegate.clients.kafka_types import LogRecord, TopicPartition
-from tidegate.errors import InvalidInput
+from tidegate.errors import InvalidInput, Unavailable
 from tidegate.failover.sides import Sides, of_topics
 from tidegate.failover.turning import producers_of, written_from_outside
 from tidegate.lineage import gate
 from tidegate.lineage.announce import announce_all
-from tidegate.lineage.model import Excluded, TopicLineage
+from tidegate.lineage.model import Excluded, Gate, TopicLineage
 from tidegate.mirror.provenance import of_headers
 from tidegate.model.failover import OpenFact, OpenInput, ShutFact, Topics
 from tidegate.operation.settle import as_positions
 
 CLOSE_S: Final = 60.0
+HOLD_S: Final = 10.0
 NO_CUT: Final = 0
 
 
@@ -79,6 +81,50 @@ async def reopen_home(sides: Sides, topics: Topics) -> None:
     await gate.lift(sides.home.site.kafka, outside, producers_of(sides.fleet, outside), CLOSE_S)
     for topic in topics.turn:
         await sides.lineage.leave(topic, sides.operation)
+
+
+async def hold_gate(sides: Sides, topics: Topics, *, elsewhere: bool = True) -> tuple[str, ...]:
+    """Read back who may write the topics that are open, and put right what is not so; a line for each.
+
+    A rule on a topic carries no fence: one that an attempt or an operation sent that is long dead may land when the
+    gate is open again, here or where the topic no longer lives. Only what differs is written, so that this one's own
+    late calls are as rare. ``elsewhere``: where they do not live nobody may write them.
+
+    Raises Superseded; Unavailable: the Kafka where a topic lives does not answer.
+    """
+    await sides.away.tenure.read()
+    outside = written_from_outside(sides.fleet, topics.turn)
+    known = [await sides.lineage.read(topic) for topic in outside]
+    lives = {one.topic: one.region for one in known if one is not None and one.gate is Gate.OPEN}
+    principals = producers_of(sides.fleet, lives)
+    notes: list[str] = []
+    for site in (sides.away.site, sides.home.site):
+        at_home = [topic for topic, region in lives.items() if region == site.region]
+        away = [topic for topic in lives if topic not in at_home] if elsewhere else []
+        if not principals or not (at_home or away):
+            continue
+        try:
+            async with asyncio.timeout(HOLD_S):
+                denied = {who: set(await site.kafka.denied_topics(f"User:{who}")) for who in principals}
+        except (Unavailable, TimeoutError) as error:
+            if at_home:
+                raise Unavailable(
+                    f"who may write {', '.join(at_home)} in {site.region} is not known: {error}"
+                ) from error
+            notes.append(f"whether producers are denied in {site.region} is not known: its Kafka does not answer")
+            continue
+        for who in principals:
+            for topic in sorted(set(at_home) & denied[who]):
+                await gate.lift(site.kafka, [topic], [who], CLOSE_S)
+                notes.append(
+                    f"User:{who} was denied {topic} in {site.region} again, by a call that came late: let in again"
+                )
+            for topic in sorted(set(away) - denied[who]):
+                await gate.deny(site.kafka, [topic], [who], CLOSE_S, sides.beat)
+                notes.append(
+                    f"User:{who} could write {topic} in {site.region} again, by a call that came late: denied again"
+                )
+    return tuple(notes)
 
 
 async def open_producers(sides: Sides, request: OpenInput) -> OpenFact:

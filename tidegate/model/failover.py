@@ -228,3 +228,12 @@ class MirrorBackFact(Frozen):
     started: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
     """Those that cannot be started while the other region does not answer, each with why."""
+    notes: tuple[str, ...] = ()
+    """What was not as it should be of who may write where, and was put right."""
+
+
+class GateFact(Frozen):
+    """hold_gate: who may write was read back."""
+
+    notes: tuple[str, ...] = ()
+    """What was not as it should be, and was put right."""

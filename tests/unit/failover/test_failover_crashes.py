@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
-from tests.kit.failover_world import BACK, OUT, FailoverWorld
+from tests.kit.failover_world import BACK, BUCKET, OUT, FailoverWorld
 from tests.kit.kafka_fake import Denied
+from tests.kit.temporal_world import writer
 from tests.kit.world_gate import Fault
+from tidegate.clients.flink_types import JobState
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.errors import Superseded
+from tidegate.failover.producers import hold_gate
 from tidegate.failover.sides import Sides
 from tidegate.lineage.model import Gate
+from tidegate.lineage.store import LineageStore
 
 Step = Callable[[Sides], Awaitable[Any]]
 PLANNED = ["close", "stop", "cut", "rebase", "started", "open", "back"]
@@ -212,3 +216,95 @@ async def test_x20_the_partition_that_was_empty_is_mirrored_from_its_start(monke
     cut = known.partitions["0"].segments[-1].first
     assert offsets["west", "payments", 0] == cut - 1
     assert (await world.kafka["west"].end_offsets(["payments"]))[TopicPartition("payments", 0)] == cut
+
+
+LATE = {
+    "planned": [("close", "open"), ("open", "open")],
+    "no flink": [("close", "open")],
+    "gone back": [("close", "reopen"), ("reopen", "reopen")],
+}
+
+
+async def _may_write(world: FailoverWorld, region: str) -> bool:
+    return not [one for one in world.kafka[region]._no_writes if one[1] == "payments"]
+
+
+@pytest.mark.parametrize(("way", "step", "until"), [(way, *one) for way, all_ in LATE.items() for one in all_])
+async def test_o16_a_deny_or_a_lift_that_comes_after_the_opening_is_read_back_and_put_right(
+    way: str, step: str, until: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that was cut off has sent it; the operation is done with the gate when it arrives."""
+    late = 0
+    for k in await _acts(monkeypatch, way, step):
+        world = await _begin(monkeypatch, way)
+        await _up_to(world, way, step)
+        await world.die_in(getattr(world, step), k, Fault.DIE_HELD)
+        if "topic_writes" not in world.gate.of("victim")[k].name:
+            continue
+        late += 1
+        for one in WAYS[way][WAYS[way].index(step) : WAYS[way].index(until) + 1]:
+            await _do(world, one)
+        (held,) = world.gate.late
+        await held.deliver()
+        if way == "gone back":
+            await hold_gate(world.sides(), world.topics, elsewhere=False)
+        else:
+            await _do(world, "back")
+        await _sound(world, way)
+    assert late
+
+
+async def test_o8_a_late_lift_of_an_older_operation_is_denied_again_by_the_newer_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The older one went back, and its last attempt to let producers in at home arrives when they write elsewhere."""
+    world = await _begin(monkeypatch, "gone back")
+    await _up_to(world, "gone back", "reopen")
+    acts = await _acts(monkeypatch, "gone back", "reopen")
+    for k in acts:
+        world = await _begin(monkeypatch, "gone back")
+        await _up_to(world, "gone back", "reopen")
+        await world.die_in(world.reopen, k, Fault.DIE_HELD)
+        if "lift_topic_writes" in world.gate.of("victim")[k].name:
+            break
+    await _do(world, "reopen")
+    world.driver["east"].jobs[writer("v1", 7).job_id] = JobState.RUNNING
+    await world.take("failover-ledger-2", take_over=True)
+    for one in PLANNED[: PLANNED.index("back")]:
+        await _do(world, one)
+    (held,) = world.gate.late
+    await held.deliver()
+    assert await _may_write(world, "east"), "it has landed"
+    fact = await _do(world, "back")
+    assert not await _may_write(world, "east")
+    assert fact.notes == ("User:producer could write payments in east again, by a call that came late: denied again",)
+    await _sound(world, "planned")
+
+
+async def test_o8_a_late_deny_of_an_older_operation_is_lifted_again_by_the_newer_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await _begin(monkeypatch, "planned")
+    await _from(world, "planned", "close")
+    await world.kafka["west"].deny_topic_writes("User:producer", "payments")
+    fact = await _do(world, "back")
+    assert fact.notes == ("User:producer was denied payments in west again, by a call that came late: let in again",)
+    assert await _may_write(world, "west")
+
+
+async def test_i5_a_gate_that_another_operation_has_closed_is_not_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await _begin(monkeypatch, "planned")
+    await _from(world, "planned", "close")
+    await LineageStore(world.control, BUCKET).close("payments", "failover-of-somebody/r")
+    await world.kafka["west"].deny_topic_writes("User:producer", "payments")
+    assert await hold_gate(world.sides(), world.topics) == ()
+    assert not await _may_write(world, "west")
+
+
+async def test_x18_of_a_home_that_does_not_answer_it_is_said_that_nobody_looked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await _begin(monkeypatch, "unplanned")
+    await _from(world, "unplanned", "lost")
+    (note,) = await hold_gate(world.sides(), world.topics)
+    assert note.startswith("whether producers are denied in east is not known")
