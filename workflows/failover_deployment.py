@@ -142,6 +142,12 @@ class FailoverDeployment(RunningOperation):
                 f"--unplanned --take-over --why TEXT",
             )
 
+    def ways_on(self) -> tuple[str, ...]:
+        """As for all; and, as long as nothing is started in the other region, without the one that is left."""
+        begun = self.held is not None and self.open_fact is None and not self.start_tried
+        may = begun and not self.unplanned and self.escalated is None and self.group is None and self.too_late is None
+        return (*super().ways_on(), "escalate") if may else super().ways_on()
+
     def _escalate(self, why: str) -> None:
         self.escalated = self.escalated or why
         if self.phase is Phase.HALTED:

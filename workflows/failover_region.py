@@ -138,6 +138,10 @@ class FailoverRegion(Unheld):
         if all(family.turned for family in self.families):
             refuse(f"nothing to escalate: every topic has turned to {self.request.to}")
 
+    def _can_escalate(self) -> bool:
+        turning = [family for family in self.families if not family.turned]
+        return bool(turning) and not self.unplanned and self.abort_requested is None
+
     def _escalate(self, why: str) -> None:
         self.escalated = self.escalated or why
         self.resumed += 1
@@ -158,7 +162,9 @@ class FailoverRegion(Unheld):
             return told
         update: dict[str, object] = {"waiting_for": "; ".join(words)}
         if self.phase is Phase.HALTED:
-            update |= {"why": "; ".join(words), "next_commands": (f"tidegate ops resume {told.operation}",)}
+            ways = ("resume", "escalate") if self._can_escalate() else ("resume",)
+            commands = tuple(f"tidegate ops {way} {told.operation}" for way in ways)
+            update |= {"why": "; ".join(words), "next_commands": commands}
         return told.model_copy(update=update)
 
     # -- the runbook

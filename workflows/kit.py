@@ -122,7 +122,7 @@ class Standing(Controls, Shown):
         if self.pause_requested and self.abort_requested is None:
             before = self.phase
             self.waiting_for = "resume or abort"
-            self.next_commands = self._ops("resume", "abort")
+            self.next_commands = self._ops(*self.ways_on())
             self.enter(Phase.PAUSED)
             await workflow.wait_condition(
                 lambda: not self.pause_requested or self.abort_requested is not None, timeout_summary="paused"
@@ -144,7 +144,7 @@ class Standing(Controls, Shown):
         self.decision = None
         self.why = why
         self.waiting_for = "a person"
-        self.next_commands = self._ops(*(("resume",) if self.too_late else ("resume", "abort")))
+        self.next_commands = self._ops(*self.ways_on())
         self.board.end_running(StepState.FAILED, workflow.now(), why)
         self.enter(Phase.HALTED)
         mark = HaltInput(
@@ -172,6 +172,10 @@ class Standing(Controls, Shown):
                 self.show()
         self.decision, self.waiting_for, self.next_commands = None, "", ()
         return decision
+
+    def ways_on(self) -> tuple[str, ...]:
+        """The controls by which a person has it go on from where it waits for one."""
+        return ("resume",) if self.too_late else ("resume", "abort")
 
     # -- small things
 

@@ -192,8 +192,20 @@ async def test_what_it_cannot_do_after_the_turn_it_does_when_a_person_resumes_it
     async with region(client, world) as run:
         status = await run.phase(Phase.HALTED)
         assert "the link is held by ana" in status.waiting_for
+        assert [command.split()[2] for command in status.next_commands] == ["resume"]
         await run.update("resume")
         assert (await run.done()).outcome is Outcome.DONE
+
+
+async def test_a_way_back_that_is_stuck_names_the_way_on_without_the_region_that_is_left(client: Client) -> None:
+    world = RegionWorld({"a": 0})
+    world.will("cut_group", "", errors.Refused("no"))
+    world.will("reopen_group", "", errors.Held("the link is held by ana"))
+    async with region(client, world) as run:
+        status = await run.phase(Phase.HALTED)
+        assert [command.split()[2] for command in status.next_commands] == ["resume", "escalate"]
+        await run.update("resume")
+        await run.failed("Undone")
 
 
 async def test_x15_unplanned_the_links_are_shut_first_and_each_output_turns_by_its_own_record(client: Client) -> None:

@@ -183,7 +183,7 @@ def _unplanned(
     again = f"; {point.superseded:,} outputs there are superseded" if point.superseded else ""
     return [
         ("observe", "read record, both regions, recovery points, the mirror", NOTHING_TO_UNDO, False),
-        ("close", f"nobody writes {', '.join(seen.topics.turn)} from here on, as far as it can be had", VOID, False),
+        ("close", f"nobody writes {', '.join(seen.topics.turn)} from here on, as far as it can be had", VOID, True),
         ("shut", f"give {source} up ({reach}), shut {', '.join(seen.topics.links)}", VOID, True),
         ("cut", "write where the topics turn, by what has crossed", VOID, True),
         (

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kit.temporal_world import AT, POINT, TOPICS, artifact, pinned, writer
 from tidegate.errors import Held, InvalidInput, Refused
-from tidegate.failover.plan import plan_failover
+from tidegate.failover.plan import VOID, plan_failover
 from tidegate.model.failover import Answers, FailoverInput, RegionsSeen
 from tidegate.model.operation import ArtifactFacts, Observation, Plan
 from tidegate.model.record import DeploymentRecord, Holder
@@ -52,7 +52,8 @@ def test_planned_there_is_a_way_back_until_the_producers_are_let_in():
 
 def test_x24_unplanned_there_is_none_from_the_moment_home_is_given_up():
     plan = _plan(_seen(home=SILENT, points=(POINT,)), unplanned=True)
-    assert [step.name for step in plan.steps if not step.no_return] == ["observe", "close"]
+    assert [step.name for step in plan.steps if not step.no_return] == ["observe"]
+    assert all(step.no_return for step in plan.steps if step.undo == VOID), "what has no undo has no way back after it"
     (start,) = [step for step in plan.steps if step.name.startswith("start")]
     assert "as epoch 8 from e7-chk-12, rebased; 4 outputs there are superseded" in start.what
     assert plan.basis.snapshot == POINT.snapshot
