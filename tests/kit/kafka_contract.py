@@ -12,6 +12,7 @@ from tidegate.clients.kafka_types import (
     Batch,
     ControlType,
     EndOutcome,
+    GroupState,
     KafkaClient,
     KafkaSecurity,
     TopicPartition,
@@ -32,6 +33,10 @@ class Writer(Protocol):
 
 Writers = Callable[[str], Awaitable[Writer]]
 """A transactional producer of principal ``ledger``, initialised."""
+
+
+Join = Callable[[str, str], Awaitable[Callable[[], Awaitable[None]]]]
+"""A consumer joins a group (first) to read a topic; what it gives makes it leave."""
 
 
 Allow = Callable[[str], Awaitable[None]]
@@ -332,3 +337,27 @@ class KafkaContract:
         assert await kafka.lag({zero: 9}, [topic]) == {zero: 0, one: 0}
         assert await kafka.lag(f"{topic}-nobody", [topic]) == {zero: 4, one: 0}
         assert await kafka.group_offsets(f"{topic}-nobody") == {}
+
+    async def test_x25_offsets_are_put_for_a_group_that_nobody_is_in(self, kafka: KafkaClient, topic: str):
+        group, zero, one = f"{topic}-shop", TopicPartition(topic, 0), TopicPartition(topic, 1)
+        assert await kafka.group_state(group) is GroupState.UNKNOWN
+        await kafka.put_group_offsets(group, {zero: 3}, "by a test")
+        assert await kafka.group_offsets(group) == {zero: 3}
+        assert await kafka.group_state(group) is GroupState.EMPTY
+        await kafka.put_group_offsets(group, {one: 5}, "by a test")
+        await kafka.put_group_offsets(group, {one: 5}, "by a test")
+        assert await kafka.group_offsets(group) == {zero: 3, one: 5}, "others stay as they are"
+        await kafka.put_group_offsets(group, {}, "by a test")
+
+    async def test_x25_who_reads_is_not_moved(self, kafka: KafkaClient, topic: str, join: Join):
+        group, zero = f"{topic}-shop", TopicPartition(topic, 0)
+        leave = await join(group, topic)
+        assert (await kafka.group_state(group)).live
+        before = await kafka.group_offsets(group)
+        with pytest.raises(Refused, match=f"somebody is in consumer group {group}"):
+            await kafka.put_group_offsets(group, {zero: 3}, "by a test")
+        assert await kafka.group_offsets(group) == before
+        await leave()
+        assert not (await kafka.group_state(group)).live
+        await kafka.put_group_offsets(group, {zero: 3}, "by a test")
+        assert (await kafka.group_offsets(group))[zero] == 3

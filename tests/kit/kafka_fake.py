@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 
 from tidegate.clients.kafka_gate import first_rule
+from tidegate.clients.kafka_groups import taken
 from tidegate.clients.kafka_log import Committed, Piece
 from tidegate.clients.kafka_transactions import ENDED_BY, check_principal, held_back
 from tidegate.clients.kafka_types import (
@@ -18,6 +19,7 @@ from tidegate.clients.kafka_types import (
     CommittedRange,
     ControlType,
     EndOutcome,
+    GroupState,
     Heartbeat,
     KafkaClient,
     KafkaSecurity,
@@ -117,6 +119,8 @@ class FakeKafka(KafkaClient):
         self._ids = itertools.count(1)
         self._txns: dict[str, _Txn] = {}
         self._groups: dict[str, dict[TopicPartition, int]] = {}
+        self._notes: dict[str, dict[TopicPartition, str]] = {}
+        self._members: dict[str, int] = {}
         self.unreplicated: dict[TopicPartition, int] = {}
         self.ruleless: set[str] = set()
         self._no_writes: set[tuple[str, str]] = set()
@@ -138,6 +142,17 @@ class FakeKafka(KafkaClient):
 
     def commit_group(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
         self._groups.setdefault(group, {}).update(offsets)
+
+    def join_group(self, group: str) -> None:
+        """A consumer joins, and reads on."""
+        self._members[group] = self._members.get(group, 0) + 1
+        self._groups.setdefault(group, {})
+
+    def leave_group(self, group: str) -> None:
+        self._members[group] -= 1
+
+    def group_notes(self, group: str) -> dict[TopicPartition, str]:
+        return dict(self._notes.get(group, {}))
 
     def committed_values(self, topic: str, partition: int) -> list[object]:
         """What a read_committed reader gets now, in order."""
@@ -242,6 +257,22 @@ class FakeKafka(KafkaClient):
     async def group_offsets(self, group: str) -> dict[TopicPartition, int]:
         self._call("group_offsets")
         return dict(self._groups.get(group, {}))
+
+    async def group_state(self, group: str) -> GroupState:
+        self._call("group_state")
+        if self._members.get(group):
+            return GroupState.STABLE
+        return GroupState.EMPTY if group in self._groups else GroupState.UNKNOWN
+
+    async def put_group_offsets(self, group: str, offsets: Mapping[TopicPartition, int], note: str) -> None:
+        self._call("put_group_offsets")
+        if self._members.get(group):
+            raise taken(group)
+        for tp in offsets:
+            self._log(tp)
+        if offsets:
+            self._groups.setdefault(group, {}).update(offsets)
+            self._notes.setdefault(group, {}).update(dict.fromkeys(offsets, note))
 
     async def lag(
         self, positions: str | Mapping[TopicPartition, int], topics: Collection[str]

@@ -12,18 +12,17 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypeVar
 
-from tidegate.clients import kafka_gate, kafka_log, kafka_records, kafka_transactions
+from tidegate.clients import kafka_gate, kafka_groups, kafka_log, kafka_records, kafka_transactions
 from tidegate.clients.kafka_fetch import FETCH_BYTES, READ_COMMITTED, READ_UNCOMMITTED
 from tidegate.clients.kafka_messages import (
     CreateTopicsRequest,
-    FindCoordinatorRequest,
     ListOffsetsRequest,
-    OffsetFetchRequest,
 )
 from tidegate.clients.kafka_types import (
     Batch,
     CommittedRange,
     EndOutcome,
+    GroupState,
     Heartbeat,
     KafkaClient,
     KafkaSecurity,
@@ -42,9 +41,6 @@ CONSUMER = -1
 DEBUGGING_REPLICA = -2
 LATEST = -1
 EARLIEST = -2
-GROUP_COORDINATOR = 0
-# From 10 on OffsetFetch names topics by id only.
-OFFSET_FETCH_MAX_VERSION = 9
 POLL_S = 0.02
 POLL_MAX_S = 0.25
 
@@ -162,26 +158,20 @@ class Kafka(KafkaClient):
 
     async def group_offsets(self, group: str) -> dict[TopicPartition, int]:
         """See KafkaClient (``OffsetFetch``)."""
-        what = f"offsets of group {group}"
+        return await self._until(f"offsets of group {group}", lambda: kafka_groups.offsets(self._wire, group))
 
-        async def ask() -> dict[TopicPartition, int]:
-            found = await self._wire.ask(
-                FindCoordinatorRequest(key_type=GROUP_COORDINATOR, coordinator_keys=[group], min_version=4)
+    async def group_state(self, group: str) -> GroupState:
+        """See KafkaClient (``ListGroups``, of the group's coordinator)."""
+        return await self._until(f"state of group {group}", lambda: kafka_groups.state(self._wire, group))
+
+    async def put_group_offsets(self, group: str, offsets: Mapping[TopicPartition, int], note: str) -> None:
+        """See KafkaClient (``OffsetCommit``, of no member and no generation)."""
+        if offsets:
+            await self._wire.until(
+                f"put offsets of group {group}",
+                lambda: kafka_groups.commit(self._wire, group, offsets, note),
+                sent_is_final=True,
             )
-            self._wire.check(found.coordinators[0].error_code, what)
-            wanted = OffsetFetchRequest.OffsetFetchRequestGroup(group_id=group, topics=None)
-            request = OffsetFetchRequest(groups=[wanted], min_version=8, max_version=OFFSET_FETCH_MAX_VERSION)
-            answer = (await self._wire.ask(request, found.coordinators[0].node_id)).groups[0]
-            self._wire.check(answer.error_code, what)
-            offsets: dict[TopicPartition, int] = {}
-            for topic in answer.topics:
-                for row in topic.partitions:
-                    self._wire.check(row.error_code, what)
-                    if row.committed_offset >= 0:
-                        offsets[TopicPartition(topic.name, row.partition_index)] = row.committed_offset
-            return offsets
-
-        return await self._until(what, ask)
 
     async def lag(
         self, positions: str | Mapping[TopicPartition, int], topics: Collection[str]

@@ -12,6 +12,7 @@ with warnings.catch_warnings():
     from kafka import errors as kafka_errors
     from kafka.net.sasl import get_sasl_mechanism
     from kafka.protocol.admin.acl import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
+    from kafka.protocol.admin.groups import ListGroupsRequest
     from kafka.protocol.admin.topics import CreateTopicsRequest
     from kafka.protocol.admin.transactions import (
         DescribeProducersRequest,
@@ -20,7 +21,7 @@ with warnings.catch_warnings():
     )
     from kafka.protocol.broker_version_data import BrokerVersionData
     from kafka.protocol.consumer.fetch import FetchRequest
-    from kafka.protocol.consumer.group import OffsetFetchRequest
+    from kafka.protocol.consumer.group import OffsetCommitRequest, OffsetFetchRequest
     from kafka.protocol.consumer.offsets import ListOffsetsRequest
     from kafka.protocol.metadata import ApiVersionsRequest, FindCoordinatorRequest, MetadataRequest
     from kafka.protocol.parser import KafkaProtocol
@@ -44,10 +45,12 @@ __all__ = [
     "FindCoordinatorRequest",
     "InitProducerIdRequest",
     "KafkaProtocol",
+    "ListGroupsRequest",
     "ListOffsetsRequest",
     "ListTransactionsRequest",
     "MemoryRecords",
     "MetadataRequest",
+    "OffsetCommitRequest",
     "OffsetFetchRequest",
     "SaslAuthenticateRequest",
     "SaslHandshakeRequest",

@@ -78,6 +78,31 @@ class TransactionState:
     partitions: frozenset[TopicPartition] = frozenset()
 
 
+class GroupState(StrEnum):
+    """A consumer group as its coordinator lists it, whichever protocol its consumers speak."""
+
+    UNKNOWN = "Unknown"
+    """The coordinator does not know it, or says what this version does not."""
+    EMPTY = "Empty"
+    """It has offsets, and nobody is in it."""
+    DEAD = "Dead"
+    PREPARING = "PreparingRebalance"
+    COMPLETING = "CompletingRebalance"
+    ASSIGNING = "Assigning"
+    RECONCILING = "Reconciling"
+    STABLE = "Stable"
+
+    @classmethod
+    def of(cls, word: str) -> GroupState:
+        """From the broker's word."""
+        return next((one for one in cls if one.value == word), cls.UNKNOWN)
+
+    @property
+    def live(self) -> bool:
+        """Whether somebody is in it."""
+        return self not in {GroupState.UNKNOWN, GroupState.EMPTY, GroupState.DEAD}
+
+
 class EndOutcome(StrEnum):
     """What became of the wish to end one transaction (transactional id, producer id, epoch) in one way."""
 
@@ -214,6 +239,16 @@ class KafkaClient(Protocol):
 
     async def group_offsets(self, group: str) -> dict[TopicPartition, int]:
         """Next offset that the consumer group has committed; empty for a group that Kafka does not know."""
+
+    async def group_state(self, group: str) -> GroupState:
+        """Whether anybody is in the group; UNKNOWN for one that Kafka does not know."""
+
+    async def put_group_offsets(self, group: str, offsets: Mapping[TopicPartition, int], note: str) -> None:
+        """Put the group's next offsets on these partitions, with a note beside each; others stay as they are.
+
+        Safe to repeat while nobody has read on. Raises Refused if anybody is in the group (Kafka itself refuses it),
+        Unavailable if the connection broke or the time ran out: it may or may not have been put.
+        """
 
     async def lag(
         self, positions: str | Mapping[TopicPartition, int], topics: Collection[str]

@@ -168,6 +168,29 @@ class TestRealKafka(KafkaContract):
 
         return give
 
+    @pytest.fixture(params=["classic", "consumer"])
+    def join(self, broker: Broker, request: pytest.FixtureRequest):
+        async def enter(group: str, topic: str):
+            consumer = Consumer(
+                {**broker.config("admin"), "group.id": group, "group.protocol": request.param}
+                | ({"session.timeout.ms": 6_000} if request.param == "classic" else {})
+            )
+            consumer.subscribe([topic])
+
+            def assigned() -> bool:
+                consumer.poll(0.05)
+                return bool(consumer.assignment())
+
+            async def leave() -> None:
+                await asyncio.to_thread(consumer.close)
+
+            deadline = time.monotonic() + 30
+            while not await asyncio.to_thread(assigned):
+                assert time.monotonic() < deadline, "it does not get into the group"
+            return leave
+
+        return enter
+
     @pytest.fixture
     def ruleless(self):
         async def as_created(topic: str) -> None:

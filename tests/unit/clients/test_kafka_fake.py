@@ -29,6 +29,18 @@ class TestFakeKafka(KafkaContract):
         return make
 
     @pytest.fixture
+    def join(self, kafka: FakeKafka):
+        async def enter(group: str, _: str):
+            kafka.join_group(group)
+
+            async def leave() -> None:
+                kafka.leave_group(group)
+
+            return leave
+
+        return enter
+
+    @pytest.fixture
     def allow(self, kafka: FakeKafka):
         async def give(topic: str) -> None:
             kafka.ruleless.discard(topic)
