@@ -27,7 +27,9 @@ from tidegate.model.failover import (
     RegionsSeen,
     ShutFact,
     ShutInput,
+    TranslateInput,
 )
+from tidegate.model.groups import GroupsFact
 from tidegate.model.keep import KeepFact, KeepStep
 from tidegate.model.operation import Observation, Verdict
 from tidegate.model.region import (
@@ -125,6 +127,12 @@ async def cut_over(request: CutInput) -> CutFact:
 async def rebase_copy(request: RebaseInput) -> RebaseFact:
     """Make the copy that starts in the other region (X20). Raises Refused."""
     _contract(f"rebase_copy({request.snapshot})")
+
+
+@activity.defn(name="translate_groups")
+async def translate_groups(request: TranslateInput) -> GroupsFact:
+    """Consumer groups go on in the other region where they were (X25). What goes wrong with one is in the fact."""
+    _contract(f"translate_groups({request.held.deployment})")
 
 
 @activity.defn(name="open_producers")
@@ -331,6 +339,7 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         shut_home,
         cut_over,
         rebase_copy,
+        translate_groups,
         open_producers,
         mirror_back,
         reopen_home,

@@ -11,7 +11,7 @@ from temporalio.client import Client
 from activities.beats import beat, beating
 from activities.registry import run_closed
 from activities.sites import Sites
-from tidegate.failover import cut, home, look, producers, rebasing
+from tidegate.failover import cut, groups, home, look, producers, rebasing
 from tidegate.failover.sides import Sides
 from tidegate.model.failover import (
     CutFact,
@@ -28,7 +28,9 @@ from tidegate.model.failover import (
     RegionsSeen,
     ShutFact,
     ShutInput,
+    TranslateInput,
 )
+from tidegate.model.groups import GroupsFact
 from tidegate.model.record import Holder
 from tidegate.operation.run import Run
 from tidegate.registry.ownership import Claim, Tenure
@@ -49,6 +51,7 @@ class FailoverActivities:
             self.shut_home,
             self.cut_over,
             self.rebase_copy,
+            self.translate_groups,
             self.open_producers,
             self.mirror_back,
             self.reopen_home,
@@ -96,6 +99,11 @@ class FailoverActivities:
     async def rebase_copy(self, request: RebaseInput) -> RebaseFact:
         """See ``tidegate.failover.rebasing``."""
         return await beating(rebasing.rebase_copy(await self._sides(request), request))
+
+    @activity.defn(name="translate_groups")
+    async def translate_groups(self, request: TranslateInput) -> GroupsFact:
+        """See ``tidegate.failover.groups``."""
+        return await beating(groups.translate_groups(await self._sides(request), request))
 
     @activity.defn(name="open_producers")
     async def open_producers(self, request: OpenInput) -> OpenFact:

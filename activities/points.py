@@ -19,6 +19,7 @@ from tidegate.model.fleet import CellRef, Fleet
 from tidegate.model.keep import KeepFact, KeepStep
 from tidegate.model.record import DeploymentRecord
 from tidegate.operation.move import home_of, standby_of
+from tidegate.points.groups import GroupKeeper, GroupStore
 from tidegate.points.keep import Keeper, Side
 from tidegate.points.store import PointStore
 from tidegate.registry.links import LinkStore
@@ -153,15 +154,20 @@ class PointActivities:
         standby = standby_of(fleet, request.deployment, site.region)
         away = place_in(fleet, request.deployment, standby) if standby else None
 
+        control, bucket = self._sites.control, self._sites.bucket
+        consumers = GroupKeeper(
+            site.kafka, GroupStore(control, bucket), request.deployment, site.region, site.spec.consumers
+        )
         return Keeper(
             home=Side(home, self._sites.region_store(fleet, home.region)),
             away=Side(away, self._sites.region_store(fleet, away.region)) if away else None,
             kafka=site.kafka,
             outputs=site.output_topics,
-            points=PointStore(self._sites.control, self._sites.bucket),
+            points=PointStore(control, bucket),
             jobs=watched.jobs,
             mirror=mirror,
             keep_jar=watched.keep_jar,
+            keep_groups=consumers.keep,
             pace=Pace(bytes_per_s=request.bytes_per_s),
             beat=beat,
         )

@@ -28,7 +28,9 @@ with workflow.unsafe.imports_passed_through():
         RebaseInput,
         RegionsSeen,
         ShutInput,
+        TranslateInput,
     )
+    from tidegate.model.groups import GroupFact, translate_command
     from tidegate.model.operation import (
         ControlInput,
         Observation,
@@ -63,6 +65,7 @@ CUT_MARGIN_S = 180.0
 SHIP_AHEAD_S = 300.0
 SHIP_S = 3_600.0
 REBASE_S = 600.0
+GROUPS_S = 20.0
 OPEN_S = 180.0
 BACK_S = 300.0
 STOP_MARGIN_S = 300.0
@@ -97,6 +100,7 @@ class FailoverDeployment(RunningOperation):
         """What of the region that is left is known to answer, or not; None: each step asks."""
         self.cut_fact: CutFact | None = None
         self.open_fact: OpenFact | None = None
+        self.group_facts: tuple[GroupFact, ...] = ()
         self.shipped = ""
         self.started: StartFact | None = None
         self.waiting_links: tuple[str, ...] = ()
@@ -182,10 +186,11 @@ class FailoverDeployment(RunningOperation):
             await self.insisting(self.leave_unplanned)
 
         # Step 9. Start it there, from a copy whose positions are of the Kafka there.
-        # Step 10. Open: producers go on there. From here on there is no way back but a failback.
-        # Step 11. Prove the job, for the bake time.
-        # Step 12. Mirror: the other way, from the cut on.
-        # Step 13. Conclude, in every outcome: verdict, report, release (concluding).
+        # Step 10. Groups, where the fleet file names any: its consumers go on there where they were.
+        # Step 11. Open: producers go on there. From here on there is no way back but a failback.
+        # Step 12. Prove the job, for the bake time.
+        # Step 13. Mirror: the other way, from the cut on.
+        # Step 14. Conclude, in every outcome: verdict, report, release (concluding).
         return await self.go_on_there()
 
     async def observe(self) -> None:
@@ -351,7 +356,8 @@ class FailoverDeployment(RunningOperation):
         self.why = why or ""
         self.board.end_running(StepState.FAILED, workflow.now(), self.why)
         start = f"start {self.fixed_plan.to_artifact.name}"
-        self.board.replan(["close", "shut", "cut", start, "open", "prove", "mirror", "conclude"])
+        groups = ["groups"] if self.both.groups else []
+        self.board.replan(["close", "shut", "cut", start, *groups, "open", "prove", "mirror", "conclude"])
         self.enter(Phase.RUNNING)
 
     # -- leaving the region, unplanned
@@ -377,7 +383,7 @@ class FailoverDeployment(RunningOperation):
     # -- going on
 
     async def go_on_there(self) -> Ending:
-        """Steps 9 to 13. Until the start has held there is a way back, if it was planned; then none."""
+        """Steps 9 to 14. Until the start has held there is a way back, if it was planned; then none."""
         lost = 0
         while True:
             self.enter(Phase.RUNNING)
@@ -401,6 +407,7 @@ class FailoverDeployment(RunningOperation):
             else:
                 break
         self.too_late = NO_RETURN
+        await self._translate_groups()
         await self.insisting(self._open)
         await self.insisting(lambda: self._prove_there(goal))
         await self.insisting(self._mirror_back)
@@ -411,8 +418,14 @@ class FailoverDeployment(RunningOperation):
         return Ending(
             Outcome.DONE,
             f"{goal.artifact.name} runs in {self.place.at} since {since}, epoch {fact.start.epoch}",
-            next_commands=self._next(),
+            next_commands=(*self._groups_later(), *self._next()),
         )
+
+    def _groups_later(self) -> tuple[str, ...]:
+        """What moves the groups that were left."""
+        if not any(one.left for one in self.group_facts):
+            return ()
+        return (translate_command(self.base.deployment),)
 
     async def _start_there(self) -> Goal:
         artifact = self.fixed_plan.to_artifact
@@ -432,6 +445,27 @@ class FailoverDeployment(RunningOperation):
         )
         self.started = await self._ensure(goal, interruptible=not self.unplanned)
         return goal
+
+    async def _translate_groups(self) -> None:
+        """Before anybody writes there: who reads by a consumer group finds its offsets there (X25).
+
+        Nobody waits for it: what could not be done is told, with the command that does it later.
+        """
+        if not self.both.groups:
+            return
+        self.begin("groups", GROUPS_S)
+        superseded = self.ensure_fact.replay if self.ensure_fact is not None else ()
+        wanted = self._step(TranslateInput, superseded=superseded)
+        try:
+            fact = await self.calls.region(self.place.region, contracts.translate_groups, wanted, deadline_s=GROUPS_S)
+        except errors.Superseded:
+            raise
+        except TidegateError as error:
+            self.group_facts = tuple(GroupFact(group=one.group, left=(error.message,)) for one in self.both.groups)
+            self.board.end_running(StepState.FAILED, workflow.now(), f"no group was moved: {error.message}")
+        else:
+            self.group_facts = fact.groups
+            self.ok("groups", failover_facts.groups_moved(fact))
 
     async def _open(self) -> None:
         self.begin("open", OPEN_S)
@@ -565,6 +599,7 @@ class FailoverDeployment(RunningOperation):
             waiting=self.waiting_links,
             rto_objective_s=self.both.rto_objective_s,
             rpo_objective_s=self.both.rpo_objective_s,
+            groups=self.group_facts,
             notes=home.notes if home is not None else (),
         )
 

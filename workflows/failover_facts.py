@@ -8,6 +8,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from tidegate.model.failover import CutFact, HomeFact, MirrorBackFact, OpenFact, RegionsSeen, ShutFact
+    from tidegate.model.groups import GroupsFact
     from tidegate.model.operation import MemberResult, Observation
     from tidegate.model.region import GroupCutFact, GroupSeen, Member, Room
     from tidegate.model.returning import QuarantineFact, TailFact
@@ -93,6 +94,11 @@ def opened(fact: OpenFact) -> str:
     """What lives there from now on."""
     first = f", first output {_clock(fact.first_output_at)}" if fact.first_output_at is not None else ""
     return "; ".join((f"{', '.join(fact.topics)} live here, turn {fact.turn}{first}", *fact.notes))
+
+
+def groups_moved(fact: GroupsFact) -> str:
+    """Where each consumer group goes on."""
+    return "; ".join(one.text for one in fact.groups) or "no consumer group reads what turns"
 
 
 def mirrored(fact: MirrorBackFact) -> str:

@@ -29,9 +29,10 @@ from tidegate.clients.flink_types import JobState
 from tidegate.clients.kafka_types import KafkaSecurity
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import Unavailable
-from tidegate.failover import look, rebasing
+from tidegate.failover import groups, look, rebasing
 from tidegate.failover import sides as sides_module
 from tidegate.failover.cut import cut_over, mirror_back, mirror_home_again
+from tidegate.failover.groups import translate_groups
 from tidegate.failover.home import shut_home
 from tidegate.failover.producers import close_producers, open_producers, reopen_home, turn_back
 from tidegate.failover.rebasing import rebase_copy
@@ -42,7 +43,16 @@ from tidegate.lineage.store import LineageStore
 from tidegate.mirror import control
 from tidegate.mirror import rebasing as mirror_rebasing
 from tidegate.mirror.link import MirrorLink
-from tidegate.model.failover import CutInput, OpenInput, RebaseInput, ShutFact, ShutInput, Topics
+from tidegate.model.failover import (
+    Answers,
+    CutInput,
+    OpenInput,
+    RebaseInput,
+    ShutFact,
+    ShutInput,
+    Topics,
+    TranslateInput,
+)
 from tidegate.model.fleet import Fleet
 from tidegate.model.fleetfile import load_fleet
 from tidegate.model.mirror import LinkRecord
@@ -67,7 +77,7 @@ TOPICS = Topics(turn=("balances", "payments"), links=(OUT,), back=(BACK,))
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ACTS = {
     "end_transaction", "abort_by_markers", "deny_transactional_prefix", "lift_denied_prefix", "deny_topic_writes",
-    "lift_topic_writes", "create_topic",
+    "lift_topic_writes", "create_topic", "put_group_offsets",
 }  # fmt: skip
 
 
@@ -226,7 +236,8 @@ class FailoverWorld:
         """The library finds this world's links, and waits for nothing that stands still anyway."""
         for module in (sides_module, look, rebasing, mirror_rebasing):
             monkeypatch.setattr(module, "open_link", self.open_link)
-        monkeypatch.setattr(rebasing, "open_kafka", self.open_kafka)
+        for module in (rebasing, groups):
+            monkeypatch.setattr(module, "open_kafka", self.open_kafka)
         monkeypatch.setattr(lineage_gate, "STANDS_S", 0.0)
         return self
 
@@ -372,6 +383,13 @@ class FailoverWorld:
 
     async def rebase(self, sides: Sides) -> Any:
         return await rebase_copy(sides, self._step(RebaseInput, snapshot=self.shipped))
+
+    async def groups(self, sides: Sides, superseded: tuple[ReplayRange, ...] = ()) -> Any:
+        answers = None
+        if self.unplanned:
+            gone = "connection refused" if self.kafka["east"].down else None
+            answers = Answers(region="east", kafka=gone)
+        return await translate_groups(sides, self._step(TranslateInput, superseded=superseded, answers=answers))
 
     async def open(self, sides: Sides, superseded: tuple[ReplayRange, ...] = ()) -> Any:
         return await open_producers(sides, self._step(OpenInput, superseded=superseded))

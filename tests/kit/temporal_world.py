@@ -38,7 +38,9 @@ from tidegate.model.failover import (
     ShutFact,
     ShutInput,
     Topics,
+    TranslateInput,
 )
+from tidegate.model.groups import GroupFact, GroupLook, GroupsFact
 from tidegate.model.keep import KeepFact, KeepStep
 from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Verdict
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, Pinned, RecordState, Writer
@@ -177,6 +179,9 @@ class World:
         """By topic, where it is written; what nobody may write is in ``closed``."""
         self.closed: set[str] = set()
         self.first_output_at: datetime | None = AT + timedelta(seconds=20)
+        self.groups: tuple[GroupLook, ...] = ()
+        """Consumer groups that the fleet file names, and what becomes of them."""
+        self.moved: tuple[GroupFact, ...] = ()
         self.waiting: tuple[str, ...] = ()
         self.gate_notes: tuple[str, ...] = ()
         """Links of the other direction that cannot be started."""
@@ -466,6 +471,7 @@ class World:
             points=self.points if request.unplanned else (),
             newest="e7-chk-13",
             mirror_lag={f"{home}-to-{away}": None if self.silent else 3},
+            groups=self.groups,
         )
 
     @staticmethod
@@ -496,6 +502,11 @@ class World:
         self._check(request.held)
         location = f"s3://{request.at.partition('/')[0]}/savepoints/ledger/copy-{request.snapshot.rpartition('/')[2]}"
         return RebaseFact(location=location, original=request.snapshot, replays=0, positions=2)
+
+    def _translate_groups(self, request: TranslateInput) -> GroupsFact:
+        self._check(request.held)
+        assert set(request.topics.turn) <= self.closed, "nobody writes there before the groups are there (X25)"
+        return GroupsFact(groups=self.moved or tuple(GroupFact(group=one.group, put=2) for one in self.groups))
 
     def _open_producers(self, request: OpenInput) -> OpenFact:
         self._check(request.held)

@@ -8,6 +8,7 @@ from typing import Final
 
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import Refused, SnapshotError, TidegateError, Unavailable
+from tidegate.failover.groups import look_at_groups
 from tidegate.failover.turning import turning
 from tidegate.mirror.link import open_link, parse_partition
 from tidegate.mirror.positions import mirrored_to, passed_position
@@ -51,7 +52,9 @@ async def look(
         raise Unavailable(f"{away.region} cannot be gone on in: {'; '.join(other.silent)}")
     topics = turning(away.fleet, {away.deployment, *together}, home.region, away.region, lives)
     warnings: list[str] = []
-    lag = await lags(away.fleet, topics, answers, warnings)
+    lag, groups = await asyncio.gather(
+        lags(away.fleet, topics, answers, warnings), look_at_groups(home, away, topics, answers)
+    )
     points: tuple[PointChoice, ...] = ()
     if unplanned:
         points = await judged(away, kept.points, topics, wanted, ask_home=answers.kafka is None, count=True)
@@ -68,6 +71,7 @@ async def look(
         mirror_lag=lag,
         rto_objective_s=away.spec.objectives.rto_s,
         rpo_objective_s=away.spec.objectives.rpo_s,
+        groups=groups,
         warnings=tuple(warnings),
     )
 

@@ -12,6 +12,8 @@ from tidegate.operation.plan import assemble, refuse_if_held
 
 VOID = "none: once the other region has committed or taken a producer's write there is no way back but a failback (X24)"
 
+LEFT_THERE = "nothing to undo: offsets that stay there disturb nobody"
+
 
 def plan_failover(asked: FailoverInput, observed: Observation, seen: RegionsSeen, *, group: str | None = None) -> Plan:
     """The steps that the failover will take. ``group``: the operation that moves its topics and links, and knows what
@@ -163,6 +165,7 @@ def _planned(
         ("stop", f"stop the job in {source} with a savepoint, ship it", back, False),
         ("cut", f"drain and shut {', '.join(seen.topics.links)}; write where {topics} turn", back, False),
         (f"start {target.ref.name}", f"in {where} as epoch {observed.record.epoch + 1}, rebased", back, False),
+        *_groups(seen, observed.region),
         ("open", f"producers go on in {observed.region}", VOID, True),
         ("prove", f"watch {asked.bake_s:g} s: checkpoints, restarts, lag, output", VOID, True),
         ("mirror", f"start {', '.join(seen.topics.back) or 'no link'} from the cut on", VOID, True),
@@ -192,11 +195,20 @@ def _unplanned(
             VOID,
             True,
         ),
+        *_groups(seen, observed.region),
         ("open", f"producers go on in {observed.region}", VOID, True),
         ("prove", f"watch {asked.bake_s:g} s: checkpoints, restarts, lag, output", VOID, True),
         ("mirror", f"start {', '.join(seen.topics.back) or 'no link'}, if {source.region} answers", VOID, True),
         ("conclude", "verdict, report, release", VOID, True),
     ]
+
+
+def _groups(seen: RegionsSeen, region: str) -> list[tuple[str, str, str, bool]]:
+    """The step that moves consumer groups, if the fleet file names any that read what turns (X25)."""
+    if not seen.groups:
+        return []
+    told = "; ".join(one.text for one in seen.groups)
+    return [("groups", f"consumer groups go on in {region} where they stood: {told}", LEFT_THERE, False)]
 
 
 def _as_member(steps: list[tuple[str, str, str, bool]], group: str) -> list[tuple[str, str, str, bool]]:
@@ -214,6 +226,7 @@ def _as_member(steps: list[tuple[str, str, str, bool]], group: str) -> list[tupl
 
 def _notes(seen: RegionsSeen, point: PointChoice | None) -> list[str]:
     notes = list(seen.home.silent)
+    notes += [f"consumer group {one.text}" for one in seen.groups if one.problem is not None or one.live]
     if seen.topics.stay:
         notes.append(
             f"{', '.join(seen.topics.stay)} stay in {seen.home.region}, where others read them: the mirror goes on"

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 
 from tidegate.errors import Refused
 from tidegate.model.failover import Topics
-from tidegate.model.fleet import Deployment, Fleet
+from tidegate.model.fleet import Consumer, Deployment, Fleet
 
 
 def inputs_of(spec: Deployment) -> set[str]:
@@ -102,3 +102,14 @@ def written_from_outside(fleet: Fleet, topics: Collection[str]) -> tuple[str, ..
     """Those of the topics that no deployment writes: producers write them, and their gate is closed at a switch."""
     written = {topic for spec in fleet.deployments.values() for topic in outputs_of(spec)}
     return tuple(sorted(set(topics) - written))
+
+
+def consumers_of(fleet: Fleet, deployment: str, topics: Collection[str]) -> tuple[Consumer, ...]:
+    """The consumer groups that the fleet file names for a deployment, once each, with those of these topics they read.
+
+    A group of which none of the topics turns stays where it is.
+    """
+    found: dict[str, set[str]] = {}
+    for one in fleet.deployment(deployment).consumers:
+        found.setdefault(one.group, set()).update(set(one.topics) & set(topics))
+    return tuple(Consumer(group=group, topics=tuple(sorted(of))) for group, of in sorted(found.items()) if of)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pydantic import AwareDatetime, Field
 
+from tidegate.model.groups import GroupLook
 from tidegate.model.operation import ReplayRange, RunbookInput
 from tidegate.model.record import Frozen
 from tidegate.model.recovery import Strength
@@ -110,6 +111,8 @@ class RegionsSeen(Frozen):
     rto_objective_s: float | None = None
     """What the fleet file promises, in seconds; None: nothing."""
     rpo_objective_s: float | None = None
+    groups: tuple[GroupLook, ...] = ()
+    """The consumer groups of the fleet file that read what turns."""
     warnings: tuple[str, ...] = ()
 
 
@@ -203,6 +206,13 @@ class RebaseFact(Frozen):
     replays: int
     positions: int
     notes: tuple[str, ...] = ()
+
+
+class TranslateInput(FailoverStep):
+    """translate_groups: consumer groups go on there where they were."""
+
+    superseded: tuple[ReplayRange, ...] = ()
+    """Of the outputs there, what no longer counts and is not in the lineage yet."""
 
 
 class OpenInput(FailoverStep):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
+from tidegate.model.groups import GroupFact
 from tidegate.model.record import Frozen
 
 
@@ -42,4 +43,6 @@ class FailoverFacts(Frozen):
     rto_objective_s: float | None = None
     """What the fleet file promises (``objectives``), in seconds; None: nothing."""
     rpo_objective_s: float | None = None
+    groups: tuple[GroupFact, ...] = ()
+    """Consumer groups, and where they go on."""
     notes: tuple[str, ...] = ()

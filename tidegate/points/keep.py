@@ -62,6 +62,8 @@ Jobs = Callable[[], Awaitable[Mapping[str, int]]]
 """The jobs that the record knows, with their epochs (``catalog.jobs_of``)."""
 KeepJar = Callable[[], Awaitable[str | None]]
 """Sees to it that a copy of the jar that runs lies outside of its region; a line if there can be none."""
+KeepGroups = Callable[[], Awaitable[Sequence[str]]]
+"""Writes down where the consumer groups downstream stand, for when home is lost (X25); a line for what cannot be."""
 
 
 @dataclass
@@ -99,6 +101,7 @@ class Keeper:
     jobs: Jobs
     mirror: Mirror | None = None
     keep_jar: KeepJar | None = None
+    keep_groups: KeepGroups | None = None
     pace: Pace = field(default_factory=Pace)
     beat: Beat | None = None
     now: Callable[[], datetime] = utc_now
@@ -127,6 +130,8 @@ class Keeper:
         known = _by_id(told)
         here = [await self._point(self.home, entry, known.get(entry.id), notes) for entry in entries]
         home = await self._write(before, self.home.place.region, here)
+        if self.keep_groups is not None:
+            notes += await self.keep_groups()
         kept = Kept(home, None, notes=notes)
         if self.away is not None:
             await self._keep_away(self.away, newest, {point.id: point for point in here}, kept)

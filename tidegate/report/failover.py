@@ -63,6 +63,13 @@ def alerts(facts: FailoverFacts) -> list[str]:
         found.append(f"RTO missed: {words.seconds(worst_s)}{since}, objective {facts.rto_objective_s:g} s.")
     if facts.rpo_s is not None and _over(facts.rpo_s, facts.rpo_objective_s):
         found.append(f"RPO missed: {words.seconds(facts.rpo_s)}, objective {facts.rpo_objective_s:g} s.")
+    left = [one for one in facts.groups if one.left]
+    if left:
+        names = ", ".join(one.group for one in left)
+        found.append(
+            f"Consumer groups that do not go on in {facts.target} where they were: {names}. Without "
+            "offsets there its consumers begin as they are set to: at the log's start, or at its end, past all of it."
+        )
     if facts.waiting:
         found.append(f"Not mirrored back to {facts.source} yet: {'; '.join(facts.waiting)}")
     return found
@@ -111,6 +118,7 @@ def failover_table(facts: FailoverFacts | None, ensure: EnsureFact | None, verdi
         rows.append(row(what, rpo, late=_over(facts.rpo_s, facts.rpo_objective_s)))
     rows.append(_superseded(facts, ensure))
     rows.append(row("lineage", f"turn {facts.lineage_turn}: the topics are written in {facts.target}"))
+    rows += [row("consumer group", one.text, late=bool(one.left)) for one in facts.groups]
     rows += [row(f"mirror back to {facts.source} waits", name, late=True) for name in facts.waiting]
     rows += [row("note", note) for note in facts.notes]
     return Table("Failover", tuple(rows))
