@@ -38,6 +38,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("snapshot", "tidegate.cli.snapshot:app"),
     ("points", "tidegate.cli.points:app"),
     ("lineage", "tidegate.cli.lineage:app"),
+    ("groups", "tidegate.cli.groups:app"),
     ("report", "tidegate.cli.report:app"),
 )
 """Commands of our own in the order of ``--help``: name and where its ``typer.Typer`` is. One line each."""
