@@ -417,15 +417,19 @@ class FailoverDeployment(RunningOperation):
         self.failover_facts = self._facts()
         return Ending(
             Outcome.DONE,
-            f"{goal.artifact.name} runs in {self.place.at} since {since}, epoch {fact.start.epoch}",
+            f"{goal.artifact.name} runs in {self.place.at} since {since}, epoch {fact.start.epoch}"
+            f"{self._groups_left()}",
             next_commands=(*self._groups_later(), *self._next()),
         )
 
+    def _groups_left(self) -> str:
+        """Which groups do not go on where they were, in words."""
+        left = ", ".join(one.group for one in self.group_facts if one.left)
+        return f"; NOT MOVED: consumer group {left}" if left else ""
+
     def _groups_later(self) -> tuple[str, ...]:
         """What moves the groups that were left."""
-        if not any(one.left for one in self.group_facts):
-            return ()
-        return (translate_command(self.base.deployment),)
+        return (translate_command(self.base.deployment),) if self._groups_left() else ()
 
     async def _start_there(self) -> Goal:
         artifact = self.fixed_plan.to_artifact

@@ -25,7 +25,9 @@ from tidegate.model.failover import (
     ShutFact,
     ShutInput,
     Topics,
+    TranslateInput,
 )
+from tidegate.model.groups import GroupFact, GroupsFact
 from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Verdict
 from tidegate.model.record import DeploymentRecord, Holder
 from tidegate.model.recovery import Strength
@@ -100,7 +102,12 @@ class MemberWorld(World):
             slots_free=0,
             slots_total=8,
             points=(CHOICE,),
+            groups=self.groups,
         )
+
+    def _translate_groups(self, request: TranslateInput) -> GroupsFact:
+        self._check(request.held)
+        return GroupsFact(groups=self.moved or tuple(GroupFact(group=one.group, put=2) for one in self.groups))
 
     def _rebase_copy(self, request: RebaseInput) -> RebaseFact:
         self._check(request.held)

@@ -19,6 +19,7 @@ from tests.kit.temporal_world import AT, POINT, World
 from tidegate import errors
 from tidegate.errors import TidegateError
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
+from tidegate.model.groups import GroupFact, GroupLook
 from tidegate.model.operation import Outcome, Phase, StepState
 from tidegate.model.recovery import FailoverFacts, Strength
 from tidegate.model.steps import RestoreFrom
@@ -27,7 +28,9 @@ LOOK = ["locate", "locate", "observe", "look_regions"]
 TAKE = ["take", "observe", "look_regions", "prepare"]
 LEAVE = ["ship_snapshot", "close_producers", "stop_deployment", "ship_snapshot", "cut_over"]
 GO_ON = ["rebase_copy", "ensure_running", "open_producers", "prove", "mirror_back"]
+MOVE_GROUPS = [*GO_ON[:2], "translate_groups", *GO_ON[2:]]
 END = ["audit", "write_report", "release"]
+SHOP = GroupLook(group="shop", topics=("balances",), partitions=2)
 LOST = {"flink": "no answer within 5 s", "kafka": "connection refused", "s3": "no answer within 5 s"}
 
 
@@ -312,6 +315,82 @@ async def test_o8_who_lost_the_fence_does_nothing_more(client: Client, world: Wo
     await (await _failover(client)).failed("Superseded")
     assert world.names()[-2:] == [step, "write_report"], "the report says it; nothing else is done"
     assert "reopen_home" not in world.names()
+
+
+# -- consumer groups (X25)
+
+
+async def test_x25_consumer_groups_are_moved_before_anybody_writes_there(client: Client, world: World) -> None:
+    world.groups = (SHOP,)
+    run = await _failover(client)
+    result = await run.done()
+    assert world.names() == [*LOOK, *TAKE, *LEAVE, *MOVE_GROUPS, *END]
+    assert result.next_commands == ("tidegate failover deployment ledger --to east",)
+    (moved,) = _facts(world).groups
+    assert (moved.group, moved.put, moved.left) == ("shop", 2, ())
+    (row,) = (step for step in world.reports[-1].steps if step.name == "groups")
+    assert (row.state, row.fact) == (StepState.OK, "shop: 2 partitions go on where it stood; nothing comes again")
+    assert {queue.rpartition("-")[2] for name, queue, _ in world.calls if name == "translate_groups"} == {"west"}
+
+
+async def test_x25_the_plan_says_how_each_group_would_go_on(client: Client, world: World) -> None:
+    busy = SHOP.model_copy(update={"live": True})
+    world.groups = (busy,)
+    result = await (await _failover(client, dry_run=True)).done()
+    assert result.plan is not None
+    (step,) = (step for step in result.plan.steps if step.name == "groups")
+    assert "consumer groups go on in west where they stood: shop: 2 partitions of balances, exactly" in step.what
+    assert any("SOMEBODY IS IN IT THERE" in note for note in result.plan.notes)
+    assert "translate_groups" not in world.names()
+
+
+async def test_x25_a_group_that_is_left_stops_nothing_and_the_command_that_moves_it_is_named(
+    client: Client, world: World
+) -> None:
+    world.groups = (SHOP,)
+    world.moved = (GroupFact(group="shop", left=("somebody is in it in west",)),)
+    result = await (await _failover(client)).done()
+    assert result.outcome is Outcome.DONE
+    assert result.summary.endswith("; NOT MOVED: consumer group shop")
+    assert result.next_commands == (
+        "tidegate groups translate ledger",
+        "tidegate failover deployment ledger --to east",
+    )
+    assert "LEFT AS IT WAS: somebody is in it in west" in _facts(world).groups[0].text
+    _lives(world, "west")
+
+
+async def test_x25_a_step_that_fails_stops_nothing(client: Client, world: World) -> None:
+    world.groups = (SHOP,)
+    world.will("translate_groups", errors.InvalidInput("no such topic"))
+    result = await (await _failover(client)).done()
+    assert result.outcome is Outcome.DONE
+    assert result.next_commands[0] == "tidegate groups translate ledger"
+    assert _facts(world).groups[0].left == ("no such topic",)
+    (row,) = (step for step in world.reports[-1].steps if step.name == "groups")
+    assert (row.state, row.fact) == (StepState.FAILED, "no group was moved: no such topic")
+    _lives(world, "west")
+
+
+async def test_x25_unplanned_and_escalated_groups_are_moved_too(client: Client, world: World) -> None:
+    world.groups = (SHOP,)
+    block = world.block("close_producers")
+    run = await _failover(client)
+    await block.entered.wait()
+    world.silent = LOST
+    await run.update("escalate", why="east burns")
+    block.released.set()
+    await run.done()
+    assert world.names()[-len([*MOVE_GROUPS, *END]) :] == [*MOVE_GROUPS, *END]
+    assert [request.unplanned for request in world.requests("translate_groups")] == [True]
+    assert [row.name for row in world.reports[-1].steps if row.name in {"groups", "open"}] == ["groups", "open"]
+
+
+async def test_o8_x25_who_lost_the_fence_at_the_groups_does_nothing_more(client: Client, world: World) -> None:
+    world.groups = (SHOP,)
+    world.will("translate_groups", errors.Superseded("fence 4 has become 5"))
+    await (await _failover(client)).failed("Superseded")
+    assert world.names()[-2:] == ["translate_groups", "write_report"]
 
 
 # -- planned: after the opening

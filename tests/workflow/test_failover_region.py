@@ -17,6 +17,7 @@ from tests.kit.temporal_world import Block
 from tests.kit.temporal_world_region import MemberWorld, RegionWorld
 from tidegate import errors
 from tidegate.model.failover import Answers
+from tidegate.model.groups import GroupFact, GroupLook
 from tidegate.model.operation import Outcome, Phase, StepState
 from tidegate.model.region import FAILOVER_REGION, FailoverRegionInput, Other
 from tidegate.names import CONTROL_QUEUE
@@ -71,6 +72,24 @@ async def test_x18_what_is_shared_is_done_once_and_between_all_stops_and_all_sta
     assert {world.region_now for world in world.worlds.values()} == {"west"}
     assert "close_producers" not in {name for name, _ in world.told}
     assert all(world.record.holder is None for world in world.worlds.values())
+
+
+async def test_x25_each_member_moves_its_own_groups_before_its_topics_open(client: Client) -> None:
+    world = RegionWorld({"a": 0, "b": 1})
+    world.worlds["a"].groups = (GroupLook(group="shop", topics=("out-a",), partitions=2),)
+    world.worlds["a"].moved = (GroupFact(group="shop", left=("somebody is in it in west",)),)
+    async with region(client, world) as run:
+        result = await run.done()
+    assert result.outcome is Outcome.DONE
+    told = world.order("ensure_running", "translate_groups", "open_group")
+    assert told == [
+        ("ensure_running", "a"),
+        ("translate_groups", "a"),
+        ("open_group", ""),
+        ("ensure_running", "b"),
+        ("open_group", ""),
+    ]
+    assert [one.summary.endswith("NOT MOVED: consumer group shop") for one in result.members] == [True, False]
 
 
 async def test_its_report_names_each_deployment_with_gap_verdict_and_rto(client: Client) -> None:
