@@ -14,6 +14,7 @@ from tests.kit.temporal_world import choice, writer
 from tidegate.failover.plan import plan_failover
 from tidegate.model.appraisal import Appraisal
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, Answers, FailoverInput, PointChoice, RegionsSeen, Topics
+from tidegate.model.groups import GroupLook
 from tidegate.model.keep import KEEP_RECOVERY_POINTS, KeepInput
 from tidegate.model.operation import (
     RESTORE_DEPLOYMENT,
@@ -132,6 +133,7 @@ def _failover_plan(*, unplanned: bool) -> Plan:
         slots_free=2,
         slots_total=2,
         points=(point,),
+        groups=(GroupLook(group="shop", topics=("balances",), partitions=2),),
     )
     return plan_failover(FailoverInput(deployment="ledger", unplanned=unplanned), seen, both)
 

@@ -21,6 +21,7 @@ from tests.kit.temporal_env import Run, begin, start_server, upgrade, workers
 from tests.kit.temporal_world import World
 from tidegate import errors
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
+from tidegate.model.groups import GroupLook
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, StopInput, Verdict
 from tidegate.model.returning import RETURN_REGION, ReturnInput
@@ -284,6 +285,16 @@ async def _failover_proof_halted(client: Client, world: World) -> Run:
     return await _when_halted(_failover(client, world), "resume")
 
 
+async def _failover_groups(client: Client, world: World) -> Run:
+    world.groups = (GroupLook(group="shop", topics=("balances",), partitions=2),)
+    return await _failover(client, world)
+
+
+async def _failover_groups_left(client: Client, world: World) -> Run:
+    world.will("translate_groups", errors.InvalidInput("no such topic"))
+    return await _failover_groups(client, world)
+
+
 async def _return(client: Client, world: World) -> Run:
     assert world.record.writer is not None
     moved = world.record.writer.model_copy(update={"region": "west"})
@@ -345,6 +356,8 @@ SCENARIOS: dict[str, Scenario] = {
     "failover-halted-resumed": _failover_halted_resumed,
     "failover-open-halted": _failover_open_halted,
     "failover-proof-halted": _failover_proof_halted,
+    "failover-groups": _failover_groups,
+    "failover-groups-left": _failover_groups_left,
 }
 NO_REGION_WORKER = "upgrade-without-region-worker"
 
