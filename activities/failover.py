@@ -72,6 +72,7 @@ class FailoverActivities:
                 request.together,
                 unplanned=request.unplanned,
                 wanted=request.point,
+                returning=request.returning,
             )
         )
 

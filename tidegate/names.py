@@ -103,6 +103,23 @@ def report_key(deployment: str, operation: str, run_id: str, suffix: str) -> str
     return f"reports/{deployment}/{operation}/{run_id[-12:]}.{suffix}"
 
 
+def tail_prefix(deployment: str, operation: str, run_id: str) -> str:
+    """What a returned region's inputs are written out in that were held back: by the run that held them (X23)."""
+    return f"{tails_prefix(deployment)}{operation}/{run_id[-12:]}/"
+
+
+def tails_prefix(deployment: str) -> str:
+    """All that was held back of a deployment's inputs."""
+    return f"tails/{deployment}/"
+
+
+def tail_feed_id(region: str, topic: str) -> str:
+    """The transactional id under which a topic gets what a returned region had taken: whoever feeds it has this one, so
+    that each fences who came before, be it another attempt, operation or deployment.
+    """
+    return f"tidegate-tail-{region}-{topic}"
+
+
 def fleet_key(digest: str) -> str:
     """A published fleet file by its sha256 (O21)."""
     return f"fleet/{digest}.yaml"

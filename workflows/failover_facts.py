@@ -112,13 +112,20 @@ def quarantined(fact: QuarantineFact) -> str:
     epochs = ", ".join(map(str, fact.denied)) or "none"
     jobs = f"{len(fact.cancelled)} jobs cancelled" if fact.cancelled else "no old job ran"
     links = ", ".join(f"{name} {how}" for name, how in fact.shut.items())
-    return f"epochs denied: {epochs}; {jobs}; {fact.ended:,} transactions ended; {links}"
+    told = [f"epochs denied: {epochs}", jobs, f"{fact.ended:,} transactions ended", links]
+    if fact.unknown:
+        told.append(
+            f"nothing tells whose these jobs are, which run there: {', '.join(fact.unknown)}: look at them in Flink"
+        )
+    return "; ".join(told)
 
 
 def set_apart(fact: TailFact) -> str:
     """What stood there beyond the cut, and what became of it."""
     fed = f"fed {fact.fed:,}, sent again by producers {fact.known:,}, read before {fact.ahead:,}, held {fact.held:,}"
-    return "; ".join((f"{fact.inputs:,} inputs that never crossed: {fed}", f"{fact.outputs:,} outputs", *fact.notes))
+    late = f" committed there after the cut {fact.zombies:,}, superseded before it {fact.outputs - fact.zombies:,}"
+    outputs = f"{fact.outputs:,} outputs:{late}" if fact.zombies else f"{fact.outputs:,} outputs"
+    return "; ".join((f"{fact.inputs:,} inputs that never crossed: {fed}", outputs, *fact.notes))
 
 
 def _clock(at: datetime) -> str:

@@ -94,6 +94,7 @@ class ReturnRegion(RunningOperation):
             fleet_digest=located.fleet_digest,
             home=self.back.at,
             at=located.at,
+            returning=True,
         )
         self.regions = await self.calls.region(
             located.region, contracts.look_regions, both, deadline_s=OBSERVE_S, interruptible=True
@@ -116,7 +117,7 @@ class ReturnRegion(RunningOperation):
 
     async def _mirror(self) -> None:
         self.begin("mirror", BACK_S)
-        step = FailoverStep(**self._step().model_dump())
+        step = FailoverStep(**self._step().model_dump(exclude={"tail"}))
         fact = await self.calls.control(contracts.mirror_back, step, deadline_s=BACK_S)
         if fact.waiting:
             raise errors.Unavailable(f"{self.request.region} does not answer any more: {fact.waiting[0]}")
@@ -133,6 +134,7 @@ class ReturnRegion(RunningOperation):
             topics=known(self.regions).topics,
             unplanned=True,
             take_over=self.request.take_over is not None,
+            tail=self.request.tail,
         )
 
 

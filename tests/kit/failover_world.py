@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 import pytest
@@ -178,7 +178,7 @@ class FailoverWorld:
     # -- what stands at the beginning
 
     @classmethod
-    async def made(cls, fleet: Fleet = FLEET) -> FailoverWorld:
+    async def made(cls, fleet: Fleet = FLEET) -> Self:
         world = cls(fleet)
         for topic in ("payments", "balances"):
             await world.kafka["east"].create_topic(topic, 2)

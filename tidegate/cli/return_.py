@@ -40,6 +40,10 @@ def region(
     deployment: Annotated[
         list[str] | None, typer.Option("--deployment", metavar="NAME", help="only this one; may be repeated")
     ] = None,
+    tail: Annotated[
+        str | None,
+        typer.Option("--tail", metavar="feed|hold", help="what becomes of inputs that never crossed, this time"),
+    ] = None,
     reason: runbook.ReasonOption = "",
     taking: runbook.Taking,
     launching: runbook.Launching,
@@ -51,11 +55,14 @@ def region(
     For each deployment that has left the region: nothing of its old job can commit there any more, its mirror away is
     shut, producers are denied; inputs that never crossed are fed or held as the fleet file says, and what stands beyond
     the cut counts no more. Then the region is mirrored to again, and a failover can lead back.
+
+    What is held is written out in the control bucket, under tails/. The same command with --tail feed feeds it later,
+    as long as the deployment lives elsewhere.
     """
     names = asyncio.run(_left(name, deployment or [], launching.fleet))
     worst = 0
     for one in names:
-        request = runbook.asked(ReturnInput, taking, launching, deployment=one, region=name, reason=reason)
+        request = runbook.asked(ReturnInput, taking, launching, deployment=one, region=name, tail=tail, reason=reason)
         worst = max(worst, runbook.launch(RETURN_REGION, "return", request, None, launching, yes=yes))
     return worst
 

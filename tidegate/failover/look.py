@@ -10,11 +10,13 @@ from tidegate.clients.objects import S3Uri
 from tidegate.errors import Refused, SnapshotError, TidegateError, Unavailable
 from tidegate.failover.groups import look_at_groups
 from tidegate.failover.turning import turning
+from tidegate.lineage.store import LineageStore
 from tidegate.mirror.link import open_link, parse_partition
 from tidegate.mirror.positions import mirrored_to, passed_position
 from tidegate.mirror.status import look as look_at
 from tidegate.model.failover import Answers, PointChoice, RegionsSeen, Topics
 from tidegate.model.fleet import Fleet
+from tidegate.model.mirror import LinkState
 from tidegate.model.record import utc_now
 from tidegate.operation.move import lives_at
 from tidegate.operation.site import Site
@@ -22,6 +24,7 @@ from tidegate.points.index import against
 from tidegate.points.model import Point, Points
 from tidegate.points.store import PointStore
 from tidegate.points.superseded import count_superseded, older_than_the_turn
+from tidegate.registry.links import LinkStore
 from tidegate.registry.records import RecordStore
 from tidegate.snapshot.files import verify
 
@@ -32,9 +35,18 @@ POINTS_TRIED: Final = 20
 
 
 async def look(
-    home: Site, away: Site, records: RecordStore, together: Collection[str], *, unplanned: bool, wanted: str | None
+    home: Site,
+    away: Site,
+    records: RecordStore,
+    together: Collection[str],
+    *,
+    unplanned: bool,
+    wanted: str | None,
+    returning: bool = False,
 ) -> RegionsSeen:
     """Ask both regions. ``together``: the deployments that move; ``wanted``: the id of the recovery point.
+
+    ``returning``: home was left before; how it was left is looked at, too.
 
     Raises:
         Refused: a topic cannot be turned; see ``turning``.
@@ -69,6 +81,7 @@ async def look(
         points=points,
         newest=await _newest_at_home(away, home.region),
         mirror_lag=lag,
+        left_planned=await left_planned(away, records, topics, home.region) if returning else None,
         rto_objective_s=away.spec.objectives.rto_s,
         rpo_objective_s=away.spec.objectives.rpo_s,
         groups=groups,
@@ -85,6 +98,26 @@ async def lives_now(fleet: Fleet, records: RecordStore) -> Mapping[str, str]:
         return name, at.region
 
     return dict(await asyncio.gather(*(one(name) for name in fleet.deployments)))
+
+
+async def left_planned(away: Site, records: RecordStore, topics: Topics, region: str) -> str | None:
+    """The operation by which a region was left as planned and that is mirrored to since; None: it was given up, or it
+    is not mirrored to. Raises Unavailable.
+    """
+    stored = await records.read(away.deployment)
+    gone = stored.record.gone.get(region) if stored is not None else None
+    if gone is not None and gone.left is not None:
+        return None  # also if the cut was made as planned before it was given up
+    store = LineageStore(away.control, away.control_bucket)
+    lineages = [known for topic in topics.turn if (known := await store.read(topic)) is not None]
+    turns = [next((turn for turn in reversed(known.turns) if turn.source == region), None) for known in lineages]
+    links = LinkStore(away.control, away.control_bucket)
+    back = [await links.read(name) for name in topics.back]
+    runs = [link is not None and link.mirror is LinkState.RUNNING for link in back]
+    planned = [turn.operation for turn in turns if turn is not None and turn.planned]
+    if not planned or len(planned) < len(turns) or not runs or not all(runs):
+        return None
+    return planned[0].partition("/")[0]
 
 
 async def answers_of(site: Site) -> Answers:

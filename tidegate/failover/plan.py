@@ -77,7 +77,14 @@ def plan_return(asked: ReturnInput, observed: Observation, seen: RegionsSeen) ->
             f"{asked.region} does not answer as it must to be put in quarantine: {'; '.join(seen.home.silent)}",
             hint=f"once it answers:  tidegate return region {asked.region}",
         )
+    if seen.left_planned is not None:
+        raise Refused(
+            f"{asked.deployment} left {asked.region} as planned ({seen.left_planned}): nothing was given up there, and "
+            f"it is mirrored to, so there is nothing to return",
+            hint=f"to go back there:  tidegate failover deployment {asked.deployment} --to {asked.region}",
+        )
     topics = ", ".join(seen.topics.turn)
+    policy = f"{asked.tail}, as was asked," if asked.tail is not None else "feed or hold, by the fleet file,"
     back = "none is wanted: what was given up stays shut out"
     steps: list[tuple[str, str, str, bool]] = [
         ("observe", "read record, both regions, the mirror", NOTHING_TO_UNDO, False),
@@ -92,7 +99,7 @@ def plan_return(asked: ReturnInput, observed: Observation, seen: RegionsSeen) ->
         ),
         (
             "tail",
-            f"feed or hold what {asked.region} took of {topics} beyond the cut; it counts there no more",
+            f"{policy} what {asked.region} took of {topics} beyond the cut; it counts there no more",
             back,
             True,
         ),

@@ -12,18 +12,21 @@ from typing import Final
 
 from tidegate import names
 from tidegate.failover.cut import shut_links
+from tidegate.failover.oldjobs import old_jobs
 from tidegate.failover.producers import CLOSE_S
 from tidegate.failover.sides import Sides
 from tidegate.failover.turning import producers_of, written_from_outside
 from tidegate.lineage import gate
 from tidegate.model.failover import CutInput
-from tidegate.model.record import DeploymentRecord
+from tidegate.model.record import CancelIntent, DeploymentRecord
 from tidegate.model.returning import QuarantineFact, ReturnStep
 from tidegate.operation.resolve import cancel_job, deny_epoch
 from tidegate.operation.run import Deadline, patiently
 from tidegate.operation.settle import Settled, end_the_rest
 
 ASK_S: Final = 60.0
+JOBS_S: Final = 300.0
+"""High availability brings jobs back one by one: those that come while others are cancelled are cancelled, too."""
 
 
 async def quarantine(sides: Sides, request: ReturnStep) -> QuarantineFact:
@@ -36,14 +39,26 @@ async def quarantine(sides: Sides, request: ReturnStep) -> QuarantineFact:
     epochs = await _epochs(sides, record)
     for epoch in sorted(epochs):
         record = await deny_epoch(home, epoch)
-    cancelled = await _cancelled(sides, record)
+    coming = Deadline(f"the end of old jobs in {home.site.region}", JOBS_S)
+    while (jobs := await old_jobs(sides, record, _last_old(record))).epochs:
+        for job_id, epoch in jobs.epochs.items():
+            record = await deny_epoch(home, epoch)
+            record = await cancel_job(home, record, job_id, epoch)
+            epochs.add(epoch)
+        await coming.pause(f"{len(jobs.epochs)} were cancelled; it is looked whether more come back")
     settled = Settled()
     await end_the_rest(home, Deadline("ending what was left open", ASK_S), _last_old(record), set(), settled)
-    cut = CutInput(**request.model_dump())
+    cut = CutInput(**request.model_dump(exclude={"tail"}))
     shut = await shut_links(sides, cut, drain=False)
     outside = written_from_outside(sides.fleet, request.topics.turn)
     await gate.deny(home.site.kafka, outside, producers_of(sides.fleet, outside), CLOSE_S, sides.beat)
-    return QuarantineFact(denied=tuple(sorted(epochs)), cancelled=tuple(cancelled), ended=len(settled.ended), shut=shut)
+    return QuarantineFact(
+        denied=tuple(sorted(epochs)),
+        cancelled=tuple(sorted({one.job_id for one in record.intents if isinstance(one, CancelIntent)})),
+        ended=len(settled.ended),
+        shut=shut,
+        unknown=jobs.unknown,
+    )
 
 
 def _last_old(record: DeploymentRecord) -> int:
@@ -63,21 +78,4 @@ async def _epochs(sides: Sides, record: DeploymentRecord) -> set[int]:
             epoch = names.epoch_of_transactional_id(one.transactional_id)
             if epoch is not None and epoch <= last:
                 found.add(epoch)
-    return found
-
-
-async def _cancelled(sides: Sides, record: DeploymentRecord) -> list[str]:
-    """End the jobs of old epochs that run there."""
-    home = sides.home
-    jobs = {one.job_id: one.epoch for one in (record.base, record.pinned) if one is not None and one.job_id}
-    if record.writer is not None:
-        jobs.pop(record.writer.job_id, None)
-    deadline = Deadline(f"Flink in {home.site.region}", ASK_S)
-    running = await patiently(deadline, home, home.site.driver.list_jobs)
-    found: list[str] = []
-    for job_id, epoch in sorted(jobs.items()):
-        state = running.get(job_id)
-        if state is not None and not state.terminal:
-            record = await cancel_job(home, record, job_id, epoch)
-            found.append(job_id)
     return found

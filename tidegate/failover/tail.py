@@ -10,72 +10,125 @@ drop it on its way to where it once stood, and that region's log, where the tail
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass, field
 
-from tidegate.clients import kafka_feed
-from tidegate.clients.kafka_types import KafkaClient, LogRecord, TopicPartition
-from tidegate.clients.objects import S3Uri
+from tidegate.clients.kafka_types import Batch, ControlType, KafkaClient, LogRecord, TopicPartition
+from tidegate.failover.feeding import Beyond, Sorted, sort_out
+from tidegate.failover.heldtail import HeldTail
 from tidegate.failover.sides import Sides
-from tidegate.lineage.model import Excluded, Segment
-from tidegate.mirror.link import access_of
-from tidegate.mirror.provenance import HOP, ORIGIN, Provenance, decode, encode, of_headers
-from tidegate.model.fleet import RecordId
+from tidegate.failover.tailreaders import rule_for
+from tidegate.lineage.model import Excluded, Segment, TopicLineage
+from tidegate.mirror.provenance import of_headers
 from tidegate.model.record import DeploymentRecord
 from tidegate.model.returning import ReturnStep, TailFact
-from tidegate.snapshot.rebased import REBASED_NAME, RebasedRecord
-
-FED: Final = "tidegate.fed"
-"""Header: where a record stood that never crossed, in the form of the provenance headers."""
 
 
-@dataclass(frozen=True)
-class Beyond:
-    """What stands in a partition of the region beyond the cut: [first, end) of its log, and the cut where it lives."""
+@dataclass
+class _Tally:
+    inputs: Sorted = field(default_factory=Sorted)
+    outputs: int = 0
+    zombies: int = 0
+    notes: list[str] = field(default_factory=list)
 
-    tp: TopicPartition
-    first: int
-    end: int
-    cut: int
+    def add(self, topic: Sorted) -> None:
+        whole = self.inputs
+        whole.inputs += topic.inputs
+        whole.fed, whole.known, whole.ahead = (
+            whole.fed + topic.fed,
+            whole.known + topic.known,
+            whole.ahead + topic.ahead,
+        )
+        for why, count in topic.held.items():
+            whole.held[why] = whole.held.get(why, 0) + count
 
 
 async def set_apart(sides: Sides, request: ReturnStep) -> TailFact:
-    """Feed what the fleet file says, then exclude what stands beyond the cut in the region's own log.
+    """Feed or hold the inputs, write out what is held, then exclude what stands beyond the cut in the region's own log.
 
-    Raises Superseded, Unavailable. Done again, what was fed is found by its origin, and what is excluded stands once.
+    Raises as ``feeding.sort_out``. Done again, what was fed is found by its place, and what is excluded stands once.
     """
     record = await sides.away.tenure.read()
-    read_before = await _read_before(sides, record)
-    site = sides.away.site
-    spec = sides.fleet.deployment(sides.deployment)
-    inputs = outputs = fed = known = ahead = held = 0
-    notes: list[str] = []
+    held = HeldTail(
+        sides.away.site.control,
+        sides.away.site.control_bucket,
+        deployment=sides.deployment,
+        operation=sides.holder.operation,
+        run_id=sides.holder.run_id,
+        region=sides.home.site.region,
+    )
+    tally = _Tally()
+    beyond: dict[str, list[Beyond]] = {}
     for topic in request.topics.turn:
-        for beyond in await _beyond(sides, topic):
-            is_input = topic not in site.output_topics
-            count = (await sides.home.site.kafka.committed_data_count(beyond.tp, beyond.first, beyond.end)).count
-            if is_input:
-                inputs += count
-                if spec.tail == "feed" and spec.record_id is not None and count:
-                    done = await _feed(sides, beyond, spec.record_id, read_before.get(beyond.tp, 0))
-                    fed, known, ahead = fed + done[0], known + done[1], ahead + done[2]
-                else:
-                    held += count
-            else:
-                outputs += count
-            why = "never crossed (X23)" if is_input else "superseded (X21)"
+        beyond[topic] = await _beyond(sides, topic)
+        await _topic(sides, request, record, topic, beyond[topic], held, tally)
+    # Nothing counts no more before what is held is written out: else an attempt that died would leave no trace of it.
+    held_at = await held.close()
+    for topic, tails in beyond.items():
+        for one in tails:
+            why = "superseded (X21)" if topic in sides.away.site.output_topics else "never crossed (X23)"
             gone = Excluded(
-                region=sides.home.site.region, first=beyond.first, last=beyond.end - 1, why=why, by=sides.operation
+                region=sides.home.site.region,
+                first=one.first - one.lost,
+                last=one.end - 1,
+                why=why,
+                by=sides.operation,
             )
-            await sides.lineage.exclude(topic, sides.operation, beyond.tp.partition, [gone])
-    if held:
-        why = "the fleet file says so" if spec.tail == "hold" else f"deployments.{sides.deployment}.tail is {spec.tail}"
-        if spec.tail == "feed":
-            why = f"deployments.{sides.deployment}.record_id is not given, so none can be told from one sent again"
-        notes.append(f"{held:,} inputs were not fed: {why}; they stand in {sides.home.site.region}, excluded")
-    return TailFact(inputs=inputs, outputs=outputs, fed=fed, known=known, ahead=ahead, held=held, notes=tuple(notes))
+            await sides.lineage.exclude(topic, sides.operation, one.tp.partition, [gone])
+    return _fact(sides, request, tally, held_at)
+
+
+async def _topic(
+    sides: Sides,
+    request: ReturnStep,
+    record: DeploymentRecord,
+    topic: str,
+    tails: list[Beyond],
+    held: HeldTail,
+    tally: _Tally,
+) -> None:
+    region, kafka = sides.home.site.region, sides.home.site.kafka
+    for one in tails:
+        if one.lost:
+            tally.notes.append(
+                f"{one.tp} in {region} has lost {one.lost:,} offsets beyond the cut to its retention: what stood there "
+                f"can be neither fed nor held"
+            )
+    if topic in sides.away.site.output_topics:
+        for one in tails:
+            tally.outputs += (await kafka.committed_data_count(one.tp, one.first, one.end)).count
+            tally.zombies += await _committed_late(kafka, one)
+    elif any(one.first < one.end for one in tails):
+        rule = await rule_for(sides, topic, record, request.tail)
+        if rule.hold is None and len(rule.readers) > 1:
+            names = ", ".join(reader.deployment for reader in rule.readers)
+            tally.notes.append(f"{topic} was judged for all that read it, and is fed once: {names}")
+        tally.add(await sort_out(sides, topic, tails, rule, held))
+
+
+def _fact(sides: Sides, request: ReturnStep, tally: _Tally, held_at: str | None) -> TailFact:
+    region, inputs = sides.home.site.region, tally.inputs
+    notes = list(tally.notes)
+    notes += [f"{count:,} inputs were not fed: {why}" for why, count in sorted(inputs.held.items())]
+    if held_at is not None:
+        notes.append(f"what is held stands in {region}, excluded, and is written out in {held_at}")
+        if request.tail != "feed":
+            notes.append(
+                f"to feed what can be fed of it:  tidegate return region {region} --deployment {sides.deployment} "
+                f"--tail feed"
+            )
+    return TailFact(
+        inputs=inputs.inputs,
+        outputs=tally.outputs,
+        zombies=tally.zombies,
+        fed=inputs.fed,
+        known=inputs.known,
+        ahead=inputs.ahead,
+        held=sum(inputs.held.values()),
+        held_at=held_at,
+        notes=tuple(notes),
+    )
 
 
 async def _beyond(sides: Sides, topic: str) -> list[Beyond]:
@@ -85,16 +138,25 @@ async def _beyond(sides: Sides, topic: str) -> list[Beyond]:
         return []
     region = sides.home.site.region
     ends = await sides.home.site.kafka.last_stable_offsets([topic])
+    starts = await sides.home.site.kafka.start_offsets([topic])
     found: list[Beyond] = []
     for tp, end in sorted(ends.items()):
         partition = lineage.partitions.get(str(tp.partition))
         left = _left(partition.segments, region) if partition is not None else None
         if left is None or left[0].end is None:
             continue
-        first, until = left[0].end, await _until_mirrored(sides, tp, left[0].end, end)
-        if until > first:
-            found.append(Beyond(tp, first, until, left[1].first))
+        cut = left[0].end
+        first = min(max(cut, starts.get(tp, 0)), end)
+        until = await _until_mirrored(sides, tp, first, end)
+        if until > cut:
+            found.append(Beyond(tp, first, until, _turned_at_ms(lineage, left[1]), lost=first - cut))
     return found
+
+
+def _turned_at_ms(lineage: TopicLineage, segment: Segment) -> int:
+    """When the topic was turned to the region of this segment."""
+    turn = next(one for one in lineage.turns if one.number == segment.turn)
+    return int(turn.at.timestamp() * 1000)
 
 
 async def _until_mirrored(sides: Sides, tp: TopicPartition, first: int, end: int) -> int:
@@ -115,78 +177,28 @@ def _left(segments: tuple[Segment, ...], region: str) -> tuple[Segment, Segment]
     return pairs[-1] if pairs and segments[-1].region != region else None
 
 
-async def _feed(sides: Sides, beyond: Beyond, by: RecordId, read_before: int) -> tuple[int, int, int]:
-    """How many were fed (now or by an attempt before), were known, and were read by the state before."""
-    away, home = sides.away.site, sides.home.site
-    ids: set[bytes] = set()
-    origins: set[int] = set()
-    for tp, end in (await away.kafka.last_stable_offsets([beyond.tp.topic])).items():
-        starts = await away.kafka.start_offsets([beyond.tp.topic])
-        async with aclosing(_records(away.kafka, tp, starts[tp], end)) as records:
-            async for record in records:
-                stood = _fed(record)
-                if stood is not None and stood.cluster == home.region and stood.tp == beyond.tp:
-                    origins.add(stood.offset)
-                ids.update(_ids([record], by))
-    fresh: list[LogRecord] = []
-    fed = known = ahead = 0
-    async with aclosing(_records(home.kafka, beyond.tp, beyond.first, beyond.end)) as tail:
-        async for record in tail:
-            came = of_headers(record.headers)
-            if came is not None and came.origin.cluster == away.region:
-                continue  # the mirror back has brought it since
-            if record.offset in origins:
-                fed += 1
-            elif record.offset < read_before:
-                ahead += 1
-            elif ids.intersection(_ids([record], by)):
-                known += 1
-            else:
-                ids.update(_ids([record], by))  # sent twice within the tail, it is fed once
-                fresh.append(_from(record, home.region, beyond.tp))
-    if fresh:
-        bootstrap, security = access_of(sides.fleet, away.region)
-        await kafka_feed.feed(bootstrap, security, beyond.tp.topic, beyond.tp.partition, fresh)
-    return fed + len(fresh), known, ahead
+async def _committed_late(kafka: KafkaClient, beyond: Beyond) -> int:
+    """How many records beyond the cut were committed after it, by the time of their commit markers: what the region's
+    own clock says of a job that ran on there, or came back by itself.
+    """
+    waiting: dict[int, int] = {}
+    late = 0
+    async with aclosing(_batches(kafka, beyond)) as batches:
+        async for batch in batches:
+            if not batch.is_control:
+                if batch.is_transactional:
+                    inside = min(beyond.end, batch.last_offset + 1) - max(beyond.first, batch.base_offset)
+                    waiting[batch.producer_id] = waiting.get(batch.producer_id, 0) + min(batch.records, inside)
+                continue
+            held = waiting.pop(batch.producer_id, 0)
+            if batch.control_type is ControlType.COMMIT and batch.max_timestamp_ms > beyond.cut_at_ms:
+                late += held
+    return late
 
 
-def _from(record: LogRecord, region: str, tp: TopicPartition) -> LogRecord:
-    """The record with the place where it stood; what it carried of mirrors goes."""
-    place = encode(Provenance(region, tp.topic, tp.partition, record.offset))
-    kept = tuple(header for header in record.headers if header[0] not in {ORIGIN, HOP})
-    return replace(record, headers=(*kept, (FED, place)))
-
-
-def _fed(record: LogRecord) -> Provenance | None:
-    """Where a record that was fed had stood; None: it was not."""
-    found = next((value for name, value in record.headers if name == FED and value is not None), None)
-    return None if found is None else decode(found)
-
-
-def _ids(records: Iterable[LogRecord], by: RecordId) -> list[bytes]:
-    found: list[bytes] = []
-    for record in records:
-        if by.header is not None:
-            found += [value for name, value in record.headers if name == by.header and value is not None]
-        elif by.column is not None and record.value is not None:
-            columns = record.value.split(by.separator.encode())
-            found += columns[by.column : by.column + 1]
-    return found
-
-
-async def _read_before(sides: Sides, record: DeploymentRecord) -> dict[TopicPartition, int]:
-    """The next input offset of the lost region that the state had read up to, by the copy that was started from."""
-    base = record.base
-    if base is None or "/copy-" not in base.location:
-        return {}
-    found = await sides.away.site.snapshots.get_or_none(S3Uri.parse(base.location).join(REBASED_NAME))
-    if found is None:
-        return {}
-    known: dict[TopicPartition, int] = {}
-    for one in RebasedRecord.model_validate_json(found.body).moved:
-        tp = TopicPartition(str(one["topic"]), int(str(one["partition"])))
-        known[tp] = max(known.get(tp, 0), int(str(one["offset"])))
-    return known
+async def _batches(kafka: KafkaClient, beyond: Beyond) -> AsyncGenerator[Batch, None]:
+    async for batch in kafka.batches(beyond.tp, beyond.first, beyond.end):
+        yield batch
 
 
 async def _records(kafka: KafkaClient, tp: TopicPartition, first: int, end: int) -> AsyncGenerator[LogRecord, None]:

@@ -108,6 +108,9 @@ class RegionsSeen(Frozen):
     """Id of the newest point at home, whether it has crossed or not; None: not known."""
     mirror_lag: dict[str, int | None] = Field(default_factory=dict)
     """By link: records that are still to come; None: not known."""
+    left_planned: str | None = None
+    """Of a region that returns: the operation that left it as planned, and it is mirrored to; nothing is to return.
+    None: it was given up, or is not mirrored to."""
     rto_objective_s: float | None = None
     """What the fleet file promises, in seconds; None: nothing."""
     rpo_objective_s: float | None = None
@@ -140,6 +143,8 @@ class LookRegionsInput(Frozen):
     unplanned: bool = False
     together: tuple[str, ...] = ()
     """Deployments that move with it: topics that only these use are turned, too."""
+    returning: bool = False
+    """Home was left already, and answers again."""
 
 
 class ShutFact(Frozen):

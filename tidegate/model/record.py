@@ -94,6 +94,21 @@ class Left(Frozen):
     taken_at: datetime
 
 
+class Gone(Frozen):
+    """How a deployment went on elsewhere than in a region: what its state had read there is asked for when the region
+    returns (X22).
+    """
+
+    to: str
+    """The region where it went on."""
+    snapshots: tuple[str | None, ...]
+    """What it was started from there, first the copy that crossed; then every other copy that came to be started from.
+    None: from empty state."""
+    left: Left | None = None
+    """How the region was given up; None: it was left by a stop, as planned."""
+    at: datetime
+
+
 class Pinned(Frozen):
     """A snapshot that nothing may dispose of, because the way back starts from it (X10, X26)."""
 
@@ -112,6 +127,8 @@ class Pinned(Frozen):
     left: Left | None = None
     """Set if the job was not stopped with it: its region was lost, and this recovery point is gone on from instead.
     Output beyond ``output_ends`` (and the ranges ``left.later``) is superseded."""
+    edited_of: str | None = None
+    """Location of the snapshot that this one is an edited copy of (X3, X15); None: it is as it was written."""
 
 
 class IntentState(StrEnum):
@@ -229,6 +246,8 @@ class DeploymentRecord(Frozen):
     """What the writer started from: exact for it until its own first checkpoint is complete."""
     denied_epochs: tuple[int, ...] = ()
     """Epochs whose transactional prefixes are denied for good: a snapshot of theirs is started as an edited copy."""
+    gone: dict[str, Gone] = Field(default_factory=dict)
+    """By region that it has left and not come back to."""
     stale_state_of: ArtifactRef | None = None
     """Set when the job runs on from a snapshot of this other artifact: state that only it has grows stale (X27)."""
 

@@ -215,6 +215,7 @@ def _base(record: DeploymentRecord, choice: Choice, location: str | None, settle
         output_ends=(known.output_ends if known and choice.replay else settled.ends),
         committed=True,
         at=utc_now(),
+        edited_of=choice.location if location != choice.location else known.edited_of if known else None,
     )
 
 

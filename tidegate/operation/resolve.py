@@ -25,6 +25,7 @@ from tidegate.model.record import (
     Writer,
     utc_now,
 )
+from tidegate.operation.gone import gone_since
 from tidegate.operation.move import lives_elsewhere
 from tidegate.operation.note import counts_now, read_note
 from tidegate.operation.run import Deadline, Run, patiently
@@ -337,7 +338,13 @@ async def started(run: Run, intent: StartIntent, snapshot: str | None, base: Pin
         elif origin is not None and record.pinned is not None and origin.epoch == record.pinned.epoch:
             stale = record.pinned.stale_state_of  # as it was before the upgrade that did not hold
         closed = replace_intent(intent, IntentState.DONE, "runs")
-        update = {"writer": writer, "base": origin, "stale_state_of": stale}
+        crossed = base.edited_of or base.location if base is not None else snapshot
+        update = {
+            "writer": writer,
+            "base": origin,
+            "stale_state_of": stale,
+            "gone": gone_since(record, intent.region, crossed),
+        }
         if lives_elsewhere(record, intent.region):
             update["pinned"] = origin  # the stop's savepoint lies elsewhere; here its copy is what it went on from
         return record.closing(closed).model_copy(update=update)

@@ -96,6 +96,9 @@ def named_by(record: DeploymentRecord | None) -> dict[S3Uri, str]:
         keep(record.base.location, "what the writer started from")
     if record.writer is not None:
         keep(record.writer.started_from, "what the writer started from")
+    for region, gone in record.gone.items():
+        for location in gone.snapshots:
+            keep(location, f"it tells what had been read in {region}, until that has returned (X22)")
     for intent in record.intents:
         if isinstance(intent, StopIntent):
             keep(intent.location or intent.directory, f"a stop of epoch {intent.epoch}")

@@ -11,6 +11,9 @@ from tidegate.errors import MustHalt, StartRejected
 from tidegate.model.appraisal import Crossing
 from tidegate.model.steps import EnsureFact, RestoreFrom
 from tidegate.operation import choose, resolve
+from tidegate.operation.gone import gone_since
+from tidegate.snapshot.pins import named_by
+from tidegate.snapshot.place import location_of
 
 
 @pytest.fixture
@@ -53,6 +56,53 @@ def test_i1_it_is_the_writer_there_and_the_copy_is_what_it_goes_back_to(found: d
         assert record.pinned == record.base
         assert record.base.epoch == record.writer.epoch - 1
         assert len(w.live()) == 1
+
+
+def test_x22_the_record_keeps_what_it_went_on_from_whatever_is_started_there_since(found: dict[str, str]):
+    with world() as w:
+        location = _stopped(w)
+        moved = w.op()
+        wanted = RestoreFrom(until_epoch=w.record.epoch, snapshot=location)
+        w.go("start", lambda: moved.ensure("v1", restore=wanted))
+        w.go("release", moved.release)
+        gone = w.record.gone
+        assert {region: (one.to, one.snapshots, one.left) for region, one in gone.items()} == {
+            "east": ("west", (location,), None)
+        }
+        w.checkpoint()
+        op = w.op()
+        w.go("switch", lambda: op.switch("v2"))
+        w.go("release", op.release)
+        assert w.record.base is not None
+        assert w.record.base.location != location
+        assert w.record.gone == gone
+        assert location_of(location) in named_by(w.record)
+
+
+def test_x22_an_edited_copy_is_known_as_what_it_is_a_copy_of(found: dict[str, str]):
+    with world() as w:
+        location = _stopped(w)
+        op = w.op()
+        assert w.record.writer is not None
+        epoch = w.record.writer.epoch
+        w.go("deny", lambda: resolve.deny_epoch(op.run(), epoch))
+        w.go("release", op.release)
+        started = _go_on(w, location).start.snapshot
+        assert started is not None
+        assert started != location
+        assert w.record.gone["east"].snapshots == (location,)
+
+
+def test_x22_of_what_was_started_there_only_what_crossed_is_kept(found: dict[str, str]):
+    with world() as w:
+        location = _stopped(w)
+        _go_on(w, location)
+        record = w.record
+        own, copy = "s3://west/savepoints/ledger/e00000002-a/savepoint-1", "s3://west/savepoints/ledger/copy-x-1a2b"
+        assert gone_since(record, "west", own) == record.gone
+        assert gone_since(record, "west", copy)["east"].snapshots == (location, copy)
+        assert gone_since(record, "west", None)["east"].snapshots == (location, None)
+        assert set(gone_since(record, "east", copy)) == {"west"}
 
 
 def test_x20_what_stands_against_the_copy_by_then_halts_it_before_anything_is_begun(found: dict[str, str]):
