@@ -95,12 +95,35 @@ def history_prefix(deployment: str) -> str:
     return f"history/{deployment}/"
 
 
-def report_key(deployment: str, operation: str, run_id: str, suffix: str) -> str:
+def report_key(deployment: str, operation: str, run_id: str, suffix: str, version: int = 1) -> str:
     """The report of one run of an operation, so that a second run under the same id keeps the first one's evidence.
 
-    ``run_id`` is Temporal's first execution run id; suffix is json, md or html.
+    ``run_id`` is Temporal's first execution run id; suffix is json, md or html. A run that reports once more and says
+    something else (it was halted on its way out, or superseded) has a next version: what was written is not replaced.
     """
-    return f"reports/{deployment}/{operation}/{run_id[-12:]}.{suffix}"
+    again = f"-{version}" if version > 1 else ""
+    return f"{REPORTS_PREFIX}{deployment}/{operation}/{run_id[-12:]}{again}.{suffix}"
+
+
+REPORTS_PREFIX = "reports/"
+
+
+def chain_prefix(deployment: str) -> str:
+    """The links of the chain of a deployment's reports, one object each, and its head (I8)."""
+    return f"{CHAIN_PREFIX}{deployment}/"
+
+
+CHAIN_PREFIX = "chain/"
+
+
+def chain_link_key(deployment: str, number: int) -> str:
+    """One link of the chain: create-only."""
+    return f"{chain_prefix(deployment)}{number:08d}.json"
+
+
+def chain_head_key(deployment: str) -> str:
+    """Which link is the last: by compare-and-swap."""
+    return f"{chain_prefix(deployment)}head.json"
 
 
 def tail_prefix(deployment: str, operation: str, run_id: str) -> str:

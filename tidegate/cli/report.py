@@ -19,6 +19,7 @@ from tidegate.errors import InvalidInput
 from tidegate.model.fleet import Control
 from tidegate.model.steps import ReportInput
 from tidegate.registry import artifacts
+from tidegate.report import words
 from tidegate.report.markdown import markdown
 from tidegate.report.read import StoredReport, deployment_of, find_report, list_reports, load_report, operation_of
 from tidegate.report.timeline import pictures
@@ -87,15 +88,9 @@ def _row(one: StoredReport | tuple[str, str]) -> tuple[str, ...]:
         key, wrong = one
         return ("?", deployment_of(key), operation_of(key), "unreadable", wrong, "")
     report = one.report
-    verdict, gap = _verdict(report), _gap_s(report)
+    verdict, gap = words.verdict_word(report.verdict), _gap_s(report)
     ended, told = output.utc(report.ended), output.duration(gap) if gap is not None else ""
     return (ended, report.deployment, report.operation, report.outcome.value, verdict, told)
-
-
-def _verdict(report: ReportInput) -> str:
-    if report.verdict is None:
-        return "none"
-    return report.verdict.text if report.verdict.audited else "not audited"
 
 
 def _gap_s(report: ReportInput) -> float | None:

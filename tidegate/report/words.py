@@ -78,6 +78,13 @@ def verdict_short(verdict: Verdict | None) -> str:
     return f"verdict {count(verdict.lost)}/{count(verdict.duplicated)}/{count(verdict.wrong)}{more}"
 
 
+def verdict_word(verdict: Verdict | None) -> str:
+    """The verdict in a column: ``0/0/0``, ``not audited`` or ``none``."""
+    if verdict is None:
+        return "none"
+    return verdict.text if verdict.audited else "not audited"
+
+
 def announced(ranges: tuple[ReplayRange, ...]) -> int:
     """Records that the manifest said would come again."""
     return sum(part.records for part in ranges)

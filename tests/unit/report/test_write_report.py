@@ -39,7 +39,11 @@ bare = {
 async def written(request: ReportInput, store: MemoryStore | None = None):
     store = store or MemoryStore("tidegate")
     fact = await write_report(store, "tidegate", request)
-    bodies = {uri.key.rpartition(".")[2]: found.body.decode() for uri, found in store.objects.items()}
+    bodies = {
+        uri.key.rpartition(".")[2]: found.body.decode()
+        for uri, found in store.objects.items()
+        if uri.key.startswith("reports/")
+    }
     return fact, bodies
 
 
@@ -97,7 +101,7 @@ async def test_a_write_that_was_cut_in_half_is_mended_by_the_next():
 
     async def cut(op, _uri):
         nonlocal puts
-        puts += op == "put"
+        puts += op == "create"
         if puts == 2:
             raise Unavailable("away")
 
