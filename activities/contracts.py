@@ -12,6 +12,19 @@ from typing import Any, NoReturn
 from temporalio import activity
 
 from tidegate.model.appraisal import Appraisal, Crossing
+from tidegate.model.drill import (
+    DrillCaughtUp,
+    DrillCopied,
+    DrillLook,
+    DrillSeen,
+    DrillStarted,
+    DrillStartStep,
+    DrillStep,
+    DrillWatched,
+    DrillWatchStep,
+    TearDownStep,
+)
+from tidegate.model.drilled import DrillCompared, TornDown
 from tidegate.model.failover import (
     CutFact,
     CutInput,
@@ -327,6 +340,48 @@ async def see_open(request: FailoverStep) -> OpenFact:
     _contract(f"see_open({request.held.deployment})")
 
 
+@activity.defn(name="look_at_drill")
+async def look_at_drill(request: DrillLook) -> DrillSeen:
+    """Which recovery point a drill would start from, and is there room. Changes nothing. Raises Refused, Held."""
+    _contract(f"look_at_drill({request.deployment})")
+
+
+@activity.defn(name="copy_for_drill")
+async def copy_for_drill(request: DrillStep) -> DrillCopied:
+    """The fork's scratch topics, and the copy that it starts from (X12, X20). Raises SnapshotIncomplete, NoProgress."""
+    _contract(f"copy_for_drill({request.held.deployment})")
+
+
+@activity.defn(name="start_drill")
+async def start_drill(request: DrillStartStep) -> DrillStarted:
+    """Start the fork. Raises StartRejected."""
+    _contract(f"start_drill({request.held.deployment})")
+
+
+@activity.defn(name="catch_up_drill")
+async def catch_up_drill(request: DrillWatchStep) -> DrillCaughtUp:
+    """Wait until the fork has caught up and its state is whole. Raises ProofFailed, NoProgress, BasisChanged."""
+    _contract(f"catch_up_drill({request.held.deployment})")
+
+
+@activity.defn(name="watch_drill")
+async def watch_drill(request: DrillWatchStep) -> DrillWatched:
+    """Watch the fork for a while. Raises ProofFailed, JobLost, BasisChanged."""
+    _contract(f"watch_drill({request.held.deployment})")
+
+
+@activity.defn(name="compare_drill")
+async def compare_drill(request: DrillStep) -> DrillCompared:
+    """Stop the fork and hold its output against the live one's. Raises NoProgress, BasisChanged."""
+    _contract(f"compare_drill({request.held.deployment})")
+
+
+@activity.defn(name="tear_down_drill")
+async def tear_down_drill(request: TearDownStep) -> TornDown:
+    """Take all of the fork away, and look again. Raises NoProgress, MustHalt."""
+    _contract(f"tear_down_drill({request.fork})")
+
+
 CONTRACTS: dict[str, Callable[..., Any]] = {
     contract.__name__: contract
     for contract in (
@@ -372,6 +427,13 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         keep_points,
         look_at_sweep,
         sweep_snapshots,
+        look_at_drill,
+        copy_for_drill,
+        start_drill,
+        catch_up_drill,
+        watch_drill,
+        compare_drill,
+        tear_down_drill,
     )
 }
 """Every activity by its name."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from temporalio.client import Client
 
+from activities.drill import DrillActivities
 from activities.failover import FailoverActivities
 from activities.flink import FlinkActivities
 from activities.group import GroupActivities
@@ -31,4 +32,5 @@ def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
         *FailoverActivities(sites, client).all(),
         *ReturnActivities(sites, client).all(),
         *GroupActivities(sites, client).all(),
+        *DrillActivities(sites, client).all(),
     ]

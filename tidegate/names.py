@@ -71,7 +71,26 @@ def connect_task_prefix(group: str, connector: str) -> str:
     return f"{group}-{connector}-"
 
 
+_DRILL = re.compile(r"(.+)-drill-[0-9a-f]{8}")
+
+
+def drill_fork(deployment: str, operation: str, run_id: str) -> str:
+    """The name of the fork that a drill starts: one for each run, never used again. It fits ``DEPLOYMENT_NAME``."""
+    return f"{deployment[:24]}-drill-{derive_id('drill', deployment, operation, run_id)[:8]}"
+
+
+def is_drill_of(fork: str, deployment: str) -> bool:
+    """Whether a drill of the deployment would name its fork like this."""
+    match = _DRILL.fullmatch(fork)
+    return match is not None and match.group(1) == deployment[:24]
+
+
 # Keys in the control bucket.
+def drill_prefix(fork: str) -> str:
+    """What a drill notes while it runs; gone when it is torn down."""
+    return f"drills/{fork}/"
+
+
 def record_key(deployment: str) -> str:
     """The one compare-and-swap object of a deployment (O1)."""
     return f"own/{deployment}.json"

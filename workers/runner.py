@@ -13,6 +13,7 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 
 from tidegate.names import CONTROL_QUEUE, region_queue
 from tidegate.temporal.interceptor import TidegateInterceptor
+from workflows.drill_recovery import DrillRecovery
 from workflows.failover_deployment import FailoverDeployment
 from workflows.failover_member import FailoverMember
 from workflows.failover_region import FailoverRegion
@@ -39,6 +40,7 @@ WORKFLOWS: tuple[type, ...] = (
     ReturnRegion,
     FailoverMember,
     FailoverRegion,
+    DrillRecovery,
 )
 
 Activity = Callable[..., Any]

@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
     from tidegate.errors import TidegateError
+    from tidegate.model.drilled import DrillFacts
     from tidegate.model.operation import (
         ControlInput,
         MemberResult,
@@ -62,6 +63,7 @@ class Unheld(Shown):
         self.located: Located | None = None
         self.ending: Ending | None = None
         self.report_key: str | None = None
+        self.drill_facts: DrillFacts | None = None
         self.members: tuple[MemberResult, ...] = ()
         """Of an operation on several deployments: how it ended for each."""
 
@@ -212,6 +214,7 @@ class Unheld(Shown):
             plan=None,
             approval=None,
             steps=self.board.rows,
+            drill=self.drill_facts,
             commands=ending.next_commands,
         )
         try:

@@ -62,6 +62,16 @@ class KafkaContract:
             state.transactional_id, state.producer_id + pid, state.producer_epoch + epoch, commit=commit
         )
 
+    async def test_a_topic_that_was_removed_is_gone_also_when_it_is_removed_again(self, kafka: KafkaClient, topic: str):
+        await kafka.remove_topic(topic)
+        assert topic not in await kafka.topics()
+        await kafka.remove_topic(topic)
+        assert await kafka.describe_topics([topic]) == {}
+
+    async def test_a_group_that_nobody_knows_is_removed(self, kafka: KafkaClient, name: str):
+        await kafka.remove_group(f"{name}-nobody")
+        assert await kafka.group_offsets(f"{name}-nobody") == {}
+
     async def test_offsets_by_time(self, kafka: KafkaClient, topic: str, writers: Writers, name: str):
         writer, _ = await self._open(kafka, writers, topic, name)
         await writer.commit()

@@ -231,6 +231,15 @@ class FakeKafka(KafkaClient):
             raise InvalidInput(f"create topic {topic}: it exists with {len(there)} partitions; expected {partitions}")
         self._topic_ids.setdefault(topic, f"id-{next(self._ids)}")
 
+    async def remove_topic(self, topic: str) -> None:
+        self._call("remove_topic")
+        self._logs.pop(topic, None)
+        self._topic_ids.pop(topic, None)
+
+    async def remove_group(self, group: str) -> None:
+        self._call("remove_group")
+        self._groups.pop(group, None)
+
     async def start_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
         self._call("start_offsets")
         return {log.tp: log.start for log in self._of(topics)}

@@ -168,7 +168,10 @@ class GatedFlink(FlinkClient):
         return await self._gate("flink", f"upload {name}", apply, mutating=True)
 
 
-_KAFKA_ACTS = {"end_transaction", "abort_by_markers", "deny_transactional_prefix", "create_topic"}
+_KAFKA_ACTS = {
+    "end_transaction", "abort_by_markers", "deny_transactional_prefix", "lift_denied_prefix", "create_topic",
+    "remove_topic", "remove_group",
+}  # fmt: skip
 
 
 class GatedKafka:

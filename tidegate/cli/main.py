@@ -31,6 +31,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("restore", "tidegate.cli.restore:app"),
     ("failover", "tidegate.cli.failover:app"),
     ("return", "tidegate.cli.return_:app"),
+    ("drill", "tidegate.cli.drill:app"),
     ("kafka", "tidegate.cli.kafka:app"),
     ("ops", "tidegate.cli.ops:app"),
     ("mirror", "tidegate.cli.mirror:app"),

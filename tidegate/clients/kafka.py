@@ -12,7 +12,7 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypeVar
 
-from tidegate.clients import kafka_gate, kafka_groups, kafka_log, kafka_records, kafka_transactions
+from tidegate.clients import kafka_gate, kafka_groups, kafka_log, kafka_records, kafka_removal, kafka_transactions
 from tidegate.clients.kafka_fetch import FETCH_BYTES, READ_COMMITTED, READ_UNCOMMITTED
 from tidegate.clients.kafka_messages import (
     CreateTopicsRequest,
@@ -133,6 +133,14 @@ class Kafka(KafkaClient):
                 f"{what}: it exists with {there} partitions; expected {partitions}",
                 hint="the number of partitions decides which key goes where: nothing was changed",
             )
+
+    async def remove_topic(self, topic: str) -> None:
+        """See KafkaClient (``DeleteTopics``)."""
+        await self._until(f"delete topic {topic}", lambda: kafka_removal.remove_topic(self._wire, topic))
+
+    async def remove_group(self, group: str) -> None:
+        """See KafkaClient (``DeleteGroups``)."""
+        await self._until(f"delete group {group}", lambda: kafka_removal.remove_group(self._wire, group))
 
     async def start_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
         """See KafkaClient (``ListOffsets`` earliest)."""

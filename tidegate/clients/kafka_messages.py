@@ -12,8 +12,8 @@ with warnings.catch_warnings():
     from kafka import errors as kafka_errors
     from kafka.net.sasl import get_sasl_mechanism
     from kafka.protocol.admin.acl import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
-    from kafka.protocol.admin.groups import ListGroupsRequest
-    from kafka.protocol.admin.topics import CreateTopicsRequest
+    from kafka.protocol.admin.groups import DeleteGroupsRequest, ListGroupsRequest
+    from kafka.protocol.admin.topics import CreateTopicsRequest, DeleteTopicsRequest
     from kafka.protocol.admin.transactions import (
         DescribeProducersRequest,
         DescribeTransactionsRequest,
@@ -37,6 +37,8 @@ __all__ = [
     "CreateTopicsRequest",
     "DefaultRecordBatch",
     "DeleteAclsRequest",
+    "DeleteGroupsRequest",
+    "DeleteTopicsRequest",
     "DescribeAclsRequest",
     "DescribeProducersRequest",
     "DescribeTransactionsRequest",

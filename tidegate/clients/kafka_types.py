@@ -219,6 +219,15 @@ class KafkaClient(Protocol):
         Raises InvalidInput if it exists with another number of partitions.
         """
 
+    async def remove_topic(self, topic: str) -> None:
+        """Delete the topic with all that it holds; returns when no broker shows it. One that is not there is none."""
+
+    async def remove_group(self, group: str) -> None:
+        """Delete the consumer group with its offsets; one that is not there is none.
+
+        Raises Unavailable while it has members: call again when they have left.
+        """
+
     async def start_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
         """First offset that each log still holds."""
 

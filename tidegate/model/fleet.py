@@ -199,11 +199,14 @@ class RecordId(_Part):
 
 
 class Objectives(_Part):
-    """What is promised, in seconds; None: nothing is."""
+    """What is promised, in seconds (drills in days); None: nothing is."""
 
     rto_s: Seconds | None = Field(default=None, description="seconds")
     rpo_s: Seconds | None = Field(default=None, description="seconds")
     gap_s: Seconds | None = Field(default=None, description="seconds")
+    drill_days: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="days: a drill was done within so many"
+    )
 
 
 class Prove(_Part):
@@ -245,7 +248,7 @@ class Deployment(_Part):
     artifacts: dict[Name, Artifact] = Field(min_length=1, description="artifacts by name")
     stale_state: Literal["refuse", "keep"] = Field(default="refuse", description="refuse or keep")
     audit: Audit | None = Field(default=None, description="{command: […], timeout_s: …}")
-    objectives: Objectives = Field(default=Objectives(), description="{rto_s, rpo_s, gap_s}")
+    objectives: Objectives = Field(default=Objectives(), description="{rto_s, rpo_s, gap_s, drill_days}")
     prove: Prove = Field(default=Prove(), description="what a job must show after a start")
     transaction_timeout_ms: int = Field(default=600_000, ge=1000, description="the sinks' transaction timeout, ms")
     approval: Literal["none", "required"] = Field(default="none", description="none or required")

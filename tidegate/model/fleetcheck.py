@@ -197,11 +197,13 @@ def _uids(path: Path, deployment: Mapping[str, object]) -> Iterator[Problem]:
 def _templates(
     path: Path, templates: Iterable[object], sinks: list[str], deployment: Mapping[str, object]
 ) -> Iterator[Problem]:
+    written = (_list(_map(sink).get("topics")) for sink in _list(deployment.get("sinks")))
+    outputs = [str(topic) for topics in written for topic in topics]
     for index, template in enumerate(templates):
         text = _text(template)
         if text is None:
             continue
-        yield from (Problem((*path, index), what) for what in placeholders.mistakes(text, sinks))
+        yield from (Problem((*path, index), what) for what in placeholders.mistakes(text, sinks, outputs))
         if "secret:principal_password" in placeholders.names(text) and deployment.get("principal_password") is None:
             what = "{secret:principal_password} is used; expected principal_password in this deployment"
             yield Problem((*path, index), what)

@@ -1,5 +1,7 @@
 """Placeholders in a job's arguments and in the audit's command: ``{kafka.bootstrap}``, ``{prefix:SINK_UID}``, …
 
+``{output:TOPIC}`` stands for the name of a topic that a sink writes: TOPIC itself, and a scratch topic in a drill.
+
 ``{{`` and ``}}`` stand for a brace.
 """
 
@@ -47,6 +49,8 @@ class Values:
         kind, colon, rest = name.partition(":")
         if colon and kind == "prefix":
             return transactional_prefix(self.deployment, rest, self.epoch)
+        if colon and kind == "output":
+            return rest
         if colon and kind == "secret":
             secret = self.secrets.get(rest)
             if secret is None:
@@ -74,10 +78,10 @@ def names(template: str) -> list[str]:
     return [match.group(1) for match in _TOKEN.finditer(template) if match.group(1) is not None]
 
 
-def mistakes(template: str, sink_uids: Iterable[str]) -> list[str]:
+def mistakes(template: str, sink_uids: Iterable[str], outputs: Iterable[str] = ()) -> list[str]:
     """What is wrong with a template, in words; empty if nothing is."""
     found = []
-    uids = list(sink_uids)
+    uids, topics = list(sink_uids), list(outputs)
     for match in _TOKEN.finditer(template):
         name = match.group(1)
         if name is None:
@@ -90,11 +94,19 @@ def mistakes(template: str, sink_uids: Iterable[str]) -> list[str]:
         if colon and kind == "prefix":
             if rest not in uids:
                 found.append(_unknown(f"no such sink uid in {{{name}}}", rest, uids))
+        elif colon and kind == "output":
+            if rest not in topics:
+                found.append(_unknown(f"no sink writes the topic in {{{name}}}", rest, topics))
         elif colon and kind == "secret":
             if rest not in SECRETS:
                 found.append(_unknown(f"no such secret in {{{name}}}", rest, SECRETS))
         elif name not in PLAIN:
-            known = [*PLAIN, *(f"prefix:{uid}" for uid in uids), *(f"secret:{secret}" for secret in SECRETS)]
+            known = [
+                *PLAIN,
+                *(f"prefix:{uid}" for uid in uids),
+                *(f"output:{topic}" for topic in topics),
+                *(f"secret:{secret}" for secret in SECRETS),
+            ]
             found.append(_unknown(f"unknown placeholder {{{name}}}", name, known))
     return found
 

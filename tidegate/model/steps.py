@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from tidegate.model.drilled import DrillFacts
 from tidegate.model.operation import (
     Approval,
     Observation,
@@ -319,6 +320,7 @@ class ReportInput(Frozen):
     prove: ProveFact | None = None
     verdict: Verdict | None = None
     failover: FailoverFacts | None = None
+    drill: DrillFacts | None = None
     commands: tuple[str, ...] = ()
 
 

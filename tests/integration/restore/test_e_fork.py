@@ -35,7 +35,7 @@ def with_fork(fleet: str) -> str:
     """The fleet file with the fork in it: its own name, group and output topic; nothing else is different."""
     at = fleet.index(f"  {DEPLOYMENT}:\n")
     fork = unaudited(fleet[at:]).replace(f"  {DEPLOYMENT}:\n", f"  {FORK}:\n", 1)
-    fork = fork.replace(f"      - {OUTPUT_TOPIC}\n", f"      - {FORK_TOPIC}\n")
+    fork = fork.replace(f"{{output:{OUTPUT_TOPIC}}}", f"{{output:{FORK_TOPIC}}}")
     fork = fork.replace(f"topics: [{OUTPUT_TOPIC}]", f"topics: [{FORK_TOPIC}]")
     fork = fork.replace(f"group: {DEPLOYMENT}}}", f"group: {FORK}}}")
     assert fork.count(FORK_TOPIC) == 2
