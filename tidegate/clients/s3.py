@@ -251,9 +251,9 @@ def open_store(
     return S3Store(client, endpoint, timeout_s)
 
 
-def _timestamp(value: Any) -> datetime:
+def _timestamp(value: str) -> datetime:
     """A date as a listing has it (ISO 8601, UTC), read fast; any other form as botocore reads it."""
-    if isinstance(value, str) and value.endswith("Z"):
+    if str(value).endswith("Z"):
         with suppress(ValueError):
             return datetime.fromisoformat(value)
     found: datetime = parse_timestamp(value)

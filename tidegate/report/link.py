@@ -21,7 +21,7 @@ NO_LINK: Final = "0" * 64
 
 
 class _Kept(BaseModel):
-    """Base of what is read for years: what a later version has added is passed over, the hash covers it all the same."""
+    """Base of what is read for years; what a later version has added is passed over, the hash covers it too."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
