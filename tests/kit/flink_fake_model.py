@@ -57,6 +57,9 @@ class FakeJob:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     completed: int = 0
     failed_checkpoints: int = 0
+    failed_in_a_row: int = 0
+    """Checkpoints that failed since the last one that did not; the newest of the history."""
+    checkpoint_takes_ms: int = 0
     next_checkpoint_id: int = 1
     due_checkpoint: float = 0.0
     completed_since_start: int = 0

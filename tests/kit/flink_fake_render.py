@@ -40,12 +40,13 @@ def details(job: FakeJob) -> dict[str, Any]:
     }
 
 
-def _completed(checkpoint: Checkpoint) -> dict[str, Any]:
+def _completed(checkpoint: Checkpoint, takes_ms: int = 0) -> dict[str, Any]:
     return {
         "id": checkpoint.id,
         "status": "COMPLETED",
         "is_savepoint": checkpoint.is_savepoint,
-        "trigger_timestamp": checkpoint.completed_ms,
+        "trigger_timestamp": checkpoint.completed_ms - takes_ms,
+        "end_to_end_duration": takes_ms,
         "latest_ack_timestamp": checkpoint.completed_ms,
         "external_path": checkpoint.path,
         "discarded": checkpoint.discarded,
@@ -61,15 +62,18 @@ def checkpoints(job: FakeJob) -> dict[str, Any]:
     return {
         "counts": {
             "restored": int(restored is not None),
-            "total": job.completed + job.failed_checkpoints,
+            "total": job.completed + job.failed_checkpoints + job.failed_in_a_row,
             "completed": job.completed,
-            "failed": job.failed_checkpoints,
+            "failed": job.failed_checkpoints + job.failed_in_a_row,
         },
         "latest": {
-            "completed": _completed(done[-1]) if done else None,
+            "completed": _completed(done[-1], job.checkpoint_takes_ms) if done else None,
             "savepoint": _completed(savepoints[-1]) if savepoints else None,
             "failed": None,
             "restored": restored,
         },
-        "history": [_completed(c) for c in reversed(job.checkpoints[-10:])],
+        "history": [
+            *({"id": job.next_checkpoint_id + n, "status": "FAILED"} for n in range(job.failed_in_a_row)),
+            *(_completed(c, job.checkpoint_takes_ms) for c in reversed(job.checkpoints[-10:])),
+        ],
     }

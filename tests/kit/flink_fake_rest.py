@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.kit.flink_fake import FakeFlink
-from tests.kit.flink_fake_model import FakeJob
+from tests.kit.flink_fake_model import FakeJob, Program
 from tests.kit.flink_fake_render import SINK, SOURCE, checkpoints, details, tasks_run
 from tidegate.clients.flink_types import JobState
 
@@ -61,6 +61,7 @@ class FlinkRest:
                 ("GET", r"/jobs", self._jobs),
                 ("GET", r"/jobs/overview", self._jobs_overview),
                 ("GET", r"/jobs/([0-9a-f]+)", self._details),
+                ("GET", r"/jobs/([0-9a-f]+)/plan", self._job_plan),
                 ("PATCH", r"/jobs/([0-9a-f]+)", self._cancel),
                 ("GET", r"/jobs/([0-9a-f]+)/status", self._status),
                 ("GET", r"/jobs/([0-9a-f]+)/checkpoints", self._checkpoints),
@@ -164,11 +165,13 @@ class FlinkRest:
         program = self.flink.program(self.flink.jars[jar_id][0], body.get("programArgsList") or [])
         if program.main_throws is not None:
             return _server_error(f"ProgramInvocationException: main\nCaused by: {program.main_throws}")
-        nodes = [
-            {"id": vertex, "parallelism": body.get("parallelism") or 1, "description": description}
-            for vertex, description in program.vertices or ((SOURCE, "Source: numbers<br/>"), (SINK, "Sink<br/>"))
-        ]
-        return 200, {"plan": {"nodes": nodes}}
+        return 200, _graph(program, body.get("parallelism") or 1)
+
+    def _job_plan(self, _request: Request, job_id: str) -> Answer:
+        def render(job: FakeJob) -> object:
+            return _graph(job.program, job.parallelism)
+
+        return self._copy(job_id, "plan", render)
 
     def _run(self, request: Request, jar_id: str) -> Answer:
         if jar_id not in self.flink.jars:
@@ -358,6 +361,12 @@ def _server_error(text: str) -> Answer:
         f"<Exception on server side:\n{text}\n\tat x\n\nEnd of exception on server side>",
     ]
     return 500, {"errors": texts}
+
+
+def _graph(program: Program, parallelism: int) -> dict[str, Any]:
+    vertices = program.vertices or ((SOURCE, "Source: numbers<br/>"), (SINK, "Sink<br/>"))
+    nodes = [{"id": vertex, "parallelism": parallelism, "description": text} for vertex, text in vertices]
+    return {"plan": {"nodes": nodes}}
 
 
 def _jar_missing(jar_id: str) -> Answer:

@@ -72,6 +72,19 @@ class KafkaContract:
         await kafka.remove_group(f"{name}-nobody")
         assert await kafka.group_offsets(f"{name}-nobody") == {}
 
+    async def test_the_shape_of_cluster_and_topics_with_defaults(self, kafka: KafkaClient, name: str):
+        await kafka.create_topic(name, 2, {"message.timestamp.type": "LogAppendTime", "retention.ms": "3600000"})
+        shape = await kafka.shape([name, f"{name}-not-there"])
+        assert shape.brokers >= 1
+        assert int(shape.settings["transaction.max.timeout.ms"]) >= 1000
+        topic = shape.topics[name]
+        assert list(shape.topics) == [name]
+        assert (topic.partitions, topic.replicas >= 1) == (2, True)
+        assert topic.settings["message.timestamp.type"] == "LogAppendTime"
+        assert topic.settings["retention.ms"] == "3600000"
+        assert int(topic.settings["min.insync.replicas"]) >= 1
+        assert "retention.bytes" in topic.settings
+
     async def test_offsets_by_time(self, kafka: KafkaClient, topic: str, writers: Writers, name: str):
         writer, _ = await self._open(kafka, writers, topic, name)
         await writer.commit()

@@ -16,6 +16,7 @@ from tidegate.clients.kafka_transactions import ENDED_BY, check_principal, held_
 from tidegate.clients.kafka_types import (
     PROBE_SUFFIX,
     Batch,
+    ClusterShape,
     CommittedRange,
     ControlType,
     EndOutcome,
@@ -27,6 +28,7 @@ from tidegate.clients.kafka_types import (
     OpenTransaction,
     TopicDescription,
     TopicPartition,
+    TopicShape,
     TransactionState,
     TxnState,
 )
@@ -99,6 +101,20 @@ class _Log:
         return first
 
 
+BROKER_DEFAULTS = {
+    "transaction.max.timeout.ms": "900000",
+    "min.insync.replicas": "1",
+    "default.replication.factor": "1",
+}
+TOPIC_DEFAULTS = {
+    "retention.ms": "604800000",
+    "retention.bytes": "-1",
+    "min.insync.replicas": "1",
+    "message.timestamp.type": "CreateTime",
+}
+"""As Kafka ships."""
+
+
 class FakeKafka(KafkaClient):
     """``down``: no call is answered. ``lose_next_end``: the next end acts, and its answer is lost.
 
@@ -123,6 +139,10 @@ class FakeKafka(KafkaClient):
         self._members: dict[str, int] = {}
         self.unreplicated: dict[TopicPartition, int] = {}
         self.ruleless: set[str] = set()
+        self.brokers = 1
+        self.replicas = 1
+        self.settings = dict(BROKER_DEFAULTS)
+        self.topic_settings: dict[str, dict[str, str]] = {}
         self._no_writes: set[tuple[str, str]] = set()
         self._denied: set[tuple[str, str]] = set()
         self._producer_ids = itertools.count(1000)
@@ -224,8 +244,24 @@ class FakeKafka(KafkaClient):
             if topic in self._logs
         }
 
+    async def shape(self, topics: Collection[str]) -> ClusterShape:
+        self._call("shape")
+        return ClusterShape(
+            brokers=self.brokers,
+            settings=dict(self.settings),
+            topics={
+                topic: TopicShape(
+                    topic, len(self._logs[topic]), self.replicas, TOPIC_DEFAULTS | self.topic_settings.get(topic, {})
+                )
+                for topic in sorted(set(topics))
+                if topic in self._logs
+            },
+        )
+
     async def create_topic(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
         self._call("create_topic")
+        if topic not in self._logs:
+            self.topic_settings[topic] = dict(config or {})
         there = self._logs.setdefault(topic, [_Log(TopicPartition(topic, n)) for n in range(partitions)])
         if len(there) != partitions:
             raise InvalidInput(f"create topic {topic}: it exists with {len(there)} partitions; expected {partitions}")

@@ -244,6 +244,11 @@ class FlinkClient(FlinkHttp):
             raise as_ours(self.base_url, f"POST /jars/{jar_id}/plan", answer)
         return self.parse(PlanAnswer, answer).plan.nodes
 
+    async def job_plan(self, job_id: str) -> list[PlanNode] | None:
+        """GET /jobs/ID/plan: the graph of a job that was started, as `plan` gives it. None for an unknown id."""
+        answer = await self.of_job(f"/jobs/{job_id}/plan")
+        return None if answer is None else self.parse(PlanAnswer, answer).plan.nodes
+
     async def run_jar(self, jar_id: str, request: RunRequest) -> RunOutcome:
         """POST /jars/ID/run: returns when the job is initialized or has failed to.
 

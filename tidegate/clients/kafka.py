@@ -12,7 +12,15 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypeVar
 
-from tidegate.clients import kafka_gate, kafka_groups, kafka_log, kafka_records, kafka_removal, kafka_transactions
+from tidegate.clients import (
+    kafka_gate,
+    kafka_groups,
+    kafka_log,
+    kafka_records,
+    kafka_removal,
+    kafka_shape,
+    kafka_transactions,
+)
 from tidegate.clients.kafka_fetch import FETCH_BYTES, READ_COMMITTED, READ_UNCOMMITTED
 from tidegate.clients.kafka_messages import (
     CreateTopicsRequest,
@@ -20,6 +28,7 @@ from tidegate.clients.kafka_messages import (
 )
 from tidegate.clients.kafka_types import (
     Batch,
+    ClusterShape,
     CommittedRange,
     EndOutcome,
     GroupState,
@@ -99,6 +108,10 @@ class Kafka(KafkaClient):
             return found
 
         return await self._until(f"describe {', '.join(sorted(topics))}", ask)
+
+    async def shape(self, topics: Collection[str]) -> ClusterShape:
+        """See KafkaClient (``Metadata``, ``DescribeConfigs``)."""
+        return await self._until("describe the cluster", lambda: kafka_shape.shape(self._wire, topics))
 
     async def create_topic(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
         """See KafkaClient (``CreateTopics``); the broker's default replication factor."""

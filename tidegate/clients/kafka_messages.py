@@ -12,6 +12,7 @@ with warnings.catch_warnings():
     from kafka import errors as kafka_errors
     from kafka.net.sasl import get_sasl_mechanism
     from kafka.protocol.admin.acl import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
+    from kafka.protocol.admin.configs import DescribeConfigsRequest
     from kafka.protocol.admin.groups import DeleteGroupsRequest, ListGroupsRequest
     from kafka.protocol.admin.topics import CreateTopicsRequest, DeleteTopicsRequest
     from kafka.protocol.admin.transactions import (
@@ -40,6 +41,7 @@ __all__ = [
     "DeleteGroupsRequest",
     "DeleteTopicsRequest",
     "DescribeAclsRequest",
+    "DescribeConfigsRequest",
     "DescribeProducersRequest",
     "DescribeTransactionsRequest",
     "EndTxnRequest",

@@ -193,6 +193,25 @@ class TopicDescription:
     partitions: int
 
 
+@dataclass(frozen=True, slots=True)
+class TopicShape:
+    """How a topic is set up. ``replicas``: those of the partition that has the fewest. ``settings``: defaults included."""
+
+    name: str
+    partitions: int
+    replicas: int
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterShape:
+    """How a cluster is set up. ``brokers`` that are up; ``settings`` are those of one of them, defaults included."""
+
+    brokers: int
+    settings: Mapping[str, str]
+    topics: Mapping[str, TopicShape]
+
+
 class KafkaClient(Protocol):
     """What Tidegate asks of one region's Kafka. Each call raises Unavailable when the broker does not answer in time,
     Refused when it refuses the log-in or the right, InvalidInput for an unknown topic.
@@ -212,6 +231,12 @@ class KafkaClient(Protocol):
 
     async def describe_topics(self, topics: Collection[str]) -> dict[str, TopicDescription]:
         """The topics by name; those that are not there are left out."""
+
+    async def shape(self, topics: Collection[str]) -> ClusterShape:
+        """How the cluster and these topics are set up; topics that are not there are left out.
+
+        Of the settings those that decide what a failover meets: ``tidegate.clients.kafka_shape``.
+        """
 
     async def create_topic(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
         """Create the topic and wait until each partition has a leader; one that exists with as many is left as it is.

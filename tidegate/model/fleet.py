@@ -18,6 +18,7 @@ from tidegate.model import fleetcheck, placeholders
 from tidegate.model.fleetfields import (
     Bootstrap,
     Bucket,
+    Days,
     HomeCell,
     JarLocation,
     JavaClass,
@@ -199,14 +200,12 @@ class RecordId(_Part):
 
 
 class Objectives(_Part):
-    """What is promised, in seconds (drills in days); None: nothing is."""
+    """What is promised, in seconds, and how often it is drilled; None: nothing is."""
 
     rto_s: Seconds | None = Field(default=None, description="seconds")
     rpo_s: Seconds | None = Field(default=None, description="seconds")
     gap_s: Seconds | None = Field(default=None, description="seconds")
-    drill_days: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="days: a drill was done within so many"
-    )
+    drill_days: Days | None = Field(default=None, description="days within which it must have been drilled")
 
 
 class Prove(_Part):
