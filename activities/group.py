@@ -12,7 +12,6 @@ from temporalio.api.workflowservice.v1 import GetClusterInfoRequest
 from activities.beats import beat, beating
 from activities.failover import FailoverActivities
 from activities.registry import run_closed
-from activities.sites import cell_in
 from tidegate.errors import InvalidInput
 from tidegate.failover import group
 from tidegate.failover.group import Group, Lives
@@ -28,7 +27,7 @@ from tidegate.model.region import (
     GroupStep,
     LookGroupInput,
 )
-from tidegate.operation.move import home_of, stopped
+from tidegate.operation.move import cell_in, home_of, stopped
 from tidegate.registry import ownership
 
 

@@ -11,10 +11,10 @@ from temporalio.api.workflowservice.v1 import GetClusterInfoRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.sites import Sites, cell_in
+from activities.sites import Sites
 from tidegate.model.record import Holder
 from tidegate.model.steps import HaltInput, Held, Located, ObserveInput, StepInput, TakeInput
-from tidegate.operation.move import home_of, standby_of
+from tidegate.operation.move import cell_in, home_of, standby_of
 from tidegate.registry import ownership
 from tidegate.registry.ownership import Claim, Takeover, Tenure
 

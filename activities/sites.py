@@ -13,12 +13,10 @@ from tidegate.clients.objects import ObjectStore
 from tidegate.clients.transfer import TransferStore
 from tidegate.driver.base import DeploymentDriver
 from tidegate.driver.session import SessionClusterDriver
-from tidegate.errors import InvalidInput
 from tidegate.lineage.store import LineageStore
 from tidegate.mirror.rebasing import Reach, links_by
 from tidegate.model.fleet import CellRef, Fleet, KafkaAccess, S3Access
-from tidegate.model.record import ArtifactRef, DeploymentRecord
-from tidegate.operation.move import lives_at
+from tidegate.model.record import ArtifactRef
 from tidegate.operation.site import Site
 from tidegate.registry.artifacts import fetch, keep_jar, open_access
 from tidegate.registry.fleet import read_current, read_digest
@@ -139,23 +137,3 @@ class Sites:
         if rest not in self._drivers:
             self._drivers[rest] = SessionClusterDriver(FlinkClient(rest))
         return self._drivers[rest]
-
-
-def cell_in(fleet: Fleet, deployment: str, region: str, record: DeploymentRecord | None) -> CellRef:
-    """The cell of a deployment in a region: where it ran last, its home, one of the same name, or the only one.
-
-    Raises InvalidInput: no such region, or nothing says which of its cells.
-    """
-    cells = fleet.region(region).cells
-    home, lives = fleet.deployment(deployment).home_ref, lives_at(record)
-    for known in (lives, home):
-        if known is not None and known.region == region and known.cell in cells:
-            return known
-    if home.cell in cells:
-        return CellRef(region, home.cell)
-    if len(cells) == 1:
-        return CellRef(region, next(iter(cells)))
-    raise InvalidInput(
-        f"region: {region} has {len(cells)} cells ({', '.join(cells)}), and none is called {home.cell}, as that of "
-        f"{deployment}'s home"
-    )

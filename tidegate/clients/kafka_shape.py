@@ -18,7 +18,7 @@ TOPIC_SETTINGS: Final = ("retention.ms", "retention.bytes", "min.insync.replicas
 
 
 async def shape(wire: Wire, topics: Collection[str]) -> ClusterShape:
-    """One answer of each kind (``Metadata``, ``DescribeConfigs``). Raises Again, Refused for a right that is missing."""
+    """By ``Metadata`` and ``DescribeConfigs``. Raises Again, Refused for a right that is missing."""
     answer = await wire.metadata(sorted(set(topics)))
     nodes = sorted(broker.node_id for broker in answer.brokers)
     found: dict[str, tuple[int, int]] = {}

@@ -195,7 +195,7 @@ class TopicDescription:
 
 @dataclass(frozen=True, slots=True)
 class TopicShape:
-    """How a topic is set up. ``replicas``: those of the partition that has the fewest. ``settings``: defaults included."""
+    """How a topic is set up. ``replicas``: of the partition that has the fewest. ``settings``: defaults included."""
 
     name: str
     partitions: int

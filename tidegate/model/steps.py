@@ -23,6 +23,7 @@ from tidegate.model.operation import (
 )
 from tidegate.model.record import ArtifactRef, Frozen, Holder
 from tidegate.model.recovery import FailoverFacts
+from tidegate.model.review import DeploymentReview
 
 
 class Held(Frozen):
@@ -321,6 +322,7 @@ class ReportInput(Frozen):
     verdict: Verdict | None = None
     failover: FailoverFacts | None = None
     drill: DrillFacts | None = None
+    review: DeploymentReview | None = None
     commands: tuple[str, ...] = ()
 
 

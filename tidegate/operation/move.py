@@ -56,6 +56,26 @@ def standby_of(fleet: Fleet, deployment: str, region: str) -> str | None:
     return spec.standby if region == spec.home_ref.region else spec.home_ref.region
 
 
+def cell_in(fleet: Fleet, deployment: str, region: str, record: DeploymentRecord | None) -> CellRef:
+    """The cell of a deployment in a region: where it ran last, its home, one of the same name, or the only one.
+
+    Raises InvalidInput: no such region, or nothing says which of its cells.
+    """
+    cells = fleet.region(region).cells
+    home, lives = fleet.deployment(deployment).home_ref, lives_at(record)
+    for known in (lives, home):
+        if known is not None and known.region == region and known.cell in cells:
+            return known
+    if home.cell in cells:
+        return CellRef(region, home.cell)
+    if len(cells) == 1:
+        return CellRef(region, next(iter(cells)))
+    raise InvalidInput(
+        f"region: {region} has {len(cells)} cells ({', '.join(cells)}), and none is called {home.cell}, as that of "
+        f"{deployment}'s home"
+    )
+
+
 def stopped(record: DeploymentRecord) -> bool:
     """Whether the last job was seen to end with a savepoint, and everything that it wrote is committed (X2)."""
     writer, pinned = record.writer, record.pinned

@@ -1,0 +1,172 @@
+"""The last drill and how it ended; RTO, RPO and gap against what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from tidegate.model.failover import FAILOVER_DEPLOYMENT
+from tidegate.model.operation import Outcome
+from tidegate.model.region import FAILOVER_MEMBER
+from tidegate.model.review import Checked, Measured
+from tidegate.model.steps import ReportInput
+from tidegate.readiness.facts import Facts, NotKnown
+from tidegate.readiness.sheet import Said, Unasked, breach, field_of, warning
+from tidegate.report import words
+
+DRILLS: Final = frozenset({"DrillRecovery", FAILOVER_DEPLOYMENT, FAILOVER_MEMBER})
+"""Runbooks whose end is a proof that it can go on in the standby."""
+DAY_S: Final = 86_400.0
+TREND: Final = 40
+"""So many measurements of a deployment are told, the newest."""
+
+
+def check_drills(facts: Facts) -> Iterator[Said]:
+    """Done, in time, and well."""
+    if isinstance(facts.reports, NotKnown):
+        yield Unasked("last drill", facts.reports)
+        return
+    days = facts.spec.objectives.drill_days
+    again = how_to_drill(facts)
+    if days is None:
+        yield warning(
+            facts,
+            "no-drill-objective",
+            "",
+            "nothing says how often it must be drilled",
+            "a drill that is missed does not show",
+            field_of(facts, "objectives.drill_days", "7"),
+        )
+    # A refused one did nothing, a planned one neither: neither proves anything.
+    drills = [one for one in facts.reports if one.runbook in DRILLS and one.outcome is not Outcome.REFUSED]
+    if not drills:
+        tell = warning if days is None else breach
+        promised = "" if days is None else f"; the objective is one in {_days(days)}"
+        what = f"it has never been drilled{promised}"
+        yield tell(facts, "no-drill", "", what, "a failover that was never done is a hope", again)
+        return
+    last = drills[0]
+    if last.outcome is not Outcome.DONE:
+        yield breach(
+            facts,
+            "drill-failed",
+            "",
+            f"the last drill, {last.operation} at {words.utc(last.ended)}, ended {last.outcome.value}: "
+            f"{last.why or last.summary}",
+            "what failed there fails in earnest, too",
+            f"tidegate report show {last.operation}",
+            again,
+        )
+    good = next((one for one in drills if one.outcome is Outcome.DONE), None)
+    if days is not None and (good is None or _age_s(facts.now, good) > days * DAY_S):
+        when = (
+            "none ended well"
+            if good is None
+            else f"the last that ended well was {_days(_age_s(facts.now, good) / DAY_S)} ago"
+        )
+        yield breach(
+            facts,
+            "drill-overdue",
+            "",
+            f"{when}; the objective is one in {_days(days)}",
+            "what has changed since then was never tried",
+            again,
+        )
+    elif last is good:
+        ago = _days(_age_s(facts.now, good) / DAY_S)
+        yield Checked(check="last drill", subject="", fact=f"{good.operation}, {ago} ago: {good.outcome.value}")
+
+
+def check_objectives(facts: Facts) -> Iterator[Said]:
+    """The newest measurement of each against what is promised."""
+    if isinstance(facts.reports, NotKnown):
+        yield Unasked("objectives", facts.reports)
+        return
+    objectives = facts.spec.objectives
+    missing = [name for name in ("rto_s", "rpo_s") if getattr(objectives, name) is None]
+    if missing:
+        yield warning(
+            facts,
+            "no-objective",
+            "",
+            f"no objective: {', '.join(missing)}",
+            "nobody can say whether a recovery was in time",
+            field_of(facts, "objectives", "{rto_s: 60, rpo_s: 5}"),
+        )
+    measured = measurements(facts.reports)
+    if objectives.rto_s is not None:
+        taken = [(one, one.rto_s) for one in measured if one.rto_s is not None]
+        yield _against(facts, "rto", objectives.rto_s, taken, "processing stands still longer than was promised")
+    if objectives.rpo_s is not None:
+        taken = [(one, one.rpo_s) for one in measured if one.rpo_s is not None]
+        yield _against(facts, "rpo", objectives.rpo_s, taken, "a loss of the region costs more input than was promised")
+    if objectives.gap_s is not None:
+        taken = [(one, one.gap_s) for one in measured if one.gap_s is not None and one.runbook not in DRILLS]
+        if taken:
+            yield _against(facts, "gap", objectives.gap_s, taken, "each upgrade holds processing up for longer")
+
+
+def _against(facts: Facts, name: str, objective_s: float, taken: Sequence[tuple[Measured, float]], why: str) -> Said:
+    if not taken:
+        return warning(
+            facts,
+            f"{name}-not-measured",
+            "",
+            f"no report has measured its {name.upper()}; the objective is {words.seconds(objective_s)}",
+            "an objective that was never measured is not known to be met",
+            how_to_drill(facts),
+        )
+    newest, value_s = taken[-1]
+    last = ", ".join(words.seconds(value) for _, value in reversed(taken[-3:]))
+    if value_s > objective_s:
+        return breach(
+            facts,
+            f"{name}-over-objective",
+            "",
+            f"{name.upper()} was {words.seconds(value_s)} in {newest.operation}; the objective is "
+            f"{words.seconds(objective_s)} (the last ones: {last})",
+            why,
+            f"tidegate report show {newest.operation}",
+            field_of(facts, f"objectives.{name}_s"),
+        )
+    promised = words.seconds(objective_s)
+    fact = f"{words.seconds(value_s)} in {newest.operation}, objective {promised} (the last ones: {last})"
+    return Checked(check=name.upper(), subject="", fact=fact)
+
+
+def measurements(reports: Sequence[ReportInput]) -> tuple[Measured, ...]:
+    """What reports have measured, oldest first: of drills RTO and RPO, of the others the gap, of reviews the score."""
+    found = []
+    for one in sorted(reports, key=lambda report: report.ended):
+        # A drill tells as a failover does, in a part of its own.
+        told = [part for part in (one.failover, getattr(one, "drill", None)) if part is not None]
+        verdict = one.verdict
+        gap_s = verdict.gap_ms / 1000 if verdict is not None and verdict.gap_ms is not None else None
+        measured = Measured(
+            at=one.ended,
+            runbook=one.runbook,
+            operation=one.operation,
+            rto_s=next((part.rto_s for part in told if getattr(part, "rto_s", None) is not None), None),
+            rpo_s=next((part.rpo_s for part in told if getattr(part, "rpo_s", None) is not None), None),
+            gap_s=gap_s if one.outcome is Outcome.DONE else None,
+            score=one.review.score if one.review is not None else None,
+        )
+        if any(value is not None for value in (measured.rto_s, measured.rpo_s, measured.gap_s, measured.score)):
+            found.append(measured)
+    return tuple(found[-TREND:])
+
+
+def how_to_drill(facts: Facts) -> str:
+    """The command that makes a drill: so far a planned failover is one; back by the same command."""
+    return f"tidegate failover deployment {facts.deployment}"
+
+
+def _age_s(now: datetime, report: ReportInput) -> float:
+    return (now - report.ended).total_seconds()
+
+
+def _days(days: float) -> str:
+    if days < 1:
+        return words.seconds(days * DAY_S)
+    return f"{days:.1f} days".replace(".0 days", " days")
