@@ -45,7 +45,7 @@ async def _provenance(link: MirrorLink, status: MirrorStatus) -> dict[str, bool]
     """Of each topic of which something was mirrored: whether one of the newest records there says where it is from."""
     came = {TopicPartition(one.topic, one.partition) for one in status.partitions if one.mirrored is not None}
     found: dict[str, bool] = {}
-    for topic in sorted({tp.topic for tp in came}):
+    for topic in await link.target_kafka.describe_topics({tp.topic for tp in came}):  # one that is gone is told so
         records = await newest(link.target_kafka, [tp for tp in came if tp.topic == topic])
         if records:
             found[topic] = any(of_headers(record.headers) is not None for record in records)

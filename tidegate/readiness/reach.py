@@ -59,22 +59,22 @@ class Reach:
         return open_link(self.fleet, name, PATIENCE_S)
 
 
-async def ask(of: str, question: Callable[[], Awaitable[T]], limit_s: float = ASK_S) -> T | NotKnown:
+async def ask(of: str, question: Callable[[], Awaitable[T]]) -> T | NotKnown:
     """The answer; or, in bounded time and whatever of ours was raised, that there is none."""
     try:
-        return await asyncio.wait_for(question(), limit_s)
+        return await asyncio.wait_for(question(), ASK_S)
     except TimeoutError:
-        return NotKnown(of, f"no answer within {limit_s:g} s")
+        return NotKnown(of, f"no answer within {ASK_S:g} s")
     except TidegateError as error:
         return NotKnown(of, error.message, error.hint or "")
 
 
-async def may(of: str, question: Callable[[], Awaitable[object]], limit_s: float = ASK_S) -> Access:
+async def may(of: str, question: Callable[[], Awaitable[object]]) -> Access:
     """Whether it is let in: a refusal is an answer."""
     try:
-        await asyncio.wait_for(question(), limit_s)
+        await asyncio.wait_for(question(), ASK_S)
     except TimeoutError:
-        return NotKnown(of, f"no answer within {limit_s:g} s")
+        return NotKnown(of, f"no answer within {ASK_S:g} s")
     except (RefusedError, InvalidInput) as error:
         return Refused(error.message)
     except TidegateError as error:
