@@ -54,6 +54,7 @@ from tidegate.model.region import (
     LookGroupInput,
 )
 from tidegate.model.returning import QuarantineFact, ReturnStep, TailFact
+from tidegate.model.review import DeploymentReview, ReviewStep
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
 from tidegate.model.steps import (
     AppraiseInput,
@@ -298,6 +299,12 @@ async def sweep_snapshots(request: SweepStep) -> SweepFact:
     _contract(f"sweep_snapshots({request.deployment})")
 
 
+@activity.defn(name="review_readiness")
+async def review_readiness(request: ReviewStep) -> DeploymentReview:
+    """Ask everything about one deployment, in bounded time. Changes nothing that lasts."""
+    _contract(f"review_readiness({request.deployment})")
+
+
 @activity.defn(name="look_group")
 async def look_group(request: LookGroupInput) -> GroupSeen:
     """What lives in a region, and what the other one has room for. Changes nothing. Raises Refused, InvalidInput."""
@@ -434,6 +441,7 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         watch_drill,
         compare_drill,
         tear_down_drill,
+        review_readiness,
     )
 }
 """Every activity by its name."""

@@ -15,6 +15,7 @@ from activities.points import PointActivities
 from activities.registry import RegistryActivities
 from activities.reports import ReportActivities
 from activities.returning import ReturnActivities
+from activities.review import ReviewActivities
 from activities.sites import Sites
 from activities.snapshots import SnapshotActivities
 from activities.sweep import SweepActivities
@@ -33,4 +34,5 @@ def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
         *ReturnActivities(sites, client).all(),
         *GroupActivities(sites, client).all(),
         *DrillActivities(sites, client).all(),
+        *ReviewActivities(sites, client).all(),
     ]

@@ -20,6 +20,7 @@ from workflows.failover_region import FailoverRegion
 from workflows.keep_recovery_points import KeepRecoveryPoints
 from workflows.restore_deployment import RestoreDeployment
 from workflows.return_region import ReturnRegion
+from workflows.review_readiness import ReviewReadiness
 from workflows.ship_snapshots import ShipSnapshots
 from workflows.start_deployment import StartDeployment
 from workflows.stop_deployment import StopDeployment
@@ -36,6 +37,7 @@ WORKFLOWS: tuple[type, ...] = (
     ShipSnapshots,
     KeepRecoveryPoints,
     SweepSnapshots,
+    ReviewReadiness,
     FailoverDeployment,
     ReturnRegion,
     FailoverMember,

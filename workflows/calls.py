@@ -54,15 +54,23 @@ class Calls:
         self._region_away_until: datetime | None = None
 
     async def control(
-        self, contract: Callable[[Request], Awaitable[Fact]], request: Request, *, deadline_s: float
+        self,
+        contract: Callable[[Request], Awaitable[Fact]],
+        request: Request,
+        *,
+        deadline_s: float,
+        interruptible: bool = False,
     ) -> Fact:
-        """Run an activity that touches no region.
+        """Run an activity that touches no region, or more than one.
 
         Raises:
+            Aborted: an abort came, and the activity (``interruptible``) has stopped.
             TidegateError: as the activity raised it; Unavailable if it did not succeed within ``deadline_s``.
 
         """
-        return await self._run(contract, request, CONTROL_QUEUE, workflow.now(), deadline_s, interruptible=False)
+        return await self._run(
+            contract, request, CONTROL_QUEUE, workflow.now(), deadline_s, interruptible=interruptible
+        )
 
     async def region(
         self,

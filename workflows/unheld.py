@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         Phase,
         StepState,
     )
+    from tidegate.model.review import DeploymentReview
     from tidegate.model.steps import Located, ObserveInput, ReportInput
     from tidegate.temporal import search_attributes
     from workflows.board import Board
@@ -64,6 +65,8 @@ class Unheld(Shown):
         self.ending: Ending | None = None
         self.report_key: str | None = None
         self.drill_facts: DrillFacts | None = None
+        self.review: DeploymentReview | None = None
+        """Of a review: what was found. It goes into the report."""
         self.members: tuple[MemberResult, ...] = ()
         """Of an operation on several deployments: how it ended for each."""
 
@@ -215,6 +218,7 @@ class Unheld(Shown):
             approval=None,
             steps=self.board.rows,
             drill=self.drill_facts,
+            review=self.review,
             commands=ending.next_commands,
         )
         try:

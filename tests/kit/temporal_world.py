@@ -46,6 +46,7 @@ from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Verdi
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, Pinned, RecordState, Writer
 from tidegate.model.recovery import Strength
 from tidegate.model.returning import QuarantineFact, ReturnStep, TailFact
+from tidegate.model.review import Checked, DeploymentReview, Finding, ReviewStep, Severity
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
 from tidegate.model.steps import (
     AppraiseInput,
@@ -81,6 +82,35 @@ AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 FLEET = "f" * 64
 SAVEPOINT = "s3://east/savepoints/ledger/e00000007-x/savepoint-1"
 TOPICS = Topics(turn=("balances", "payments"), links=("east-to-west",), back=("west-to-east",))
+REVIEW = DeploymentReview(
+    deployment="ledger",
+    tier=1,
+    home="east/cell-1",
+    standby="west",
+    score=76,
+    findings=(
+        Finding(
+            id="ready/no-room",
+            severity=Severity.BREACH,
+            deployment="ledger",
+            subject="west",
+            what="it would not fit into west: no room in west",
+            why="if east is lost, it waits until there are slots",
+            mend=("more TaskManagers in west",),
+        ),
+        Finding(
+            id="ready/one-broker",
+            severity=Severity.WARNING,
+            deployment="ledger",
+            subject="west",
+            what="Kafka in west is one broker",
+            why="its restart stops all that runs there",
+            mend=("more brokers in west",),
+        ),
+    ),
+    passed=(Checked(check="restorable in west", subject="west", fact="from e7-chk-12, 2.1 s old"),),
+)
+"""Of a deployment that has no room in the standby."""
 POINT = PointChoice(
     id="e7-chk-12",
     snapshot="s3://west/savepoints/ledger/from-east/e7-chk-12-1a2b3c4d",
@@ -158,6 +188,8 @@ class World:
         self.standby: str | None = "west"
         self.shipped: list[str] = []
         self.swept = 0
+        self.found = REVIEW
+        """What a readiness review finds."""
         self.readable_by = {"v2": ("v1",)}
         self.calls: list[tuple[str, str, Any]] = []
         self.plans: dict[str, deque[Any]] = defaultdict(deque)
@@ -449,6 +481,9 @@ class World:
         return SweepPlan(
             going=3, staying=7, files=20, bytes=2_000_000, leftovers=1, uploads=1, first=("e6-chk-1", "e6-chk-2")
         )
+
+    def _review_readiness(self, request: ReviewStep) -> DeploymentReview:
+        return self.found.model_copy(update={"deployment": request.deployment})
 
     def _sweep_snapshots(self, request: SweepStep) -> SweepFact:
         self.swept += 1

@@ -25,6 +25,7 @@ from tidegate.model.groups import GroupLook
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, StopInput, Verdict
 from tidegate.model.returning import RETURN_REGION, ReturnInput
+from tidegate.model.review import REVIEW_READINESS, ReviewInput
 from tidegate.model.ship import ShipInput
 from tidegate.model.sweep import SweepInput
 
@@ -224,6 +225,18 @@ async def _sweep_aborted(client: Client, world: World) -> Run:
     return await _aborted_in("sweep_snapshots", world, _sweep(client, world), "wrong region")
 
 
+async def _review(client: Client, _: World, **fields: Any) -> Run:
+    return await begin(client, REVIEW_READINESS, ReviewInput, requested_by="ana", **fields)
+
+
+async def _review_too_low(client: Client, world: World) -> Run:
+    return await _review(client, world, fail_under=90)
+
+
+async def _review_aborted(client: Client, world: World) -> Run:
+    return await _aborted_in("review_readiness", world, _review(client, world), "not now")
+
+
 async def _failover(client: Client, _: World, **fields: Any) -> Run:
     return await begin(client, FAILOVER_DEPLOYMENT, FailoverInput, requested_by="ana", bake_s=5, **fields)
 
@@ -342,6 +355,9 @@ SCENARIOS: dict[str, Scenario] = {
     "sweep-dry-run": _sweep_dry_run,
     "sweep-held": _sweep_held,
     "sweep-aborted": _sweep_aborted,
+    "review-done": _review,
+    "review-too-low": _review_too_low,
+    "review-aborted": _review_aborted,
     "return-done": _return,
     "return-halted-resumed": _return_halted_resumed,
     "failover-done": _failover,

@@ -38,6 +38,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("registry", "tidegate.cli.registry:app"),
     ("snapshot", "tidegate.cli.snapshot:app"),
     ("points", "tidegate.cli.points:app"),
+    ("ready", "tidegate.cli.ready:app"),
     ("lineage", "tidegate.cli.lineage:app"),
     ("groups", "tidegate.cli.groups:app"),
     ("report", "tidegate.cli.report:app"),

@@ -29,6 +29,7 @@ from tidegate.model.drill import DrillInput
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import OperationResult, OperationStatus, Outcome, RunbookInput
 from tidegate.model.region import FailoverRegionInput
+from tidegate.model.review import ReviewInput
 from tidegate.model.ship import ShipInput
 from tidegate.model.sweep import SweepInput
 from tidegate.names import CONTROL_QUEUE, derive_id
@@ -41,7 +42,7 @@ ANSWER_S = 10.0
 
 Handle = WorkflowHandle[Any, Any]
 Begin = Callable[[], Awaitable[Handle]]
-Request = RunbookInput | ShipInput | KeepInput | SweepInput | FailoverRegionInput | DrillInput
+Request = RunbookInput | ShipInput | KeepInput | SweepInput | ReviewInput | FailoverRegionInput | DrillInput
 T = TypeVar("T")
 
 NO_WORKER_HINT = "start one:  tidegate worker run --role control"
@@ -86,7 +87,7 @@ async def start(client: Client, runbook: str, request: Request, operation: str, 
     """
     # A dry run changes nothing and may be asked for again, and what was shipped may have been lost since; all else that
     # has ended well is not done twice.
-    repeatable = isinstance(request, ShipInput | KeepInput | SweepInput | DrillInput) or request.dry_run
+    repeatable = isinstance(request, ShipInput | KeepInput | SweepInput | ReviewInput | DrillInput) or request.dry_run
     again = WorkflowIDReusePolicy.ALLOW_DUPLICATE if repeatable else None
     before = await _status_of(client, operation)
     try:

@@ -171,8 +171,8 @@ def check_transactions(facts: Facts) -> Iterator[Said]:
                 facts,
                 "transaction-timeout-refused",
                 region.name,
-                f"Kafka in {region.name} allows transactions of {words.seconds(int(most) / 1000)} at most; the job asks "
-                f"for {words.seconds(timeout_s)}",
+                f"Kafka in {region.name} allows transactions of {words.seconds(int(most) / 1000)} at most; the job "
+                f"asks for {words.seconds(timeout_s)}",
                 "the job would fail there as soon as it starts",
                 f"transaction.max.timeout.ms of the brokers in {region.name}",
                 field_of(facts, "transaction_timeout_ms", most),

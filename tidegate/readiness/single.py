@@ -66,7 +66,9 @@ def _kafka(facts: Facts, region: RegionFacts, shape: ClusterShape) -> Iterator[S
                 "--add-config min.insync.replicas=2",
             )
     if not thin:
-        yield Checked(check="replicas", subject=name, fact=f"{shape.brokers} brokers, two replicas in sync or more")
+        yield Checked(
+            check=f"replicas in {name}", subject=name, fact=f"{shape.brokers} brokers, two replicas in sync or more"
+        )
 
 
 def _flink(facts: Facts, at: CellRef) -> Iterator[Said]:
@@ -93,7 +95,9 @@ def _flink(facts: Facts, at: CellRef) -> Iterator[Said]:
             f"more TaskManagers in {at}",
         )
     if cell.high_availability and cell.taskmanagers >= 2:
-        yield Checked(check="Flink", subject=str(at), fact=f"high availability, {cell.taskmanagers} TaskManagers")
+        yield Checked(
+            check=f"Flink in {at}", subject=str(at), fact=f"high availability, {cell.taskmanagers} TaskManagers"
+        )
 
 
 def _workers(facts: Facts) -> Iterator[Said]:
@@ -120,7 +124,7 @@ def _workers(facts: Facts) -> Iterator[Said]:
                 "tidegate worker run --help",
             )
         else:
-            yield Checked(check="workers", subject=queue, fact=f"{workers} poll it")
+            yield Checked(check=f"workers on {queue}", subject=queue, fact=f"{workers} poll it")
 
 
 def _control(facts: Facts) -> Iterator[Said]:

@@ -95,8 +95,8 @@ def _outlives(facts: Facts, region: RegionFacts, shape: ClusterShape) -> Iterato
                 _alter(facts, topic, f"retention.ms={int(facts.outage_s * 2000)}"),
             )
     if not short:
-        fact = f"over {words.seconds(facts.outage_s)} in {region.name}"
-        yield Checked(check="retention", subject=region.name, fact=fact)
+        fact = f"no topic of it is kept for less than {words.seconds(facts.outage_s)}"
+        yield Checked(check=f"retention in {region.name}", subject=region.name, fact=fact)
 
 
 def _below_points(facts: Facts) -> Iterator[Said]:

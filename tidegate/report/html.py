@@ -11,6 +11,14 @@ from tidegate.report.timeline import Picture
 
 
 @cache
+def style() -> str:
+    """What every page of ours looks like: the rules of the report's template."""
+    loader = PackageLoader("tidegate.report")
+    source, _, _ = loader.get_source(Environment(autoescape=True), "report.html.j2")
+    return source.partition("<style>")[2].partition("</style>")[0].strip()
+
+
+@cache
 def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("tidegate.report"),

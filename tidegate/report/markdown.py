@@ -27,6 +27,11 @@ def markdown(page: Page, pictures: tuple[Picture, ...]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def table_text(table: Table) -> str:
+    """One table under its heading; values are escaped."""
+    return _table(table)
+
+
 def _table(table: Table) -> str:
     parts = [f"## {table.title}"]
     if table.lead:

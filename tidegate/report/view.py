@@ -18,6 +18,7 @@ from tidegate.model.operation import (
 from tidegate.model.region import FAILOVER_REGION
 from tidegate.model.steps import ReportInput
 from tidegate.report import facts, failover, words
+from tidegate.report import review as told_of_review
 from tidegate.report.page import Cell, Command, Page
 
 
@@ -43,7 +44,9 @@ def page_of(request: ReportInput, key: str, sha256: str) -> Page:
         why=request.why,
         alerts=_alerts(request),
         gap_note=_gap_note(request),
-        top=tuple(
+        top=told_of_review.tables(request.review)
+        if request.review is not None
+        else tuple(
             block
             for block in (
                 failover.failover_table(request.failover, request.ensure, request.verdict),
@@ -62,6 +65,8 @@ def headline(request: ReportInput) -> str:
 
     Of a failover also how the old job was left, RTO and RPO.
     """
+    if request.review is not None:
+        return f"readiness of {request.deployment}: {told_of_review.summary(request.review)}"
     moved = request.failover
     parts = [f"{_what(request)}: {words.OUTCOMES[request.outcome]}"]
     if request.outcome is Outcome.BAD_VERDICT:
@@ -93,6 +98,8 @@ def _what(request: ReportInput) -> str:
 
 
 def _tone(request: ReportInput) -> Literal["good", "warn", "bad"]:
+    if request.review is not None:
+        return told_of_review.tone(request.review)
     verdict = request.verdict
     if request.outcome is Outcome.BAD_VERDICT or (verdict is not None and not verdict.good):
         return "bad"
