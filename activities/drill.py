@@ -12,7 +12,7 @@ from temporalio.client import Client
 
 from activities.beats import beat, beating, deferring_cancel
 from activities.registry import run_closed
-from activities.sites import Sites, cell_in
+from activities.sites import Sites
 from tidegate.drill.copy import copy_for_drill
 from tidegate.drill.forking import forked
 from tidegate.drill.judge import compare
@@ -37,6 +37,7 @@ from tidegate.model.fleet import CellRef, Fleet
 from tidegate.model.record import Holder
 from tidegate.model.steps import EnsureInput
 from tidegate.operation.ensure import ensure_running
+from tidegate.operation.move import cell_in
 from tidegate.operation.run import Run
 from tidegate.operation.site import Site
 from tidegate.registry import ownership
