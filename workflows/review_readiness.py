@@ -17,7 +17,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.unheld import Unheld
 
 STEPS = ("observe", "review", "conclude")
-REVIEW_S = 300.0
 
 
 @workflow.defn(name=REVIEW_READINESS)
@@ -56,14 +55,15 @@ class ReviewReadiness(Unheld):
 
         # Step 2. Review. Not beside the region: it asks both, and one of them may be what is away.
         self.phase = Phase.RUNNING
-        self.begin("review", REVIEW_S)
+        deadline_s = self.request.deadline_s
+        self.begin("review", deadline_s)
         step = ReviewStep(
             deployment=self.request.deployment,
             fleet_digest=located.fleet_digest,
             outage_s=self.request.outage_s,
         )
         self.review = await self.calls.control(
-            contracts.review_readiness, step, deadline_s=REVIEW_S, interruptible=True
+            contracts.review_readiness, step, deadline_s=deadline_s, interruptible=True
         )
         self.ok("review", summary(self.review))
 

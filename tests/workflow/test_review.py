@@ -64,13 +64,13 @@ async def test_abort_stops_it_at_once_and_it_is_reported(client: Client, world: 
 
 
 async def test_i6_what_never_answers_ends_it_when_its_time_is_over() -> None:
-    """Five minutes of retries, in skipped time: it ends undone, says what did not answer, and is reported."""
+    """Retries to the deadline, in skipped time: it ends undone, says what did not answer, and is reported."""
     async with await start_server(time_skipping=True) as env:
         world = World()
         world.will("review_readiness", *[errors.Unavailable("the control bucket does not answer")] * 500)
         async with workers(env.client, world):
-            run = await _review(env.client)
+            run = await _review(env.client, deadline_s=30)
             result = await asyncio.wait_for(run.failed("Undone"), 60.0)
     assert "the control bucket does not answer" in result.why
-    assert world.names().count("review_readiness") > 10
+    assert world.names().count("review_readiness") > 3
     assert world.reports[-1].outcome is Outcome.UNDONE

@@ -129,6 +129,7 @@ class ReviewInput(Input):
     fleet_digest: str | None = Field(
         default=None, description="sha256 of a published fleet file; default: the current one"
     )
+    deadline_s: float = Field(default=300.0, gt=0, le=3_600, description="how long it may take, in seconds")
 
 
 class ReviewStep(Frozen):
