@@ -35,6 +35,7 @@ PAGES = (
     "runbooks/ship-snapshots.md",
     "runbooks/start-deployment.md",
     "runbooks/sweep-snapshots.md",
+    "runbooks/review-readiness.md",
     "runbooks/move-deployment.md",
     "runbooks/stop-deployment.md",
     "runbooks/take-snapshot.md",

@@ -71,6 +71,11 @@ def test_the_page_of_sweeping(stage: Stage) -> None:
     _follow(stage, "runbooks/sweep-snapshots.md")
 
 
+def test_the_page_of_a_review(stage: Stage) -> None:
+    _runs(stage, "v1")
+    _follow(stage, "runbooks/review-readiness.md")
+
+
 def test_the_page_of_an_upgrade(stage: Stage) -> None:
     _runs(stage, "v2")
     _follow(stage, "runbooks/upgrade-deployment.md")

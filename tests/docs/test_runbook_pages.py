@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import BaseModel
 
-from tests.docs.pages import front_matter, table_under, text_of
+from tests.docs.pages import ROOT, front_matter, table_under, text_of
 from tests.kit.temporal_world import choice, writer
 from tidegate.failover.plan import plan_failover
 from tidegate.model.appraisal import Appraisal
@@ -40,6 +40,7 @@ from tidegate.model.operation import (
 from tidegate.model.record import ArtifactRef, DeploymentRecord
 from tidegate.model.recovery import Strength
 from tidegate.model.region import FAILOVER_REGION, FailoverRegionInput
+from tidegate.model.review import REVIEW_READINESS, ReviewInput
 from tidegate.model.ship import SHIP_SNAPSHOTS, ShipInput
 from tidegate.model.sweep import SWEEP_SNAPSHOTS, SweepInput
 from tidegate.names import CONTROL_QUEUE
@@ -50,6 +51,7 @@ from tidegate.operation.take_snapshot import plan_snapshot
 from workflows import (
     failover_deployment,
     restore_deployment,
+    review_readiness,
     ship_snapshots,
     start_deployment,
     stop_deployment,
@@ -65,6 +67,7 @@ RESTORE, TAKE = "runbooks/restore-deployment.md", "runbooks/take-snapshot.md"
 SHIP = "runbooks/ship-snapshots.md"
 KEEP = "runbooks/keep-recovery-points.md"
 SWEEP = "runbooks/sweep-snapshots.md"
+REVIEW = "runbooks/review-readiness.md"
 STOP = "runbooks/stop-deployment.md"
 FAILOVER = "runbooks/failover-deployment.md"
 PLANNED, UNPLANNED = "## What it does", "## What it does when a region is lost"
@@ -155,9 +158,22 @@ def test_the_steps_stand_in_the_order_of_the_workflow(page: str) -> None:
     assert [row[0] for row in table_under(page, "## What it does")] == shown
 
 
-@pytest.mark.parametrize(("page", "steps"), [(SHIP, ship_snapshots.STEPS), (SWEEP, sweep_snapshots.STEPS)])
+@pytest.mark.parametrize(
+    ("page", "steps"),
+    [(SHIP, ship_snapshots.STEPS), (SWEEP, sweep_snapshots.STEPS), (REVIEW, review_readiness.STEPS)],
+)
 def test_the_steps_of_what_has_no_plan_are_those_of_the_workflow(page: str, steps: tuple[str, ...]) -> None:
     assert tuple(row[0] for row in table_under(page, "## What it does")) == steps
+
+
+def test_every_finding_of_a_review_is_on_its_page_and_no_other() -> None:
+    found = {"not-known", *(f"{name}-over-objective" for name in ("rto", "rpo", "gap"))}
+    found |= {f"{name}-not-measured" for name in ("rto", "rpo")}
+    for path in (ROOT / "tidegate" / "readiness").glob("*.py"):
+        found |= set(re.findall(r"""(?:breach|warning\)?|tell)\(\s*facts,\s+"([a-z0-9-]+)",\s""", path.read_text()))
+    told = {name for row in table_under(REVIEW, "## What it finds") for name in row[0].split(", ")}
+    assert told == {f"ready/{name}" for name in found}
+    assert len(told) > 40
 
 
 def test_only_the_last_step_has_no_way_back() -> None:
@@ -228,6 +244,7 @@ def input_rows(model: type[BaseModel]) -> list[list[str]]:
         (SHIP, ShipInput),
         (KEEP, KeepInput),
         (SWEEP, SweepInput),
+        (REVIEW, ReviewInput),
         (FAILOVER, FailoverInput),
         (REGION, FailoverRegionInput),
     ],
@@ -268,6 +285,7 @@ def test_the_outcomes_and_their_exit_statuses_are_those_of_the_code() -> None:
         (SHIP, SHIP_SNAPSHOTS),
         (KEEP, KEEP_RECOVERY_POINTS),
         (SWEEP, SWEEP_SNAPSHOTS),
+        (REVIEW, REVIEW_READINESS),
         (FAILOVER, FAILOVER_DEPLOYMENT),
         (REGION, FAILOVER_REGION),
     ],
@@ -279,7 +297,7 @@ def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
     assert {"touches", "does not touch"} <= set(head)
 
 
-@pytest.mark.parametrize("page", [*PLANS, SHIP, KEEP, SWEEP, FAILOVER, REGION, "runbooks/failback.md"])
+@pytest.mark.parametrize("page", [*PLANS, SHIP, KEEP, SWEEP, REVIEW, FAILOVER, REGION, "runbooks/failback.md"])
 def test_a_page_opens_with_what_to_do_now(page: str) -> None:
     text = text_of(page)
     opening = (text.split("---\n", 2)[2] if text.startswith("---") else text).strip().splitlines()
@@ -296,6 +314,7 @@ if __name__ == "__main__":
         SnapshotInput,
         ShipInput,
         SweepInput,
+        ReviewInput,
         FailoverInput,
         FailoverRegionInput,
     ):

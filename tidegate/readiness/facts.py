@@ -133,7 +133,8 @@ class Facts:
     """By name: links from home to the standby that bring its topics."""
     uncovered: tuple[str, ...]
     """Topics of it that no link brings to the standby."""
-    back: Mapping[str, LinkFacts | NotKnown]
+    back: Mapping[str, str | NotKnown]
+    """Links that lead back: what Connect says of each (``not made yet``, ``STOPPED``)."""
     uncovered_back: tuple[str, ...]
     logins: Mapping[tuple[str, str], Access]
     """By region and principal: logging in to Kafka, and seeing its topics."""

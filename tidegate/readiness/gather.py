@@ -25,7 +25,7 @@ from tidegate.points.model import Points
 from tidegate.points.store import PointStore
 from tidegate.readiness.facts import Facts, JobFacts, LinkFacts, NotKnown, RegionFacts, StandbyRoom, StateFacts
 from tidegate.readiness.gather_job import look_at_job, look_at_state
-from tidegate.readiness.gather_links import look_at_ids, look_at_link
+from tidegate.readiness.gather_links import look_at_ids, look_at_link, look_at_way_back
 from tidegate.readiness.gather_region import login, look_at_region
 from tidegate.readiness.reach import Reach, ask
 from tidegate.readiness.review import review
@@ -81,15 +81,24 @@ async def gather(reach: Reach, deployments: Sequence[str], outage_s: float) -> l
     records = await _records(reach)
     places = [_place(fleet, name, records[name]) for name in deployments]
     regions = sorted({region for place in places for region in place.regions})
-    links = sorted({name for place in places for name in (*_forward(fleet, place), *_back(fleet, place))})
+    links = sorted({name for place in places for name in _forward(fleet, place)})
+    ways_back = sorted({name for place in places for name in _back(fleet, place)})
     queues = [CONTROL_QUEUE, *(region_queue(region) for region in regions)]
-    of_regions, of_links, polled = await asyncio.gather(
+    of_regions, of_links, of_back, polled = await asyncio.gather(
         asyncio.gather(*(look_at_region(reach, region, _topics(places, region)) for region in regions)),
         asyncio.gather(*(ask(f"mirror {name}", partial(look_at_link, reach, name)) for name in links)),
+        asyncio.gather(
+            *(ask(f"Connect of mirror {name}", partial(look_at_way_back, reach, name)) for name in ways_back)
+        ),
         ask("Temporal", partial(_pollers, reach, queues)),
     )
     shared = _Shared(
-        records, dict(zip(regions, of_regions, strict=True)), dict(zip(links, of_links, strict=True)), polled, outage_s
+        records=records,
+        regions=dict(zip(regions, of_regions, strict=True)),
+        links=dict(zip(links, of_links, strict=True)),
+        ways_back=dict(zip(ways_back, of_back, strict=True)),
+        queues=polled,
+        outage_s=outage_s,
     )
     return list(await asyncio.gather(*(_facts(reach, place, shared) for place in places)))
 
@@ -101,6 +110,7 @@ class _Shared:
     records: Records
     regions: Mapping[str, RegionFacts]
     links: Mapping[str, LinkFacts | NotKnown]
+    ways_back: Mapping[str, str | NotKnown]
     queues: Mapping[str, int] | NotKnown
     outage_s: float
 
@@ -134,7 +144,7 @@ async def _facts(reach: Reach, place: _Place, shared: _Shared) -> Facts:
         state=state,
         forward={link: shared.links[link] for link in forward},
         uncovered=_uncovered(fleet, place, forward),
-        back={link: shared.links[link] for link in back},
+        back={link: shared.ways_back[link] for link in back},
         uncovered_back=_uncovered(fleet, place, back),
         logins={(region, spec.principal): access for region, access in zip(place.regions, logins, strict=True)},
         record_ids=ids,

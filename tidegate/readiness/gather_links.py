@@ -34,6 +34,13 @@ async def look_at_link(reach: Reach, name: str) -> LinkFacts:
     return LinkFacts(status=status, differs=differences(link.config, known), provenance=provenance)
 
 
+async def look_at_way_back(reach: Reach, name: str) -> str:
+    """What Connect says of a link that leads back: that it answers is what a failback needs. Raises Unavailable."""
+    async with reach.link(name) as link:
+        known = await link.connect.status(link.connector)
+    return "not made yet" if known is None else known.connector.state.value
+
+
 def differences(wanted: Mapping[str, str], known: Mapping[str, str] | None) -> tuple[str, ...]:
     """The settings that are not as wanted, by name: values may be secrets. None: there is no connector."""
     if known is None:

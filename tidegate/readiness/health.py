@@ -136,7 +136,9 @@ def check_transactions(facts: Facts) -> Iterator[Said]:
     """X3: what is open when a job dies must not time out before the job that goes on commits it."""
     timeout_s = facts.spec.transaction_timeout_ms / 1000
     job, rto_s = facts.job, facts.spec.objectives.rto_s
-    if isinstance(job, NotKnown):
+    if isinstance(facts.record, NotKnown):
+        yield Unasked("transaction timeout", facts.record)
+    elif isinstance(job, NotKnown):
         yield Unasked("transaction timeout", job)
     elif job is not None and job.settings is not None and rto_s is not None:
         latest = job.checkpoints.latest.completed

@@ -42,8 +42,12 @@ def check_mirrors(facts: Facts) -> Iterator[Said]:
             f"after a failover {standby} would hold the only copy, and there would be no way home",
             f"fleet file:  mirrors: a link from {standby} to {facts.home.region} with these topics",
         )
-    elif facts.back:
-        yield Checked(check="mirror back", subject=", ".join(facts.back), fact=f"from {standby} to {facts.home.region}")
+    for name, state in facts.back.items():
+        if isinstance(state, NotKnown):
+            yield Unasked(f"mirror {name}, the way back", state)
+        else:
+            fact = f"its Connect answers; the connector is {state.lower()}"
+            yield Checked(check=f"mirror {name}, the way back", subject=name, fact=fact)
 
 
 def _link(facts: Facts, name: str, link: LinkFacts) -> Iterator[Said]:

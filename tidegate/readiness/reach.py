@@ -22,6 +22,8 @@ from tidegate.registry import artifacts
 T = TypeVar("T")
 PATIENCE_S: Final = 4.0
 """One question to one server."""
+LINK_PATIENCE_S: Final = 2.5
+"""A link asks two clusters, one after the other, in more than one question."""
 ASK_S: Final = 12.0
 """All questions of one fact together: what has not answered by then is not known."""
 
@@ -56,7 +58,7 @@ class Reach:
 
     def link(self, name: str) -> AbstractAsyncContextManager[MirrorLink]:
         """A mirror link. Raises InvalidInput for a secret that is not there."""
-        return open_link(self.fleet, name, PATIENCE_S)
+        return open_link(self.fleet, name, LINK_PATIENCE_S)
 
 
 async def ask(of: str, question: Callable[[], Awaitable[T]]) -> T | NotKnown:

@@ -97,7 +97,8 @@ async def test_nothing_is_found_where_all_is_well():
     # No check passed in silence.
     assert {one.check for one in found.passed} >= {
         "restorable in east", "restorable in west", "last drill", "RTO", "RPO", "room", "checkpoints",
-        "checkpoint settings", "transaction timeout", f"mirror {OUT}", "mirror back", "provenance", "record ids",
+        "checkpoint settings", "transaction timeout", f"mirror {OUT}",
+        f"mirror {BACK}, the way back", "provenance", "record ids",
         "uids", "state", "Flink's versions", "topics", "retention in west", "retention against recovery points",
         "S3 of west/cell-1", "log-in of ledger in west", "replicas in east", "Flink in west/cell-1",
         "workers on tidegate-control", "control bucket",
