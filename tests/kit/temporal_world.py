@@ -204,6 +204,7 @@ class World:
             choice(10, replayed=90),
         )
         self.silent: dict[str, str] = {}
+        self.left_planned: str | None = None
         """Parts of the region that is left which do not answer, with why."""
         self.points: tuple[PointChoice, ...] = (POINT,)
         self.slots_free = 4
@@ -507,6 +508,7 @@ class World:
             newest="e7-chk-13",
             mirror_lag={f"{home}-to-{away}": None if self.silent else 3},
             groups=self.groups,
+            left_planned=self.left_planned if request.returning else None,
         )
 
     @staticmethod
@@ -567,7 +569,7 @@ class World:
 
     def _set_apart(self, request: ReturnStep) -> TailFact:
         self._check(request.held)
-        return TailFact(inputs=12, outputs=3, fed=9, known=2, ahead=1)
+        return TailFact(inputs=12, outputs=3, zombies=2, fed=9, known=2, ahead=1)
 
     def _keep_points(self, request: KeepStep) -> KeepFact:
         return KeepFact(cycles=3, shipped=1, sent_bytes=1_000, newest=f"{request.deployment}-12")

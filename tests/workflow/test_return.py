@@ -62,6 +62,26 @@ async def test_a_region_that_does_not_answer_yet_is_refused(client: Client, worl
     assert "take" not in world.names()
 
 
+async def test_x23_a_region_that_was_left_as_planned_is_refused_with_the_way_back(client: Client, world: World) -> None:
+    world.left_planned = "failover-ledger-1a"
+    result = await (await _return(client)).failed("Refused")
+    assert "ledger left east as planned (failover-ledger-1a): nothing was given up there" in result.why
+    assert "tidegate failover deployment ledger --to east" in " ".join((result.why, *result.next_commands))
+    assert "take" not in world.names()
+
+
+async def test_x23_what_a_person_says_of_the_tail_comes_to_its_step(client: Client, world: World) -> None:
+    run = await _return(client, tail="feed")
+    result = await run.done()
+    assert result.outcome is Outcome.DONE
+    (asked,) = world.requests("set_apart")
+    assert asked.tail == "feed"
+    (fact,) = [row.fact for row in (await run.status()).steps if row.name == "tail"]
+    assert "3 outputs: committed there after the cut 2, superseded before it 1" in fact
+    assert result.plan is not None
+    assert "feed, as was asked, what east took" in next(one.what for one in result.plan.steps if one.name == "tail")
+
+
 async def test_the_region_where_it_lives_has_not_been_left(client: Client, world: World) -> None:
     result = await (await _return(client, region="west")).failed("InvalidInput")
     assert "it did not leave it" in result.why

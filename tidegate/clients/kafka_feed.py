@@ -8,6 +8,7 @@ of it counts by itself, and a reader that does not wait for commits has had it a
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -26,7 +27,8 @@ TIMEOUT_S: Final = 60.0
 TAKE_OVER_S: Final = 60.0
 POLL_S: Final = 0.05
 _FENCED_HERE: Final = -144
-"""librdkafka's own code for it, which the client gives no public name."""
+_PURGED: Final = -152
+"""librdkafka's own codes, which the client gives no public names: it was fenced; records went with its queue."""
 _FENCED: Final = {_FENCED_HERE, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}
 _REFUSED: Final = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
@@ -59,8 +61,11 @@ async def open_feed(
     ``kafka`` is the same cluster's. Raises Unavailable, NoProgress, Refused.
     """
     await finish_before(kafka, transactional_id)
-    producer = await asyncio.to_thread(_begun, bootstrap, security, transactional_id)
-    yield _Transactions(producer, transactional_id)
+    feed = _Transactions(await asyncio.to_thread(_begun, bootstrap, security, transactional_id), transactional_id)
+    try:
+        yield feed
+    finally:
+        await asyncio.to_thread(feed.close)  # it may wait for brokers
 
 
 async def finish_before(kafka: KafkaClient, transactional_id: str) -> None:
@@ -84,16 +89,22 @@ async def finish_before(kafka: KafkaClient, transactional_id: str) -> None:
 
 class _Transactions:
     def __init__(self, producer: Producer, transactional_id: str) -> None:
-        self._producer = producer
+        self._producer: Producer | None = producer
         self._id = transactional_id
 
+    def close(self) -> None:
+        """Let the producer go: what is open stays open, for the next attempt to commit."""
+        self._producer = None
+
     async def write(self, topic: str, partition: int, records: Sequence[LogRecord]) -> None:
+        if self._producer is None:
+            raise RuntimeError(f"{self._id}: the feed is closed")
         if records:
             await asyncio.to_thread(_written, self._producer, self._id, topic, partition, records)
 
 
 def _begun(bootstrap: str, security: KafkaSecurity | None, transactional_id: str) -> Producer:
-    producer = Producer(_settings(bootstrap, security, transactional_id))
+    producer = Producer(_settings(bootstrap, security, transactional_id), logger=logging.getLogger(__name__))
     try:
         producer.init_transactions(FEED_S)
     except KafkaException as error:
@@ -118,6 +129,8 @@ def _written(
             _produced(producer, topic, partition, record, answered, until)
         # Nothing is aborted where this fails: see above.
         left = producer.flush(max(0.1, until - time.monotonic()))
+        if failed and failed[0].code() == _PURGED:
+            producer.commit_transaction(COMMIT_S)  # cannot, and says why: the records only say that they were dropped
         if failed:
             raise _problem(failed[0], what, transactional_id)
         if left:
@@ -164,6 +177,10 @@ def _problem(error: KafkaError, what: str, transactional_id: str) -> TidegateErr
     return Unavailable(f"{what}: not all could be written: {error.str()}")
 
 
+def _unheard(_error: KafkaError) -> None:
+    """What goes wrong is raised by the call that it concerns."""
+
+
 def _settings(bootstrap: str, security: KafkaSecurity | None, transactional_id: str) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "bootstrap.servers": bootstrap,
@@ -172,6 +189,7 @@ def _settings(bootstrap: str, security: KafkaSecurity | None, transactional_id: 
         "enable.idempotence": True,
         "acks": "all",
         "log_level": 2,
+        "error_cb": _unheard,
         "linger.ms": 5,
         "delivery.timeout.ms": int(FEED_S * 1000),
     }

@@ -65,9 +65,10 @@ class HeldTail:
             await self._part(tp, held)
 
     async def close(self) -> str | None:
-        """Write what is left and the index; where that is. None: nothing was held. Raises Unavailable."""
-        if not self._held:
-            return None
+        """Write what is left and the index; where that is. None: nothing is held. Raises Unavailable.
+
+        Where nothing is, the index says that: an operation before this one may have held what was fed since.
+        """
         for tp, held in self._held.items():
             await self._part(tp, held)
         index = self._about | {
@@ -87,7 +88,7 @@ class HeldTail:
         }
         at = self._home.join(INDEX_NAME)
         await self._control.put(at, json.dumps(index, indent=1, ensure_ascii=False).encode() + b"\n")
-        return str(at)
+        return str(at) if self._held else None
 
     async def _part(self, tp: TopicPartition, held: _Partition) -> None:
         if not held.lines:

@@ -18,9 +18,9 @@ from tidegate.failover.sides import Sides
 from tidegate.failover.turning import producers_of, written_from_outside
 from tidegate.lineage import gate
 from tidegate.model.failover import CutInput
-from tidegate.model.record import CancelIntent, DeploymentRecord
+from tidegate.model.record import CancelIntent, DenyIntent, DeploymentRecord, starts_of
 from tidegate.model.returning import QuarantineFact, ReturnStep
-from tidegate.operation.resolve import cancel_job, deny_epoch
+from tidegate.operation.resolve import cancel_job, deny, deny_epoch, end_job
 from tidegate.operation.run import Deadline, patiently
 from tidegate.operation.settle import Settled, end_the_rest
 
@@ -39,6 +39,9 @@ async def quarantine(sides: Sides, request: ReturnStep) -> QuarantineFact:
     epochs = await _epochs(sides, record)
     for epoch in sorted(epochs):
         record = await deny_epoch(home, epoch)
+    # What an attempt before this one had begun is finished first: its job may have ended, and is not looked for again.
+    for intent in _begun(record, sides.away.site.region):
+        record = await (end_job(home, intent) if isinstance(intent, CancelIntent) else deny(home, intent))
     coming = Deadline(f"the end of old jobs in {home.site.region}", JOBS_S)
     while (jobs := await old_jobs(sides, record, _last_old(record))).epochs:
         for job_id, epoch in jobs.epochs.items():
@@ -59,6 +62,16 @@ async def quarantine(sides: Sides, request: ReturnStep) -> QuarantineFact:
         shut=shut,
         unknown=jobs.unknown,
     )
+
+
+def _begun(record: DeploymentRecord, away: str) -> list[CancelIntent | DenyIntent]:
+    """Cancels and denies that are open and are of the region that was left."""
+    elsewhere = {one.epoch for one in starts_of(record.intents) if one.region == away}
+    return [
+        one
+        for one in record.open_intents()
+        if isinstance(one, CancelIntent | DenyIntent) and one.epoch <= _last_old(record) and one.epoch not in elsewhere
+    ]
 
 
 def _last_old(record: DeploymentRecord) -> int:

@@ -64,7 +64,7 @@ async def set_apart(sides: Sides, request: ReturnStep) -> TailFact:
         beyond[topic] = await _beyond(sides, topic)
         await _topic(sides, request, record, topic, beyond[topic], held, tally)
     # Nothing counts no more before what is held is written out: else an attempt that died would leave no trace of it.
-    held_at = await held.close()
+    held_at = await held.close() if tally.inputs.inputs else None
     for topic, tails in beyond.items():
         for one in tails:
             why = "superseded (X21)" if topic in sides.away.site.output_topics else "never crossed (X23)"
@@ -113,11 +113,10 @@ def _fact(sides: Sides, request: ReturnStep, tally: _Tally, held_at: str | None)
     notes += [f"{count:,} inputs were not fed: {why}" for why, count in sorted(inputs.held.items())]
     if held_at is not None:
         notes.append(f"what is held stands in {region}, excluded, and is written out in {held_at}")
+        notes.append(f"look at it:  tidegate return tail {sides.deployment}")
         if request.tail != "feed":
-            notes.append(
-                f"to feed what can be fed of it:  tidegate return region {region} --deployment {sides.deployment} "
-                f"--tail feed"
-            )
+            again = f"tidegate return region {region} --deployment {sides.deployment} --tail feed"
+            notes.append(f"feed what can be fed of it:  {again}")
     return TailFact(
         inputs=inputs.inputs,
         outputs=tally.outputs,
