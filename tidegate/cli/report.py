@@ -14,6 +14,8 @@ import typer
 
 from tidegate.cli import output
 from tidegate.cli.options import FleetOption, OutputOption, read_fleet
+from tidegate.cli.report_trend import trend
+from tidegate.cli.report_verify import verify
 from tidegate.clients.objects import ObjectStore, S3Uri
 from tidegate.errors import InvalidInput
 from tidegate.model.fleet import Control
@@ -176,6 +178,10 @@ async def _page(store: ObjectStore, uri: S3Uri) -> Path:
         msg = f"{path}: cannot write it: {error.strerror}"
         raise InvalidInput(msg, hint="name another cache folder with XDG_CACHE_HOME") from error
     return path
+
+
+app.command("verify", short_help="every report against the chain of hashes: altered, missing, inserted")(verify)
+app.command("trend", short_help="RTO, RPO and gap by week: median and worst, against the objectives")(trend)
 
 
 def has_display() -> bool:

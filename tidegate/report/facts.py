@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from tidegate.model.operation import Plan, PlanStep, StepState, StepStatus
 from tidegate.model.record import ArtifactRef
@@ -183,21 +184,26 @@ def time_table(request: ReportInput) -> Table | None:
     return Table("Where the time went", tuple(rows)) if rows else None
 
 
-def _recovery(request: ReportInput) -> list[Row]:
-    """RTO: from the first stop to RUNNING of the job that runs now. RPO: what is lost, by the audit.
-
-    A failover has its own, which are told before.
-    """
-    if request.failover is not None:
-        return []
+def recovery(request: ReportInput) -> tuple[datetime, datetime] | None:
+    """From the first stop to RUNNING of the job that runs now; None: none was stopped, or none started."""
     runs: StartFact | None = request.switch.start if request.switch else None
     if request.ensure:
         runs = None if request.ensure.was_running else request.ensure.start
     stops = [step.started for step in request.steps if step.name == "stop" and step.started]
     began = request.switch.stop.asked_at if request.switch else min(stops, default=None)
-    if runs is None or began is None:
+    return None if runs is None or began is None else (began, runs.running_at)
+
+
+def _recovery(request: ReportInput) -> list[Row]:
+    """RTO: from the first stop to RUNNING of the job that runs now. RPO: what is lost, by the audit.
+
+    A failover has its own, which are told before.
+    """
+    found = recovery(request)
+    if request.failover is not None or found is None:
         return []
-    text = f"{words.between(began, runs.running_at)} (until {words.clock(runs.running_at)})"
+    began, running_at = found
+    text = f"{words.between(began, running_at)} (until {words.clock(running_at)})"
     verdict, lost = request.verdict, "not measured: values were not audited"
     if verdict is not None and verdict.audited:
         lost = f"{words.count(verdict.lost)} input records lost" if verdict.lost else "0, nothing lost"

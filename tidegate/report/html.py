@@ -12,14 +12,13 @@ from tidegate.report.timeline import Picture
 
 @cache
 def style() -> str:
-    """What every page of ours looks like: the rules of the report's template."""
-    loader = PackageLoader("tidegate.report")
-    source, _, _ = loader.get_source(Environment(autoescape=True), "report.html.j2")
-    return source.partition("<style>")[2].partition("</style>")[0].strip()
+    """What every page of ours looks like."""
+    return template("page.css.j2").render().strip()
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """A page's template. Every value that it prints is escaped."""
     environment = Environment(
         loader=PackageLoader("tidegate.report"),
         autoescape=True,
@@ -28,9 +27,9 @@ def _template() -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def html(page: Page, pictures: tuple[Picture, ...]) -> str:
     """The whole report. Every value is escaped by the template engine."""
-    return _template().render(page=page, pictures=pictures)
+    return template("report.html.j2").render(page=page, pictures=pictures)

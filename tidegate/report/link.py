@@ -21,7 +21,7 @@ NO_LINK: Final = "0" * 64
 
 
 class _Kept(BaseModel):
-    """Base of what is read for years; what a later version has added is passed over, the hash covers it too."""
+    """Base of what is read for years. What a later version has added is passed over; the hash covers it as well."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

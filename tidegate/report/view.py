@@ -181,6 +181,7 @@ def _commands(request: ReportInput) -> tuple[Command, ...]:
     operation = shlex.quote(request.operation)
     add("this page", f"tidegate report open {operation}")
     add("check the evidence", f"tidegate report show {operation} -o json | sha256sum")
+    add("check all reports of it, this one among them", f"tidegate report verify {deployment}")
     return tuple(commands)
 
 

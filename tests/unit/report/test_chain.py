@@ -340,7 +340,7 @@ async def test_i8_a_report_altered_before_its_run_reports_again_stays_altered():
     assert (FaultKind.ALTERED, report_key("u1")) in faults(await told(store))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=6), st.randoms(use_true_random=False))
 def test_i5_any_number_of_writers_at_once_make_one_chain_with_a_link_for_each(writers, chance):
     """Some write the same report: attempts of one activity. Each call may be overtaken by any other."""
