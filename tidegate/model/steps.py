@@ -285,6 +285,8 @@ class ProveFact(Frozen):
     """Committed output positions that were passed while watching, all partitions."""
     under_traffic: bool
     """False: no input came, so only checkpoints and restarts speak; the report says so."""
+    lags: tuple[tuple[int, int], ...] = ()
+    """Lag while it was watched: (UTC second, records). Of a long watch the most within each step of several seconds."""
 
 
 class AuditInput(StepInput):

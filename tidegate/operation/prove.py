@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 
 from tidegate.errors import JobLost, NoProgress, ProofFailed, Unavailable
+from tidegate.model.record import utc_now
 from tidegate.model.steps import ProveFact, ProveInput
 from tidegate.operation.last_words import last_words
 from tidegate.operation.run import Deadline, Run, patiently
@@ -21,6 +22,8 @@ _FENCE_AWAY_S = 5.0
 FIRST_CHECKPOINT_FACTOR = 3.0
 """A job's first checkpoint is full and comes while classes load and state is fetched (X10), and exactly-once output
 appears with it: until then it gets this many times ``no_progress_s``."""
+MOST_LAGS = 240
+"""So many points of the lag go into the report."""
 _SAMPLE_S = 0.5
 _FENCE_EVERY = 6
 
@@ -35,6 +38,34 @@ class _Sample:
     inputs: int
     outputs: int
     first_error: str | None
+
+
+class Lags:
+    """The lag over time for the report: as many points as a picture can show, however long it is watched."""
+
+    def __init__(self) -> None:
+        self._begun_s, self._begun = utc_now().timestamp(), time.monotonic()
+        self._step_s = 1
+        self._most: dict[int, int] = {}
+
+    def see(self, lag: int | None, at: float) -> None:
+        """A look at ``time.monotonic()`` ``at``; None: the lag was not known."""
+        if lag is None:
+            return
+        self._keep(int(self._begun_s + at - self._begun), lag)
+        if len(self._most) > MOST_LAGS:
+            self._step_s *= 2
+            before, self._most = self._most, {}
+            for second, most in before.items():
+                self._keep(second, most)
+
+    def _keep(self, second: int, lag: int) -> None:
+        step = second // self._step_s * self._step_s
+        self._most[step] = max(lag, self._most.get(step, 0))
+
+    def points(self) -> tuple[tuple[int, int], ...]:
+        """(UTC second, the most within the step that begins there)."""
+        return tuple(sorted(self._most.items()))
 
 
 class _Moved:
@@ -75,6 +106,8 @@ async def _watch(run: Run, request: ProveInput) -> ProveFact:
     lag_start = request.lag_at_start if request.lag_at_start is not None else first.lag
     inputs_moved, outputs_moved = _Moved(first.inputs, begun), _Moved(first.outputs, begun)
     checkpoints_moved = _Moved(first.checkpoints, begun)
+    lags = Lags()
+    lags.see(first.lag, first.at)
     count = 0
     while True:
         watched = time.monotonic() - begun
@@ -98,6 +131,7 @@ async def _watch(run: Run, request: ProveInput) -> ProveFact:
         if count % _FENCE_EVERY == 0:
             await patiently(Deadline("reading the record", AWAY_LIMIT_S), run, run.tenure.read)
         before, last = last, await _sample(run, request.job_id)
+        lags.see(last.lag, last.at)
         if before.checkpoints == 0 < last.checkpoints:
             outputs_moved.at = last.at  # what it has written so far is committed only now
         inputs_moved.see(last.inputs, last.at)
@@ -119,6 +153,7 @@ async def _watch(run: Run, request: ProveInput) -> ProveFact:
         lag_end=last.lag,
         output_records=last.outputs - first.outputs,
         under_traffic=under_traffic,
+        lags=lags.points(),
     )
 
 

@@ -1,4 +1,4 @@
-"""The timeline as numbers: steps over time, the gap, the output rate. Places are percent of the width. Pure."""
+"""The timeline as numbers: steps over time, the gap, output rate and lag. Places are percent of the width. Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tidegate.report import words
 _TICK_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
 _MOST_TICKS = 5
 _MOST_BARS = 240
+_FEWEST_LAGS = 2
 _FOCUS_SHARE = 0.4
 """If what matters takes more of the whole than this, one picture is enough."""
 
@@ -50,7 +51,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Rate:
-    """Output records per second as a path in a 1000 x 100 box, with the top of its scale."""
+    """Output records per second, or the lag, as a path in a 1000 x 100 box, with the top of its scale."""
 
     path: str
     top: int
@@ -67,6 +68,7 @@ class Picture:
     ticks: tuple[Tick, ...]
     gap: Span | None
     rate: Rate | None
+    lag: Rate | None
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ def _picture(request: ReportInput, window: _Window, title: str) -> Picture:
     bars = tuple(bar for step in request.steps if (bar := _bar(step, window, request.ended)) is not None)
     gap = _gap(request, window)
     rate = _rate(request.verdict.rate if request.verdict else (), window)
+    lag = _lag(request.prove.lags if request.prove else (), window)
     parts = [
         f"{title}, from {words.utc(words.moment_of(window.start * 1000))}, {words.seconds(window.end - window.start)}."
     ]
@@ -132,7 +135,9 @@ def _picture(request: ReportInput, window: _Window, title: str) -> Picture:
         parts.append(f"{gap.label}.")
     if rate:
         parts.append(f"Output: {rate.words}.")
-    return Picture(title, " ".join(parts), bars, _ticks(window), gap, rate)
+    if lag:
+        parts.append(f"Lag: {lag.words}.")
+    return Picture(title, " ".join(parts), bars, _ticks(window), gap, rate, lag)
 
 
 def _bar(step: StepStatus, window: _Window, ended: datetime) -> Bar | None:
@@ -226,3 +231,19 @@ def _rate(rate: Sequence[tuple[int, int]], window: _Window) -> Rate | None:
     low = min(mean for *_, mean in means)
     told = f"between {words.count(low)} and {words.count(top)} records a second"
     return Rate("".join(points), round(top), told)
+
+
+def _lag(lags: Sequence[tuple[int, int]], window: _Window) -> Rate | None:
+    """The lag as a line; the nearest point on either side of the window stays, so that the line reaches its edges."""
+    inside = [n for n, (at, _) in enumerate(lags) if window.start <= at <= window.end]
+    if not inside:
+        return None
+    shown = lags[max(0, inside[0] - 1) : inside[-1] + 2]
+    if len(shown) < _FEWEST_LAGS:
+        return None
+    scale = 1000 / (window.end - window.start)
+    known = [lag for _, lag in shown]
+    top = max(1, *known)
+    points = [f"{(at - window.start) * scale:.1f} {100 - lag / top * 100:.1f}" for at, lag in shown]
+    low, high = words.count(min(known)), words.count(max(known))
+    return Rate("M" + "L".join(points), top, f"between {low} and {high} records behind while the job was proven")

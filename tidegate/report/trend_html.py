@@ -19,7 +19,7 @@ class _Section:
     rows: tuple[tuple[str, ...], ...]
 
 
-HEAD = ("week", "done", "RTO", "worst", "RPO", "worst", "gap", "worst")
+HEAD = ("week", "done", "RTO", "RTO worst", "RPO", "RPO worst", "gap", "gap worst")
 
 
 def row(week: Week) -> tuple[str, ...]:

@@ -219,6 +219,7 @@ def done(**changes):
             lag_end=3,
             output_records=60_210,
             under_traffic=True,
+            lags=tuple((int(START.timestamp()) + 4 + n, max(3, 2_100 - 300 * n)) for n in range(60)),
         ),
         verdict=Verdict(
             audited=True,

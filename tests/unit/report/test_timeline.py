@@ -61,3 +61,27 @@ def test_a_long_operation_is_shown_in_few_bars_and_ticks():
 
 def test_no_output_at_all_has_no_rate():
     assert pictures(samples.halted_then_undone())[0].rate is None
+
+
+def test_the_lag_is_drawn_where_it_was_seen():
+    whole, focus = pictures(samples.done())
+    start = int(samples.START.timestamp())
+    assert whole.lag is not None
+    assert whole.lag.top == 2_100
+    assert whole.lag.words == "between 3 and 2,100 records behind while the job was proven"
+    assert "Lag: between 3 and 2,100" in whole.description
+    places = [tuple(map(float, point.split())) for point in whole.lag.path.strip("M").split("L")]
+    assert places[0] == pytest.approx(((start + 4 - samples.START.timestamp()) * 1000 / 72, 0), abs=0.1)
+    assert len(places) == 60
+    assert focus.lag is not None
+    assert focus.lag.path.count("L") < 12, "only what is in the window, and one point on either side"
+    assert pictures(samples.halted_then_undone(prove=None))[0].lag is None
+
+
+def test_a_job_that_was_caught_up_all_the_time_has_a_flat_lag():
+    prove = samples.done().prove.model_copy(
+        update={"lags": tuple((int(samples.START.timestamp()) + n, 0) for n in (5, 9))}
+    )
+    lag = pictures(samples.done(prove=prove))[0].lag
+    assert lag is not None
+    assert {point.split()[1] for point in lag.path.strip("M").split("L")} == {"100.0"}
