@@ -67,6 +67,8 @@ class _Attempt:
     current: dict[int, FakeProducer] = field(default_factory=dict)
     pending: dict[int, list[FakeProducer]] = field(default_factory=dict)
     """By checkpoint: pre-committed, to be committed when it, or a later one, is complete."""
+    output: str = OUTPUT
+    group: str = ""
 
 
 class LedgerJobs:
@@ -116,6 +118,8 @@ class LedgerJobs:
         artifact = artifact_of(job.name)
         attempt = _Attempt(job, artifact, prefix, epoch, dict.fromkeys(range(PARTITIONS), 0), {}, 0)
         attempt.counts = dict.fromkeys(range(PARTITIONS), 0)
+        attempt.output = args[args.index("--output") + 1]
+        attempt.group = args[args.index("--group") + 1]
         self.on_run(attempt, snapshot, job.restarts == 0)
         try:
             self._restore(attempt, snapshot)
@@ -184,7 +188,7 @@ class LedgerJobs:
             for partition in range(PARTITIONS):  # both subtasks write to both partitions
                 part = [value for value in values if value.event % PARTITIONS == partition]
                 if part:
-                    drive(attempt.current[subtask].write(OUTPUT, partition, part))
+                    drive(attempt.current[subtask].write(attempt.output, partition, part))
 
     def work_of(self, job_id: str, events: int) -> None:
         """As `work`; a job that Kafka refuses fails."""
