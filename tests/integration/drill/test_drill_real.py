@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(3_600)]
 RATE = int(os.environ.get("TIDEGATE_TEST_RATE") or "300")
 WINDOW_S = float(os.environ.get("TIDEGATE_TEST_DRILL_S") or "15")
 GAP_MS = float(os.environ.get("TIDEGATE_TEST_GAP_MS") or "5000")
-"""The longest pause of the live job's output that is no disturbance: its commits come each second on an idle machine."""
+"""The longest pause of the live job's output that is no disturbance; idle, its commits come each second."""
 OBJECTIVES = "objectives: {rto_s: 600, rpo_s: 120, gap_s: 60}"
 """A machine that is busy with others is slow, not broken."""
 FORK = re.compile(r"ledger-drill-[0-9a-f]{8}")
@@ -96,7 +96,7 @@ async def groups_left(scene: Scene, forks: set[str]) -> list[str]:
 
 
 async def longest_gap_ms(scene: Scene, from_ms: int, to_ms: int) -> int:
-    """The longest pause of the live job's output, by the broker's clock."""
+    """The longest pause of the live job's output that is no disturbance; idle, its commits come each second."""
     kafka = scene.stage.kafka("east")
     times = [from_ms, to_ms]
     try:
