@@ -55,6 +55,7 @@ from tidegate.model.region import (
 )
 from tidegate.model.returning import QuarantineFact, ReturnStep, TailFact
 from tidegate.model.review import DeploymentReview, ReviewStep
+from tidegate.model.schedule import NoteFact, RunNote, WeighFact, WeighInput
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
 from tidegate.model.steps import (
     AppraiseInput,
@@ -387,6 +388,16 @@ async def compare_drill(request: DrillStep) -> DrillCompared:
 async def tear_down_drill(request: TearDownStep) -> TornDown:
     """Take all of the fork away, and look again. Raises NoProgress, MustHalt."""
     _contract(f"tear_down_drill({request.fork})")
+@activity.defn(name="weigh_schedule")
+async def weigh_schedule(request: WeighInput) -> WeighFact:
+    """Shall a scheduled run begin now? Changes nothing. Raises Unavailable."""
+    _contract(f"weigh_schedule({request.request})")
+
+
+@activity.defn(name="note_run")
+async def note_run(request: RunNote) -> NoteFact:
+    """Keep what became of a scheduled run, and tell whom it concerns if it failed."""
+    _contract(f"note_run({request.result})")
 
 
 CONTRACTS: dict[str, Callable[..., Any]] = {
@@ -442,6 +453,8 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         compare_drill,
         tear_down_drill,
         review_readiness,
+        weigh_schedule,
+        note_run,
     )
 }
 """Every activity by its name."""

@@ -16,6 +16,7 @@ from activities.registry import RegistryActivities
 from activities.reports import ReportActivities
 from activities.returning import ReturnActivities
 from activities.review import ReviewActivities
+from activities.schedules import ScheduleActivities
 from activities.sites import Sites
 from activities.snapshots import SnapshotActivities
 from activities.sweep import SweepActivities
@@ -30,6 +31,7 @@ def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
         *SnapshotActivities(sites).all(),
         *PointActivities(sites).all(),
         *SweepActivities(sites).all(),
+        *ScheduleActivities(sites).all(),
         *FailoverActivities(sites, client).all(),
         *ReturnActivities(sites, client).all(),
         *GroupActivities(sites, client).all(),

@@ -177,6 +177,23 @@ def artifact_key(deployment: str, name: str) -> str:
     return f"artifacts/{deployment}/{name}.json"
 
 
+OPEN_INCIDENTS_PREFIX = "incidents/open/"
+"""An object below it for each incident that is open, named by its id."""
+
+
+def schedule_id(name: str) -> str:
+    """The Temporal schedule of an entry of the schedules file."""
+    return f"{SCHEDULE_PREFIX}{name}"
+
+
+SCHEDULE_PREFIX = "tidegate-"
+
+
+def schedule_key(name: str) -> str:
+    """What became of the runs of a schedule, kept longer than Temporal keeps a run."""
+    return f"schedules/{name}.json"
+
+
 FLEET_POINTER_KEY = "fleet/current.json"
 
 

@@ -21,6 +21,7 @@ from workflows.keep_recovery_points import KeepRecoveryPoints
 from workflows.restore_deployment import RestoreDeployment
 from workflows.return_region import ReturnRegion
 from workflows.review_readiness import ReviewReadiness
+from workflows.scheduled_run import ScheduledRun
 from workflows.ship_snapshots import ShipSnapshots
 from workflows.start_deployment import StartDeployment
 from workflows.stop_deployment import StopDeployment
@@ -43,6 +44,7 @@ WORKFLOWS: tuple[type, ...] = (
     FailoverMember,
     FailoverRegion,
     DrillRecovery,
+    ScheduledRun,
 )
 
 Activity = Callable[..., Any]

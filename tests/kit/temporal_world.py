@@ -47,6 +47,7 @@ from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, Pinned,
 from tidegate.model.recovery import Strength
 from tidegate.model.returning import QuarantineFact, ReturnStep, TailFact
 from tidegate.model.review import Checked, DeploymentReview, Finding, ReviewStep, Severity
+from tidegate.model.schedule import NoteFact, RunNote, WeighFact, WeighInput
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
 from tidegate.model.steps import (
     AppraiseInput,
@@ -77,6 +78,7 @@ from tidegate.model.steps import (
     Timeline,
 )
 from tidegate.model.sweep import SweepFact, SweepPlan, SweepStep
+from tidegate.schedules.decide import by_calendar, by_world
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 FLEET = "f" * 64
@@ -187,6 +189,8 @@ class World:
         self.switch_timeout_s = 600.0
         self.standby: str | None = "west"
         self.shipped: list[str] = []
+        self.incidents: list[str] = []
+        self.noted: list[RunNote] = []
         self.swept = 0
         self.found = REVIEW
         """What a readiness review finds."""
@@ -573,6 +577,14 @@ class World:
 
     def _keep_points(self, request: KeepStep) -> KeepFact:
         return KeepFact(cycles=3, shipped=1, sent_bytes=1_000, newest=f"{request.deployment}-12")
+
+    def _weigh_schedule(self, request: WeighInput) -> WeighFact:
+        entry = request.request.entry
+        return WeighFact(skip=by_calendar(entry, request.at) or by_world(entry, self.incidents, [self.record]))
+
+    def _note_run(self, request: RunNote) -> NoteFact:
+        self.noted.append(request)
+        return NoteFact()
 
     def supersede(self) -> None:
         """Somebody else takes the deployment over."""

@@ -41,6 +41,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("ready", "tidegate.cli.ready:app"),
     ("lineage", "tidegate.cli.lineage:app"),
     ("groups", "tidegate.cli.groups:app"),
+    ("schedules", "tidegate.cli.schedules:app"),
     ("report", "tidegate.cli.report:app"),
 )
 """Commands of our own in the order of ``--help``: name and where its ``typer.Typer`` is. One line each."""

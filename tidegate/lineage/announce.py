@@ -104,6 +104,19 @@ async def announce(
     Tried again, a bounded number of times, where no answer came, or one that asks for it (408, 425, 429, 5xx).
     """
     body, key = body_of(lineage), key_of(lineage)
+    return await tell(receivers, body, key, http, attempts=attempts, first_pause_s=first_pause_s)
+
+
+async def tell(
+    receivers: Sequence[Receiver],
+    body: bytes,
+    key: str,
+    http: httpx.AsyncClient,
+    *,
+    attempts: int = ATTEMPTS,
+    first_pause_s: float = FIRST_PAUSE_S,
+) -> tuple[Told, ...]:
+    """Post these bytes, signed, under this idempotency key, to every receiver; as ``announce``."""
     telling = (_tell(one, body, key, http, max(1, attempts), first_pause_s) for one in receivers)
     return tuple(await asyncio.gather(*telling))
 

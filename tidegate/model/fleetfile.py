@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import get_args
+from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -15,9 +15,11 @@ from pydantic_core import ErrorDetails
 from tidegate.errors import InvalidInput
 from tidegate.model import fleetcheck, fleetyaml
 from tidegate.model.fleet import Fleet
-from tidegate.model.fleetcheck import Path
+from tidegate.model.fleetcheck import Path, Problem
 from tidegate.model.fleetyaml import Document, Place
 from tidegate.model.nearest import did_you_mean
+
+M = TypeVar("M", bound=BaseModel)
 
 _SECRET_FIELDS = frozenset({"secret", "secret_key", "password", "principal_password"})
 _UNQUIRKED = {"a number": ", or plain decimal digits", "true or false": ", or true or false in so many letters"}
@@ -79,15 +81,15 @@ def load_fleet(source: FilePath | str, source_name: str | None = None) -> Loaded
     """
     if isinstance(source, FilePath):
         name = source_name or str(source)
-        given = _text_of(source, name)
+        given = text_of(source, name)
     else:
         name = source_name or "fleet.yaml"
         given = source
     text = canonical(given)
     document = fleetyaml.read(text)
-    fleet, mistakes = _judge(document)
+    fleet, mistakes = judge(document, Fleet, fleetcheck.problems)
     if fleet is None or mistakes:
-        raise _refusal(name, mistakes)
+        raise refusal(name, mistakes)
     return LoadedFleet(fleet, digest_of(text), text, name, document)
 
 
@@ -99,21 +101,23 @@ def dotted(path: Path) -> str:
     return text
 
 
-def _text_of(path: FilePath, name: str) -> str:
+def text_of(path: FilePath, name: str, what: str = "fleet file", hint: str = "--fleet FILE or TIDEGATE_FLEET") -> str:
+    """The text of a file. Raises InvalidInput if it cannot be read as text."""
     try:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError as error:
-        msg = f"{name}: no such fleet file"
-        raise InvalidInput(msg, hint="name one with --fleet FILE or TIDEGATE_FLEET") from error
+        msg = f"{name}: no such {what}"
+        raise InvalidInput(msg, hint=f"name one with {hint}") from error
     except OSError as error:
-        msg = f"{name}: cannot read the fleet file: {error.strerror}"
+        msg = f"{name}: cannot read the {what}: {error.strerror}"
         raise InvalidInput(msg) from error
     except UnicodeDecodeError as error:
-        msg = f"{name}: not UTF-8 text (byte {error.start:,}); expected a fleet file in YAML"
+        msg = f"{name}: not UTF-8 text (byte {error.start:,}); expected a {what} in YAML"
         raise InvalidInput(msg) from error
 
 
-def _refusal(name: str, mistakes: list[Mistake]) -> InvalidInput:
+def refusal(name: str, mistakes: list[Mistake]) -> InvalidInput:
+    """The error that tells all of them, a line each."""
     found = [{"line": m.line, "column": m.column, "field": m.field, "what": m.what} for m in mistakes]
     return InvalidInput(
         "\n".join(mistake.text(name) for mistake in mistakes),
@@ -122,7 +126,10 @@ def _refusal(name: str, mistakes: list[Mistake]) -> InvalidInput:
     )
 
 
-def _judge(document: Document) -> tuple[Fleet | None, list[Mistake]]:
+def judge(
+    document: Document, kind: type[M], problems: Callable[[object], Iterable[Problem]]
+) -> tuple[M | None, list[Mistake]]:
+    """A document as this model, and all mistakes in it: of its text, its shape, and what ``problems`` finds."""
     found: set[Mistake] = set()
 
     def add(place: Place, path: Path, what: str) -> None:
@@ -130,23 +137,23 @@ def _judge(document: Document) -> tuple[Fleet | None, list[Mistake]]:
 
     for misread in document.misread:
         add(misread.place, misread.path, misread.what)
-    for path, kind in document.quirks.items():
-        what = f"YAML reads {_shown(path, document.raw[path])} as {kind}, not as it looks"
-        add(document.place_of(path), path, f'{what}; expected quotes ("…") if it is text{_UNQUIRKED.get(kind, "")}')
-    fleet = None
+    for path, quirk in document.quirks.items():
+        what = f"YAML reads {_shown(path, document.raw[path])} as {quirk}, not as it looks"
+        add(document.place_of(path), path, f'{what}; expected quotes ("…") if it is text{_UNQUIRKED.get(quirk, "")}')
+    model = None
     if document.values:  # else it is no YAML at all, and nothing more can be said
         judged = {misread.path for misread in document.misread} | document.quirks.keys()
         try:
-            fleet = Fleet.model_validate(document.data)
+            model = kind.model_validate(document.data)
         except ValidationError as error:
             details = [detail for detail in error.errors(include_url=False) if _path_of(detail) not in judged]
             for detail in details:
-                add(*_translate(document, detail))
+                add(*_translate(document, detail, kind))
             judged |= {_path_of(detail) for detail in details}
-        for problem in fleetcheck.problems(document.data):
+        for problem in problems(document.data):
             if problem.path not in judged:
                 add(document.place_of(problem.path), problem.path, problem.what)
-    return fleet, sorted(found)
+    return model, sorted(found)
 
 
 def _path_of(detail: ErrorDetails) -> Path:
@@ -154,15 +161,15 @@ def _path_of(detail: ErrorDetails) -> Path:
     return loc[:-1] if loc and loc[-1] == "[key]" else loc
 
 
-def _translate(document: Document, detail: ErrorDetails) -> tuple[Place, Path, str]:
+def _translate(document: Document, detail: ErrorDetails, root: type[BaseModel]) -> tuple[Place, Path, str]:
     """An error of pydantic's in our words."""
     kind, path = detail["type"], _path_of(detail)
     place = document.place_of(path)
-    expected = _expected(path)
+    expected = _expected(path, root)
     if detail["loc"] != path:
         return document.place_of(path, key=True), path, detail["msg"]
     if kind == "extra_forbidden":
-        known = list(_model_at(path[:-1]))
+        known = list(_model_at(path[:-1], root))
         guess = did_you_mean(str(path[-1]), known)
         what = f"unknown field{guess}; expected one of: {', '.join(known)}"
         return document.place_of(path, key=True), path, what
@@ -218,15 +225,15 @@ def _aside(expected: str) -> str:
     return f" ({expected})" if expected else ""
 
 
-def _expected(path: Path) -> str:
+def _expected(path: Path, root: type[BaseModel]) -> str:
     """What the model says of a field, or nothing."""
-    described = _model_at(path[:-1]).get(str(path[-1])) if path else None
+    described = _model_at(path[:-1], root).get(str(path[-1])) if path else None
     return (described.description or "") if described is not None else ""
 
 
-def _model_at(path: Path) -> Mapping[str, FieldInfo]:
+def _model_at(path: Path, root: type[BaseModel]) -> Mapping[str, FieldInfo]:
     """The fields of the model that stands at a path; none where there is no model."""
-    kind: object = Fleet
+    kind: object = root
     for part in path:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             field_info = kind.model_fields.get(str(part))

@@ -17,8 +17,12 @@ REGION = SearchAttributeKey.for_keyword("TidegateRegion")
 CELL = SearchAttributeKey.for_keyword("TidegateCell")
 PHASE = SearchAttributeKey.for_keyword("TidegatePhase")
 INCIDENT = SearchAttributeKey.for_keyword("TidegateIncident")
+SCHEDULE = SearchAttributeKey.for_keyword("TidegateSchedule")
+"""Of a scheduled run: the entry of the schedules file."""
+SKIPPED = SearchAttributeKey.for_keyword("TidegateSkipped")
+"""Of a scheduled run that did nothing: why, in a word."""
 
-ALL = (RUNBOOK, DEPLOYMENT, REGION, CELL, PHASE, INCIDENT)
+ALL = (RUNBOOK, DEPLOYMENT, REGION, CELL, PHASE, INCIDENT, SCHEDULE, SKIPPED)
 
 
 async def ensure_registered(client: Client) -> tuple[str, ...]:

@@ -1,0 +1,67 @@
+"""Which runbooks may be started by a schedule, with their inputs and the word that their operations begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import ValidationError
+
+from tidegate.errors import InvalidInput
+from tidegate.model.nearest import did_you_mean
+from tidegate.model.operation import TAKE_SNAPSHOT, Input, SnapshotInput
+from tidegate.model.schedule import ScheduledInput
+from tidegate.model.ship import SHIP_SNAPSHOTS, ShipInput
+from tidegate.model.sweep import SWEEP_SNAPSHOTS, SweepInput
+from tidegate.names import derive_id
+
+
+@dataclass(frozen=True)
+class Schedulable:
+    """A runbook that nobody need watch: it moves and stops no job of its own accord."""
+
+    model: type[Input]
+    verb: str
+    """What the ids of its operations begin with, as those that its command starts."""
+    drill: bool = False
+    """Its last success must not be older than ``objectives.drill_days`` of its deployment."""
+
+
+SCHEDULABLE: Final[Mapping[str, Schedulable]] = {
+    SWEEP_SNAPSHOTS: Schedulable(SweepInput, "sweep"),
+    TAKE_SNAPSHOT: Schedulable(SnapshotInput, "take"),
+    SHIP_SNAPSHOTS: Schedulable(ShipInput, "ship"),
+}
+"""One line each. What moves or stops a job for good is begun by a person and is not here."""
+
+OWN_FIELDS: Final = ("requested_by", "reason")
+"""Of the input: filled in by the run, if the entry does not say otherwise."""
+
+
+def unknown(runbook: str) -> str | None:
+    """What is wrong with the name of a runbook; None: it is known."""
+    if runbook in SCHEDULABLE:
+        return None
+    return f"no such runbook: {runbook}{did_you_mean(runbook, SCHEDULABLE)}; expected one of: {', '.join(SCHEDULABLE)}"
+
+
+def request_of(asked: ScheduledInput) -> Input:
+    """The input of the runbook, as a person would give it. Raises InvalidInput with what does not fit."""
+    if (wrong := unknown(asked.entry.runbook)) is not None:
+        raise InvalidInput(f"schedules.{asked.name}.runbook: {wrong}")
+    model = SCHEDULABLE[asked.entry.runbook].model
+    own = {"requested_by": f"schedule {asked.name}", "reason": f"due by schedule {asked.name}"}
+    given = {name: value for name, value in own.items() if name in model.model_fields} | dict(asked.entry.input)
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"schedules.{asked.name}.input.{field}: {first['msg']}") from error
+
+
+def operation_of(asked: ScheduledInput, run: str) -> str:
+    """The id of the operation that a run begins: its own, and the same however often the run is played again."""
+    runbook = SCHEDULABLE[asked.entry.runbook]
+    return f"{runbook.verb}-{asked.entry.deployment or 'fleet'}-{derive_id('scheduled', asked.name, run)[:8]}"
