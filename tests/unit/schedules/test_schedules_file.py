@@ -24,6 +24,8 @@ schedules:
     time_zone: Europe/Berlin
 """
 
+BERLIN, MORE = "Europe/Berlin", "Europe/Berlin\n    "
+
 
 def _load(tmp_path: Path, text: str) -> SchedulesFile:
     path = tmp_path / "schedules.yaml"
@@ -64,13 +66,13 @@ def test_freezes_of_the_file_are_those_of_each_entry(tmp_path: Path) -> None:
         ("30 2 * * *", "30 2 31 2 *", 6, "names no day that ever comes"),
         ("Europe/Berlin", "Europe/Berlni", 7, "nightly.time_zone: no such time zone: Europe/Berlni (did"),
         ("Europe/Berlin", "EST", 7, "nightly.time_zone: no such time zone: EST"),
-        ("Europe/Berlin", "Europe/Berlin\n    jiter_s: 5", 8, "nightly.jiter_s: unknown field"),
-        ("Europe/Berlin", "Europe/Berlin\n    catch_up_s: 1", 8, "nightly.catch_up_s: expected at least 10"),
-        ("Europe/Berlin", "Europe/Berlin\n    skip_if: [incident]", 8, "nightly.skip_if[0]: expected incident-open"),
-        ("Europe/Berlin", 'Europe/Berlin\n    windows: [{start: "05:00", end: "01:00"}]', 8, "nightly.windows[0]: ends"),
-        ("Europe/Berlin", 'Europe/Berlin\n    windows: [{start: "5:00", end: "06:00"}]', 8, "windows[0].start: not a time of day"),
-        ("Europe/Berlin", "Europe/Berlin\n    freezes: [{first: 2026-12-20, last: x, why: y}]", 8, "freezes[0].first: YAML reads"),
-        ("Europe/Berlin", 'Europe/Berlin\n    freezes: [{first: "2026-12-20", last: x, why: y}]', 8, "freezes[0].last: not a date"),
+        (BERLIN, MORE + "jiter_s: 5", 8, "nightly.jiter_s: unknown field"),
+        (BERLIN, MORE + "catch_up_s: 1", 8, "nightly.catch_up_s: expected at least 10"),
+        (BERLIN, MORE + "skip_if: [incident]", 8, "nightly.skip_if[0]: expected incident-open"),
+        (BERLIN, MORE + 'windows: [{start: "05:00", end: "01:00"}]', 8, "nightly.windows[0]: ends"),
+        (BERLIN, MORE + 'windows: [{start: "5:00", end: "06:00"}]', 8, "windows[0].start: not a time of day"),
+        (BERLIN, MORE + "freezes: [{first: 2026-12-20, last: x, why: y}]", 8, "freezes[0].first: YAML reads"),
+        (BERLIN, MORE + 'freezes: [{first: "2026-12-20", last: x, why: y}]', 8, "freezes[0].last: not a date"),
         ("version: 1", "version: 2", 1, "version: expected 1"),
         ("schedules:", "notices: [{url: \"http://h/x\", secret: {literal: s}}]\nschedules:", 2, "notices[0].secret.literal: a"),
     ],
