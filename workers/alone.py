@@ -58,6 +58,10 @@ class FollowerHere(Follower):
         commands = {
             f"tidegate ops resume {status.operation}": self._command,
             f"tidegate ops abort {status.operation}": f"{self._command} --abort",
+            # Begun anew it takes over what this one holds.
+            f"tidegate ops escalate {status.operation}": (
+                f"tidegate break-glass failover {status.deployment} --unplanned --why TEXT"
+            ),
         }
         told = tuple(
             commands.get(one, f"TEMPORAL_ADDRESS={self._address} {one}" if " ops " in one else one)

@@ -195,7 +195,11 @@ async def test_halted_it_is_sent_back_by_abort(glass: Glass, world: SharedWorld,
     assert code == 3, err
     (folder,) = glass.folders()
     again = f"tidegate break-glass failover ledger --keep-server {folder}"
-    assert json.loads(out)["next_commands"] == [again, f"{again} --abort"]
+    assert json.loads(out)["next_commands"] == [
+        again,
+        f"{again} --abort",
+        "tidegate break-glass failover ledger --unplanned --why TEXT",
+    ]
     code, out, err = await glass("ledger", "--keep-server", str(folder), "--abort")
     assert code == 1, err
     assert "undone" in out

@@ -301,7 +301,7 @@ def print_halted(status: OperationStatus) -> None:
     output.say(f"\nhalted     safely{', at ' + step if step else ''}; it holds {status.deployment} and does nothing")
     output.say(f"why        {status.why}")
     words = {" resume ": "go on", " --keep-server ": "go on", " abort ": "go back", " --abort": "go back"}
-    words[" escalate "] = "elsewhere"
+    words |= dict.fromkeys((" escalate ", " --unplanned "), "elsewhere")
     for command in status.next_commands:
         word = next((word for sign, word in reversed(words.items()) if sign in command), "next")
         output.say(f"{word:<10} {command}")
