@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from tidegate.cli import operations, output, runbook
 from tidegate.cli.control import ControlBucket, open_control
+from tidegate.cli.failover import ParallelismOption, PointOption, ToOption, UnplannedOption
 from tidegate.cli.follow import EXIT_HALTED, EXIT_INTERRUPTED
 from tidegate.cli.options import DryRunOption, FleetOption, OutputOption, WhoOption, YesOption, confirm, who_asks
 from tidegate.errors import InvalidInput, Refused, TidegateError
@@ -65,18 +66,10 @@ def failover(
     why: Annotated[
         str | None, typer.Option("--why", metavar="TEXT", help="why it is done without Temporal; stands in the report")
     ] = None,
-    to: Annotated[
-        str | None, typer.Option("--to", metavar="REGION", help="default: the standby, or home if it runs there")
-    ] = None,
-    unplanned: Annotated[
-        bool, typer.Option("--unplanned", help="go on without what the other region does not answer")
-    ] = False,
-    point: Annotated[
-        str | None, typer.Option("--point", metavar="ID", help="unplanned: go on from this one; default the newest")
-    ] = None,
-    parallelism: Annotated[
-        int | None, typer.Option("--parallelism", min=1, help="with so many subtasks there; default: fleet file")
-    ] = None,
+    to: ToOption = None,
+    unplanned: UnplannedOption = False,
+    point: PointOption = None,
+    parallelism: ParallelismOption = None,
     bake: runbook.BakeOption = "60s",
     keep_server: Annotated[
         Path | None,

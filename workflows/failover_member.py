@@ -21,8 +21,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows import failover_facts
     from workflows.calls import Aborted, Calls
     from workflows.ending import Ending
-    from workflows.failover_deployment import CUT_MARGIN_S, OPEN_S, SHUT_S, FailoverDeployment
+    from workflows.failover_deployment import FailoverDeployment
     from workflows.kit import given
+    from workflows.leaving_region import CUT_MARGIN_S, OPEN_S, SHUT_S
 
 LINKS_DRAINED_S = 30.0
 

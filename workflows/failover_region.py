@@ -377,7 +377,7 @@ class FailoverRegion(Unheld):
         """Only before anything was begun."""
         return "nothing was changed"
 
-    # -- what a family needs (workflows.family.Host)
+    # -- what a family needs (workflows.family_members.Host)
 
     @property
     def group_seen(self) -> GroupSeen:

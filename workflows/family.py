@@ -1,138 +1,54 @@
 """A family of a region's failover: deployments that share topics or mirror links, moved together.
 
-Each member is a FailoverMember of its own. What they share is done here, once: closed before the first stops, shut and
-turned when the last has stopped, opened when those that read it run.
+Each member is a FailoverMember of its own (`family_members`). What they share is done here, once: closed before the
+first stops, shut and turned when the last has stopped, opened when those that read it run.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, ChildWorkflowError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
-    from tidegate import names as ids
     from tidegate.errors import Superseded, TidegateError
     from tidegate.model.failover import Topics
-    from tidegate.model.operation import MemberResult, OperationResult, Outcome, ReplayRange
-    from tidegate.model.region import (
-        FailoverRegionInput,
-        Family,
-        GoOn,
-        GroupCutFact,
-        GroupCutInput,
-        GroupOpenInput,
-        GroupSeen,
-        GroupStep,
-        Member,
-        MemberInput,
-        MemberReached,
-        Stage,
-    )
+    from tidegate.model.region import Family, GoOn, GroupCutFact, GroupCutInput, GroupOpenInput, GroupStep, Stage
     from workflows import failover_facts
-    from workflows.calls import Aborted, Calls
-    from workflows.failover_deployment import BACK_S, CLOSE_S, CUT_MARGIN_S, OPEN_S
-    from workflows.failover_member import LINKS_DRAINED_S, FailoverMember
+    from workflows.calls import Aborted
+    from workflows.failover_member import LINKS_DRAINED_S
+    from workflows.family_members import FamilyMembers, Host
     from workflows.kit import with_hint
+    from workflows.leaving_region import BACK_S, CLOSE_S, CUT_MARGIN_S, OPEN_S
 
-T = TypeVar("T")
 StepT = TypeVar("StepT", bound="GroupStep")
-
-
-class Host(Protocol):
-    """The operation that moves the region, as a family sees it."""
-
-    calls: Calls
-    request: FailoverRegionInput
-    abort_requested: str | None
-    escalated: str | None
-
-    @property
-    def group_seen(self) -> GroupSeen:
-        """What was seen of both regions."""
-
-    def parallelism(self, deployment: str) -> int | None:
-        """With how many subtasks it shall run there; None: as in the fleet file."""
-
-    def begin(self, step: str, deadline_s: float | None = None) -> None:
-        """The step runs now."""
-
-    def ok(self, step: str, fact: str) -> None:
-        """The step is done."""
-
-    def failed(self, step: str, why: str) -> None:
-        """The step is not done."""
-
-    def needs_a_person(self, who: str, why: str | None) -> None:
-        """Somebody stands halted; None: no more."""
-
-    def has_ended(self, result: MemberResult) -> None:
-        """It has ended for a deployment."""
-
-    async def insist(self, step: str, act: Callable[[], Awaitable[T]]) -> T:
-        """Do it; while it cannot be done, stand halted until a person has it tried again. Raises Superseded."""
 
 
 class _Back(Exception):
     """All of the family go back."""
 
 
-class FamilyMove:
+class FamilyMove(FamilyMembers):
     """One family on its way."""
 
     def __init__(self, host: Host, family: Family, *, only: bool) -> None:
         """``only``: there is no other; its steps need no name of their own."""
-        self.family = family
-        self.members: dict[str, Member] = {name: host.group_seen.member(name) for name in family.members}
-        self.stages: dict[str, set[Stage]] = {name: set() for name in family.members}
-        self.results: dict[str, MemberResult] = {}
-        self.superseded: dict[str, tuple[ReplayRange, ...]] = {}
-        self.begun: set[str] = set()
+        super().__init__(host, family)
         self.opened: set[str] = set()
         self.turned = False
         self.settled = False
         """Its members run there, or go back: the next tier may begin."""
-        self.notes: list[str] = []
-        self._host = host
         self._of = "" if only else f" {family.members[0]}"
-        self._handles: dict[str, workflow.ChildWorkflowHandle[Any, Any]] = {}
-        self._began: dict[str, datetime] = {}
-        self._watching: list[asyncio.Task[None]] = []
-        self._unplanned = host.request.unplanned
         self._serving: asyncio.Task[None] | None = None
         self._let_go: set[str] = set()
         """Members that were told that their topics are open."""
         self._turned_topics: set[str] = set()
         self._closed = False
         self._cut: GroupCutFact | None = None
-        self._why_back: str | None = None
-
-    # -- what the members say
-
-    def reached(self, told: MemberReached) -> None:
-        """A member has come so far."""
-        if told.stage is Stage.HALTED:
-            self._host.needs_a_person(told.deployment, f"{told.deployment} stands halted: {told.why}")
-        else:
-            self._host.needs_a_person(told.deployment, None)
-            self.stages[told.deployment].discard(Stage.HALTED)
-        if told.stage is Stage.WANTS_BACK:
-            self._why_back = self._why_back or f"{told.deployment}: {told.why}"
-        if told.stage is Stage.STARTED:
-            self.superseded[told.deployment] = told.superseded
-        self.stages[told.deployment].add(told.stage)
-
-    def _at(self, name: str, stage: Stage) -> bool:
-        return stage in self.stages[name] or name in self.results
-
-    def _is_settled(self, name: str) -> bool:
-        return self._at(name, Stage.STARTED) or Stage.HALTED in self.stages[name]
 
     # -- planned
 
@@ -407,96 +323,6 @@ class FamilyMove:
         """Every member that was begun has ended."""
         await workflow.wait_condition(lambda: self.begun <= set(self.results), timeout_summary="members")
         self.settled = True
-
-    # -- members
-
-    async def _begin(self, names: Iterable[str]) -> None:
-        info, request = workflow.info(), self._host.request
-        for name in names:
-            member = self.members[name]
-            wanted = MemberInput(
-                deployment=name,
-                to=request.to,
-                group=info.workflow_id,
-                together=(*self.family.members, *self.family.idle),
-                unplanned=self._unplanned,
-                drain_s=request.drain_s,
-                detected_at=request.detected_at,
-                parallelism=self._host.parallelism(name),
-                requested_by=request.requested_by,
-                reason=request.reason,
-                take_over=request.take_over,
-                break_glass=request.break_glass,
-                fleet_digest=self._host.group_seen.fleet_digest,
-                bake_s=request.bake_s,
-            )
-            self._host.begin(name)
-            self.begun.add(name)
-            self._began[name] = workflow.now()
-            operation = f"failover-{name}-{ids.derive_id(info.workflow_id, info.first_execution_run_id, name)[:8]}"
-            # Left alone, not cancelled, if this one is terminated: only it knows whether the topics have turned.
-            self._handles[name] = await workflow.start_child_workflow(
-                FailoverMember.run,
-                wanted,
-                id=operation,
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                static_summary=f"{member.home} -> {member.at}, with {info.workflow_id}",
-            )
-            self._watching.append(asyncio.create_task(self._watch(name, operation)))
-
-    async def _watch(self, name: str, operation: str) -> None:
-        try:
-            result = await self._handles[name]
-        except ChildWorkflowError as error:
-            cause = error.cause
-            if not isinstance(cause, ApplicationError) or not cause.details:
-                told = MemberResult(
-                    deployment=name,
-                    operation=operation,
-                    outcome=Outcome.UNDONE,
-                    summary="its operation ended without a result",
-                    why=str(cause or error),
-                )
-                self._ended(told)
-                return
-            result = OperationResult.model_validate(cause.details[0])
-        later_s = (self._began[name] - workflow.info().start_time).total_seconds()
-        self._ended(
-            MemberResult(
-                deployment=name,
-                operation=operation,
-                outcome=result.outcome,
-                summary=result.summary,
-                why=result.why,
-                verdict=result.verdict,
-                rto_s=None if result.rto_s is None else result.rto_s + later_s,
-            )
-        )
-
-    def _ended(self, result: MemberResult) -> None:
-        self.results[result.deployment] = result
-        self._host.needs_a_person(result.deployment, None)
-        self._host.has_ended(result)
-
-    async def _let(self, names: Iterable[str], word: GoOn) -> None:
-        await self._each(names, "go_on", word)
-
-    async def _each(self, names: Iterable[str], signal: str, argument: object) -> None:
-        for name in sorted(names):
-            if name in self.results or name not in self._handles:
-                continue
-            try:
-                await self._handles[name].signal(signal, argument)
-            except FailureError as error:
-                # It has ended meanwhile: how, its result says.
-                self.notes.append(f"{name} did not hear {signal}: {error.message}")
-
-    def _tiers(self, names: Collection[str]) -> list[list[str]]:
-        tiers = sorted({self.members[name].tier for name in names})
-        return [
-            [name for name in self.family.members if name in names and self.members[name].tier == tier]
-            for tier in tiers
-        ]
 
     def _step(self, kind: type[StepT], **fields: object) -> StepT:
         seen = self._host.group_seen

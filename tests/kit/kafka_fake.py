@@ -9,10 +9,11 @@ import itertools
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 
+from tidegate.clients.kafka_acls import check_principal
 from tidegate.clients.kafka_gate import first_rule
 from tidegate.clients.kafka_groups import taken
 from tidegate.clients.kafka_log import Committed, Piece
-from tidegate.clients.kafka_transactions import ENDED_BY, check_principal, held_back
+from tidegate.clients.kafka_transactions import ENDED_BY, held_back
 from tidegate.clients.kafka_types import (
     PROBE_SUFFIX,
     Batch,

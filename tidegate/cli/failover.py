@@ -27,6 +27,28 @@ app = typer.Typer(
 )
 
 
+ToOption = Annotated[
+    str | None, typer.Option("--to", metavar="REGION", help="default: the standby, or home if it runs there")
+]
+UnplannedOption = Annotated[
+    bool, typer.Option("--unplanned", help="go on without what the other region does not answer")
+]
+PointOption = Annotated[
+    str | None, typer.Option("--point", metavar="ID", help="unplanned: go on from this one; default the newest")
+]
+EscalateAfterOption = Annotated[
+    str | None, typer.Option("--escalate-after", metavar="TIME", help="go on unplanned if that takes longer: 60s")
+]
+DrainOption = Annotated[str, typer.Option("--drain", metavar="TIME", help="how long the mirror may take")]
+DetectedAtOption = Annotated[
+    str | None,
+    typer.Option("--detected-at", metavar="TIME", help="when the loss was noticed: 2026-01-02T14:05:12Z"),
+]
+ParallelismOption = Annotated[
+    int | None, typer.Option("--parallelism", min=1, help="with so many subtasks there; default: fleet file")
+]
+
+
 @app.callback()
 def root() -> None:
     """Example:  tidegate failover deployment ledger --dry-run
@@ -40,26 +62,13 @@ def root() -> None:
 def deployment(
     name: Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="name in the fleet file")],
     *,
-    to: Annotated[
-        str | None, typer.Option("--to", metavar="REGION", help="default: the standby, or home if it runs there")
-    ] = None,
-    unplanned: Annotated[
-        bool, typer.Option("--unplanned", help="go on without what the other region does not answer")
-    ] = False,
-    point: Annotated[
-        str | None, typer.Option("--point", metavar="ID", help="unplanned: go on from this one; default the newest")
-    ] = None,
-    escalate_after: Annotated[
-        str | None, typer.Option("--escalate-after", metavar="TIME", help="go on unplanned if that takes longer: 60s")
-    ] = None,
-    drain: Annotated[str, typer.Option("--drain", metavar="TIME", help="how long the mirror may take")] = "120s",
-    detected_at: Annotated[
-        str | None,
-        typer.Option("--detected-at", metavar="TIME", help="when the loss was noticed: 2026-01-02T14:05:12Z"),
-    ] = None,
-    parallelism: Annotated[
-        int | None, typer.Option("--parallelism", min=1, help="with so many subtasks there; default: fleet file")
-    ] = None,
+    to: ToOption = None,
+    unplanned: UnplannedOption = False,
+    point: PointOption = None,
+    escalate_after: EscalateAfterOption = None,
+    drain: DrainOption = "120s",
+    detected_at: DetectedAtOption = None,
+    parallelism: ParallelismOption = None,
     bake: runbook.BakeOption = "60s",
     reason: runbook.ReasonOption = "",
     taking: runbook.Taking,
@@ -97,9 +106,7 @@ def region(
     name: Annotated[str, typer.Argument(metavar="REGION", help="the region that is left")],
     *,
     to: Annotated[str, typer.Option("--to", metavar="REGION", help="the region to go on in")],
-    unplanned: Annotated[
-        bool, typer.Option("--unplanned", help="go on without what the other region does not answer")
-    ] = False,
+    unplanned: UnplannedOption = False,
     deployment: Annotated[
         list[str] | None, typer.Option("--deployment", metavar="NAME", help="only this one; again for more")
     ] = None,
@@ -108,14 +115,9 @@ def region(
         typer.Option("--room", help="what does not fit: waits, all run smaller, or lower tiers there are stopped"),
     ] = "wait",
     room_wait: Annotated[str, typer.Option("--room-wait", metavar="TIME", help="how long it may wait")] = "10m",
-    escalate_after: Annotated[
-        str | None, typer.Option("--escalate-after", metavar="TIME", help="go on unplanned if that takes longer: 60s")
-    ] = None,
-    drain: Annotated[str, typer.Option("--drain", metavar="TIME", help="how long the mirror may take")] = "120s",
-    detected_at: Annotated[
-        str | None,
-        typer.Option("--detected-at", metavar="TIME", help="when the loss was noticed: 2026-01-02T14:05:12Z"),
-    ] = None,
+    escalate_after: EscalateAfterOption = None,
+    drain: DrainOption = "120s",
+    detected_at: DetectedAtOption = None,
     bake: runbook.BakeOption = "60s",
     reason: runbook.ReasonOption = "",
     break_glass: runbook.BreakGlassOption = None,

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from tidegate.clients.kafka_messages import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
-from tidegate.clients.kafka_transactions import ACL_DENY, ACL_WRITE, check_principal
-from tidegate.clients.kafka_wire import Again, Wire
+from tidegate.clients.kafka_acls import ALLOW, ANY, MATCH, OF_TOPICS, TOPIC, check_principal
+from tidegate.clients.kafka_messages import DescribeAclsRequest
+from tidegate.clients.kafka_wire import Wire
 from tidegate.errors import Refused
-
-ACL_ANY = 1
-ACL_TOPIC = 2
-ACL_LITERAL = 3
-ACL_MATCH = 2
-"""As a pattern filter: literal, wildcard and prefixed rules that cover the name."""
-ACL_ALLOW = 3
 
 
 async def deny_writes(wire: Wire, principal: str, topic: str) -> None:
@@ -22,23 +15,9 @@ async def deny_writes(wire: Wire, principal: str, topic: str) -> None:
     let nobody else near the topic.
     """
     check_principal(principal)
-    what = f"deny {principal} the writing of {topic}"
     if not await _has_allow(wire, topic):
         raise first_rule(topic)
-    creation = CreateAclsRequest.AclCreation(
-        resource_type=ACL_TOPIC,
-        resource_name=topic,
-        resource_pattern_type=ACL_LITERAL,
-        principal=principal,
-        host="*",
-        operation=ACL_WRITE,
-        permission_type=ACL_DENY,
-    )
-    answer = await wire.ask(CreateAclsRequest(creations=[creation]))
-    for row in answer.results:
-        wire.check(row.error_code, what)
-    if topic not in await denied_writes(wire, principal):
-        raise Again(f"{what}: not every broker shows it yet")
+    await OF_TOPICS.create(wire, principal, topic, f"deny {principal} the writing of {topic}")
 
 
 def first_rule(topic: str) -> Refused:
@@ -52,64 +31,24 @@ def first_rule(topic: str) -> Refused:
 
 async def lift_writes(wire: Wire, principal: str, topic: str) -> None:
     """Take the DENY away (one that is not there is none) and wait until no broker shows it."""
-    check_principal(principal)
-    the_deny = DeleteAclsRequest.DeleteAclsFilter(
-        resource_type_filter=ACL_TOPIC,
-        resource_name_filter=topic,
-        pattern_type_filter=ACL_LITERAL,
-        principal_filter=principal,
-        host_filter="*",
-        operation=ACL_WRITE,
-        permission_type=ACL_DENY,
-    )
-    what = f"let {principal} write {topic} again"
-    answer = await wire.ask(DeleteAclsRequest(filters=[the_deny]))
-    for row in answer.filter_results:
-        wire.check(row.error_code, what)
-        for deleted in row.matching_acls:
-            wire.check(deleted.error_code, what)
-    if any(topic in shown for shown in await _shown(wire, principal)):
-        raise Again(f"{what}: a broker still shows the DENY")
+    await OF_TOPICS.delete(wire, principal, topic, f"let {principal} write {topic} again")
 
 
 async def denied_writes(wire: Wire, principal: str) -> list[str]:
     """Topics that every broker shows as denied to the principal for writing."""
-    check_principal(principal)
-    seen = await _shown(wire, principal)
-    return sorted(set.intersection(*seen)) if seen else []
-
-
-async def _shown(wire: Wire, principal: str) -> list[set[str]]:
-    """What each broker shows."""
-    seen: list[set[str]] = []
-    for node in await wire.nodes():
-        answer = await wire.ask(
-            DescribeAclsRequest(
-                resource_type_filter=ACL_TOPIC,
-                resource_name_filter=None,
-                pattern_type_filter=ACL_LITERAL,
-                principal_filter=principal,
-                host_filter="*",
-                operation=ACL_WRITE,
-                permission_type=ACL_DENY,
-            ),
-            node,
-        )
-        wire.check(answer.error_code, f"read what {principal} is denied")
-        seen.append({resource.resource_name for resource in answer.resources})
-    return seen
+    return await OF_TOPICS.shown_by_all(wire, principal)
 
 
 async def _has_allow(wire: Wire, topic: str) -> bool:
     answer = await wire.ask(
         DescribeAclsRequest(
-            resource_type_filter=ACL_TOPIC,
+            resource_type_filter=TOPIC,
             resource_name_filter=topic,
-            pattern_type_filter=ACL_MATCH,
+            pattern_type_filter=MATCH,
             principal_filter=None,
             host_filter=None,
-            operation=ACL_ANY,
-            permission_type=ACL_ALLOW,
+            operation=ANY,
+            permission_type=ALLOW,
         )
     )
     wire.check(answer.error_code, f"read the access rules of {topic}")

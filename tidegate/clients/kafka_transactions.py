@@ -22,10 +22,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Mapping
 
+from tidegate.clients.kafka_acls import OF_TRANSACTIONAL_PREFIXES
 from tidegate.clients.kafka_messages import (
-    CreateAclsRequest,
-    DeleteAclsRequest,
-    DescribeAclsRequest,
     DescribeProducersRequest,
     DescribeTransactionsRequest,
     EndTxnRequest,
@@ -43,16 +41,11 @@ from tidegate.clients.kafka_types import (
     TxnState,
 )
 from tidegate.clients.kafka_wire import Again, Wire, by_node, error_of
-from tidegate.errors import InvalidInput, NoProgress
+from tidegate.errors import NoProgress
 
 TRANSACTION_COORDINATOR = 1
 TRANSACTION_LOG = "__transaction_state"
 ANY_EPOCH_TIMEOUT_MS = 60_000
-# Numbers of org.apache.kafka.common.acl and .resource.
-ACL_TRANSACTIONAL_ID = 5
-ACL_PREFIXED = 4
-ACL_WRITE = 4
-ACL_DENY = 2
 UNDER_WAY = {TxnState.ONGOING, TxnState.PREPARE_COMMIT, TxnState.PREPARE_ABORT}
 ENDED_BY = {
     True: (TxnState.PREPARE_COMMIT, TxnState.COMPLETE_COMMIT),
@@ -234,79 +227,18 @@ async def abort_marker(wire: Wire, transaction: OpenTransaction, leader: int) ->
 
 
 async def deny(wire: Wire, principal: str, prefix: str) -> None:
-    """Create the DENY (creating one that exists changes nothing) and wait until every broker shows it."""
-    check_principal(principal)
-    creation = CreateAclsRequest.AclCreation(
-        resource_type=ACL_TRANSACTIONAL_ID,
-        resource_name=prefix,
-        resource_pattern_type=ACL_PREFIXED,
-        principal=principal,
-        host="*",
-        operation=ACL_WRITE,
-        permission_type=ACL_DENY,
-    )
-    what = f"deny {prefix}* to {principal}"
-    answer = await wire.ask(CreateAclsRequest(creations=[creation]))
-    for row in answer.results:
-        wire.check(row.error_code, what)
-    if prefix not in await denied(wire, principal):
-        raise Again(f"{what}: not every broker shows it yet")
+    """Create the DENY and wait until every broker shows it."""
+    await OF_TRANSACTIONAL_PREFIXES.create(wire, principal, prefix, f"deny {prefix}* to {principal}")
 
 
 async def lift(wire: Wire, principal: str, prefix: str) -> None:
-    """Take the DENY away (one that is not there is none) and wait until no broker shows it."""
-    check_principal(principal)
-    the_deny = DeleteAclsRequest.DeleteAclsFilter(
-        resource_type_filter=ACL_TRANSACTIONAL_ID,
-        resource_name_filter=prefix,
-        pattern_type_filter=ACL_PREFIXED,
-        principal_filter=principal,
-        host_filter="*",
-        operation=ACL_WRITE,
-        permission_type=ACL_DENY,
-    )
-    what = f"lift the DENY on {prefix}* for {principal}"
-    answer = await wire.ask(DeleteAclsRequest(filters=[the_deny]))
-    for row in answer.filter_results:
-        wire.check(row.error_code, what)
-        for deleted in row.matching_acls:
-            wire.check(deleted.error_code, what)
-    if any(prefix in shown for shown in await _shown_denied(wire, principal)):
-        raise Again(f"{what}: a broker still shows it")
+    """Take the DENY away and wait until no broker shows it."""
+    await OF_TRANSACTIONAL_PREFIXES.delete(wire, principal, prefix, f"lift the DENY on {prefix}* for {principal}")
 
 
 async def denied(wire: Wire, principal: str) -> list[str]:
     """Prefixes that every broker shows as denied to the principal."""
-    check_principal(principal)
-    seen = await _shown_denied(wire, principal)
-    return sorted(set.intersection(*seen)) if seen else []
-
-
-async def _shown_denied(wire: Wire, principal: str) -> list[set[str]]:
-    """What each broker shows."""
-    seen: list[set[str]] = []
-    for node in await wire.nodes():
-        answer = await wire.ask(
-            DescribeAclsRequest(
-                resource_type_filter=ACL_TRANSACTIONAL_ID,
-                resource_name_filter=None,
-                pattern_type_filter=ACL_PREFIXED,
-                principal_filter=principal,
-                host_filter="*",
-                operation=ACL_WRITE,
-                permission_type=ACL_DENY,
-            ),
-            node,
-        )
-        wire.check(answer.error_code, f"read what {principal} is denied")
-        seen.append({resource.resource_name for resource in answer.resources})
-    return seen
-
-
-def check_principal(principal: str) -> None:
-    """Raises InvalidInput unless it is written as access lists write it: ``User:name``."""
-    if not principal.startswith("User:") or principal == "User:":
-        raise InvalidInput(f"principal {principal!r}: expected User:name")
+    return await OF_TRANSACTIONAL_PREFIXES.shown_by_all(wire, principal)
 
 
 async def probe(wire: Wire, prefix: str) -> bool:
