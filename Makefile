@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test matrix bench bench-gap bench-codec bench-verify bench-ship bench-rpo check fix lock clean
+.PHONY: help setup demo up down test matrix bench bench-gap bench-codec bench-verify bench-ship bench-rpo bench-rto check fix lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,10 +45,11 @@ matrix: $(VENV)/.done ## every case on the real parts, each class in a sandbox o
 TRIPLES ?= 15
 PAIRS ?= 9
 RPO_S ?= 600
+COUNTS ?= 1 4 16
 
 bench: $(VENV)/.done ## every measurement in turn: make bench TRIPLES=3 PAIRS=3 RPO_S=120 is a quick look
 	@failed=""; \
-	for part in gap codec verify ship rpo; do \
+	for part in gap codec verify ship rpo rto; do \
 	    $(MAKE) --no-print-directory bench-$$part || failed="$$failed $$part"; \
 	done; \
 	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
@@ -64,6 +65,9 @@ bench-verify: $(VENV)/.done ## a snapshot of 10,000 files verified, against the 
 
 bench-ship: $(VENV)/.done ## a snapshot shipped, against a plain parallel copy
 	$(BIN)/python -m benchmarks.ship --pairs $(PAIRS)
+
+bench-rto: $(VENV)/.done ## a lost region's failover over its floor, for 1, 4 and 16 deployments: make bench-rto COUNTS=1000 PAIRS=1
+	$(BIN)/python -m benchmarks.rto --counts $(COUNTS) --pairs $(PAIRS)
 
 bench-rpo: $(VENV)/.done ## how old the newest recovery point in the standby is: make bench-rpo RPO_S=120
 	$(BIN)/python -m benchmarks.rpo --seconds $(RPO_S)

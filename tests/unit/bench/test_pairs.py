@@ -7,6 +7,7 @@ import json
 import pytest
 
 from benchmarks import pairs, running
+from benchmarks.figures import Bound
 from benchmarks.pairs import Comparison, Pair, Result
 
 
@@ -32,6 +33,14 @@ def test_one_broken_bound_fails_the_run(ours_s, passed):
     result = Result(benchmark="x", comparisons=(comparison((1.0, 1.0)), comparison((ours_s, 1.0))))
     assert result.passed is passed
     assert ("FAIL" in pairs.text(result)) is not passed
+
+
+def test_a_bound_on_what_is_not_compared_fails_the_run_too():
+    held, broken = (Bound(what="CPU a deployment", value=value, at_most=1.0) for value in (1.0, 1.1))
+    assert Result(benchmark="x", comparisons=(comparison((1.0, 1.0)),), also=(held,)).passed
+    result = Result(benchmark="x", comparisons=(comparison((1.0, 1.0)),), also=(held, broken))
+    assert not result.passed
+    assert "FAIL  CPU a deployment: 1.1, at most 1" in pairs.text(result)
 
 
 async def test_turns_alternate_and_those_that_warm_up_do_not_count():
