@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -78,7 +79,10 @@ class Sides:
         )
 
     def _was_of_us(self, other: Holder) -> bool:
-        return other.operation.split("-")[:1] == ["failover"] and f"-{self.deployment}-" in f"{other.operation}-"
+        # Its whole name: a failover of ``eu-ledger`` or ``ledger-eu`` is none of ``ledger``.
+        return (
+            re.fullmatch(rf"(failover|break-glass)-{re.escape(self.deployment)}-[0-9a-z]+", other.operation) is not None
+        )
 
 
 def positions(offsets: Mapping[str, int]) -> dict[TopicPartition, int]:

@@ -261,6 +261,29 @@ async def test_o6_a_link_that_a_person_holds_by_hand_is_taken(world: FailoverWor
     assert (await world.cut(world.sides())).shut == {OUT: "STOPPED"}
 
 
+@pytest.mark.parametrize(
+    ("operation", "taken"),
+    [
+        ("failover-ledger-7c1f09ab", True),
+        ("break-glass-ledger-7c1f09ab", True),
+        ("failover-eu-ledger-7c1f09ab", False),
+        ("failover-ledger-eu-7c1f09ab", False),
+        ("failover-east-7c1f09ab", False),
+    ],
+)
+async def test_o4_who_took_the_deployment_over_takes_its_link_and_not_that_of_another_one(
+    world: FailoverWorld, operation: str, taken: bool
+):
+    await _to(world, "close", "stop")
+    async with world.open_link(FLEET, OUT) as link:
+        await _take(world, link, operation, "FailoverDeployment")
+    if taken:
+        assert (await world.cut(world.sides())).shut == {OUT: "STOPPED"}
+    else:
+        with pytest.raises(Held, match=operation):
+            await world.cut(world.sides())
+
+
 async def _take(world: FailoverWorld, link: MirrorLink, operation: str, runbook: str) -> None:
     await take_link(world.links, control.fresh_record(link), holder(operation, runbook))
 
