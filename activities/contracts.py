@@ -388,6 +388,8 @@ async def compare_drill(request: DrillStep) -> DrillCompared:
 async def tear_down_drill(request: TearDownStep) -> TornDown:
     """Take all of the fork away, and look again. Raises NoProgress, MustHalt."""
     _contract(f"tear_down_drill({request.fork})")
+
+
 @activity.defn(name="weigh_schedule")
 async def weigh_schedule(request: WeighInput) -> WeighFact:
     """Shall a scheduled run begin now? Changes nothing. Raises Unavailable."""

@@ -278,8 +278,8 @@ class Scene:
                 self.sandbox.resume(part.name)
             elif part.state in {"killed", "ended"}:
                 self.sandbox.start(part.name)
-        for part in ("control", "east"):
-            await self.sandbox.wait_ready(part, 180.0)
+        for name in ("control", "east"):
+            await self.sandbox.wait_ready(name, 180.0)
 
     # -- the invariants
 

@@ -63,7 +63,8 @@ class Run:
     handle: WorkflowHandle[Any, Any]
 
     async def status(self) -> OperationStatus:
-        return await self.handle.query("status", result_type=OperationStatus)
+        status: OperationStatus = await self.handle.query("status", result_type=OperationStatus)
+        return status
 
     async def phase(self, phase: Phase) -> OperationStatus:
         """Wait until it stands there."""
@@ -76,7 +77,8 @@ class Run:
         return await eventually(there)
 
     async def update(self, name: str, **fields: Any) -> str:
-        return await self.handle.execute_update(name, {"by": "bob", **fields}, result_type=str)
+        told: str = await self.handle.execute_update(name, {"by": "bob", **fields}, result_type=str)
+        return told
 
     async def done(self) -> OperationResult:
         return OperationResult.model_validate(await self.handle.result())

@@ -258,6 +258,7 @@ class World:
 
         hints = CONTRACTS[name].__annotations__
         contract_types = activity._Definition.must_from_callable(CONTRACTS[name])
+        assert contract_types.arg_types
         run.__annotations__ = {"request": contract_types.arg_types[0], "return": contract_types.ret_type}
         assert hints
         return activity.defn(name=name)(run)
@@ -534,6 +535,7 @@ class World:
 
     def _cut_over(self, request: CutInput) -> CutFact:
         self._check(request.held)
+        assert request.at is not None
         assert set(request.topics.turn) <= self.closed, "topics turn behind a closed gate only (X18)"
         self.lives_in.update(dict.fromkeys(request.topics.turn, request.at.partition("/")[0]))
         shut = dict.fromkeys(request.topics.links, "STOPPED")
@@ -541,11 +543,13 @@ class World:
 
     def _rebase_copy(self, request: RebaseInput) -> RebaseFact:
         self._check(request.held)
+        assert request.at is not None
         location = f"s3://{request.at.partition('/')[0]}/savepoints/ledger/copy-{request.snapshot.rpartition('/')[2]}"
         return RebaseFact(location=location, original=request.snapshot, replays=0, positions=2)
 
     def _translate_groups(self, request: TranslateInput) -> GroupsFact:
         self._check(request.held)
+        assert request.at is not None
         assert set(request.topics.turn) <= self.closed, "nobody writes there before the groups are there (X25)"
         return GroupsFact(groups=self.moved or tuple(GroupFact(group=one.group, put=2) for one in self.groups))
 
