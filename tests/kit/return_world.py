@@ -21,6 +21,7 @@ from tidegate.driver.base import JobView
 from tidegate.errors import Unavailable
 from tidegate.failover import feeding, returning, tail
 from tidegate.failover.cut import mirror_back
+from tidegate.failover.feeding import place_fed
 from tidegate.failover.sides import Sides
 from tidegate.model.fleet import Fleet
 from tidegate.model.record import DeploymentRecord, Gone
@@ -214,4 +215,34 @@ async def _gone(op: str, uri: Any) -> None:
     raise Unavailable(f"S3 does not answer ({op} {uri})")
 
 
-__all__ = ["AT", "BACK", "OUT", "ReturnWorld"]
+def fleet_with(**fields: Any) -> Fleet:
+    """The fleet, with ``fields`` of the ledger changed; ``fraud``: of a second deployment that reads payments, too."""
+    ledger = FLEET.deployment("ledger")
+    fraud = fields.pop("fraud", None)
+    deployments = {"ledger": ledger.model_copy(update=fields)}
+    if fraud is not None:
+        (sink,) = ledger.sinks
+        own = {"sinks": (sink.model_copy(update={"uid": "alerts-sink", "topics": ("alerts",)}),)}
+        deployments["fraud"] = ledger.model_copy(update=own | fraud)
+    return FLEET.model_copy(update={"deployments": deployments})
+
+
+async def returned(monkeypatch: pytest.MonkeyPatch, fleet: Fleet = FLEET, **lost: Any) -> ReturnWorld:
+    world = (await ReturnWorld.made(fleet)).patch(monkeypatch)
+    await world.lost(**lost)
+    await world.answers()
+    return world
+
+
+async def fed(world: ReturnWorld) -> dict[tuple[int, int], bytes]:
+    """By partition and offset in the east, what was fed into the west."""
+    found: dict[tuple[int, int], bytes] = {}
+    for record in await world.payments("west"):
+        stood = place_fed(record)
+        if stood is not None:
+            assert (stood.partition, stood.offset) not in found, "fed twice"
+            found[stood.partition, stood.offset] = record.value or b""
+    return found
+
+
+__all__ = ["AT", "BACK", "OUT", "ReturnWorld", "fed", "fleet_with", "returned"]

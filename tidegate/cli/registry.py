@@ -28,6 +28,7 @@ from tidegate.model.record import (
     CancelIntent,
     DenyIntent,
     DeploymentRecord,
+    Gone,
     Intent,
     Pinned,
     RecordState,
@@ -101,6 +102,7 @@ def describe(record: DeploymentRecord) -> str:
         *_snapshot("pinned", "savepoint of the last stop", record.pinned),
         *_snapshot("base", "what the writer started from", record.base),
     ]
+    rows += [("left", _gone(region, gone)) for region, gone in record.gone.items()]
     if record.denied_epochs:
         rows.append(
             ("denied", f"epochs {', '.join(map(str, record.denied_epochs))}: their transactions are refused for good")
@@ -119,6 +121,12 @@ def describe(record: DeploymentRecord) -> str:
         hint = f"tidegate upgrade {record.deployment} --to ARTIFACT --take-over --why TEXT"
         rows.append(("", f"their operation resolves them; if it is lost, any runbook does:  {hint}"))
     return output.columns(rows)
+
+
+def _gone(region: str, gone: Gone) -> str:
+    how = f"given up ({gone.left.strength})" if gone.left is not None else "as planned"
+    since = ", ".join(one or "empty state" for one in gone.snapshots)
+    return f"{region}, {how}, {output.utc(gone.at)}; went on in {gone.to} from {since}"
 
 
 def _holder(record: DeploymentRecord) -> list[tuple[str, str]]:

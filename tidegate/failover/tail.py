@@ -19,6 +19,7 @@ from tidegate.failover.feeding import Beyond, Sorted, sort_out
 from tidegate.failover.heldtail import HeldTail
 from tidegate.failover.sides import Sides
 from tidegate.failover.tailreaders import rule_for
+from tidegate.failover.turning import written_from_outside
 from tidegate.lineage.model import Excluded, Segment, TopicLineage
 from tidegate.mirror.provenance import of_headers
 from tidegate.model.record import DeploymentRecord
@@ -59,15 +60,20 @@ async def set_apart(sides: Sides, request: ReturnStep) -> TailFact:
         region=sides.home.site.region,
     )
     tally = _Tally()
+    # Also what another deployment has written: it writes it again, and fed it would stand twice.
+    written = set(request.topics.turn) - set(written_from_outside(sides.fleet, request.topics.turn))
     beyond: dict[str, list[Beyond]] = {}
     for topic in request.topics.turn:
         beyond[topic] = await _beyond(sides, topic)
-        await _topic(sides, request, record, topic, beyond[topic], held, tally)
+        if topic in written:
+            await _outputs(sides, beyond[topic], tally)
+        else:
+            await _inputs(sides, request, record, topic, beyond[topic], held, tally)
     # Nothing counts no more before what is held is written out: else an attempt that died would leave no trace of it.
     held_at = await held.close() if tally.inputs.inputs else None
     for topic, tails in beyond.items():
         for one in tails:
-            why = "superseded (X21)" if topic in sides.away.site.output_topics else "never crossed (X23)"
+            why = "superseded (X21)" if topic in written else "never crossed (X23)"
             gone = Excluded(
                 region=sides.home.site.region,
                 first=one.first - one.lost,
@@ -79,7 +85,14 @@ async def set_apart(sides: Sides, request: ReturnStep) -> TailFact:
     return _fact(sides, request, tally, held_at)
 
 
-async def _topic(
+async def _outputs(sides: Sides, tails: list[Beyond], tally: _Tally) -> None:
+    kafka = sides.home.site.kafka
+    for one in tails:
+        tally.outputs += (await kafka.committed_data_count(one.tp, one.first, one.end)).count
+        tally.zombies += await _committed_late(kafka, one)
+
+
+async def _inputs(
     sides: Sides,
     request: ReturnStep,
     record: DeploymentRecord,
@@ -88,18 +101,13 @@ async def _topic(
     held: HeldTail,
     tally: _Tally,
 ) -> None:
-    region, kafka = sides.home.site.region, sides.home.site.kafka
     for one in tails:
         if one.lost:
             tally.notes.append(
-                f"{one.tp} in {region} has lost {one.lost:,} offsets beyond the cut to its retention: what stood there "
-                f"can be neither fed nor held"
+                f"{one.tp} in {sides.home.site.region} has lost {one.lost:,} offsets beyond the cut to its retention: "
+                f"what stood there can be neither fed nor held"
             )
-    if topic in sides.away.site.output_topics:
-        for one in tails:
-            tally.outputs += (await kafka.committed_data_count(one.tp, one.first, one.end)).count
-            tally.zombies += await _committed_late(kafka, one)
-    elif any(one.first < one.end for one in tails):
+    if any(one.first < one.end for one in tails):
         rule = await rule_for(sides, topic, record, request.tail)
         if rule.hold is None and len(rule.readers) > 1:
             names = ", ".join(reader.deployment for reader in rule.readers)
