@@ -81,7 +81,7 @@ async def sort_out(sides: Sides, topic: str, tails: Sequence[Beyond], rule: Rule
             bootstrap, security = access_of(sides.fleet, away.region)
             fence = names.tail_feed_id(home.region, topic)
             feed = await stack.enter_async_context(kafka_feed.open_feed(bootstrap, security, away.kafka, fence))
-        there = await _look(sides, topic, tails, rule.by)
+        there = await _look(sides, topic, tails, rule)
         for beyond in tails:
             portion = _Portion(sides, beyond.tp, feed)
             async with aclosing(_records(home.kafka, beyond.tp, beyond.first, beyond.end)) as tail:
@@ -99,6 +99,7 @@ async def sort_out(sides: Sides, topic: str, tails: Sequence[Beyond], rule: Rule
                     elif there.ids.intersection(own):
                         found.known += 1
                     elif (why := _against(had, own, rule)) is not None:
+                        there.ids.update(own)
                         found.held[why] = found.held.get(why, 0) + 1
                         await held.add(beyond.tp, record, why)
                     else:
@@ -141,18 +142,21 @@ class _Portion:
         self._records, self._bytes = [], 0
 
 
-async def _look(sides: Sides, topic: str, tails: Sequence[Beyond], by: RecordId | None) -> _There:
-    """Read the topic where it lives for what is in the tail, too."""
-    home, away = sides.home.site, sides.away.site
+async def _look(sides: Sides, topic: str, tails: Sequence[Beyond], rule: Rule) -> _There:
+    """Read the topic where it lives for what is in the tail, too. What had been read before counts as being there."""
+    home, away, by = sides.home.site, sides.away.site, rule.by
     wanted: set[bytes] = set()
+    there = _There(set(), set())
     if by is not None:
         for beyond in tails:
             async with aclosing(_records(home.kafka, beyond.tp, beyond.first, beyond.end)) as records:
                 async for record in records:
-                    wanted.update(ids_of(record, by))
+                    own = ids_of(record, by)
+                    wanted.update(own)
+                    if rule.had(beyond.tp, record.offset) is True:
+                        there.ids.update(own)
     ends = await _settled(sides, topic)
     starts = await away.kafka.start_offsets([topic])
-    there = _There(set(), set())
     ranges = {beyond.tp: (beyond.first, beyond.end) for beyond in tails}
     looked = 0
     for tp, end in ends.items():

@@ -40,6 +40,18 @@ async def test_x22_what_the_state_had_read_is_not_fed(monkeypatch: pytest.Monkey
     assert sorted(await fed(world)) == [(0, 8), (0, 9), *((1, n) for n in range(6, 10))]
 
 
+async def test_x22_what_the_state_had_read_and_a_producer_sent_again_is_not_fed_either(monkeypatch: pytest.MonkeyPatch):
+    world = (await ReturnWorld.made()).patch(monkeypatch)
+    await world.lost(read=(8, 6))
+    await world.answers()
+    again = [record.value for record in await world.payments("east") if record.offset == 6][:1]
+    world.kafka["east"].write_plain("payments", 0, again, "User:producer")
+    await world.quarantine(world.sides())
+    fact = await world.apart(world.sides())
+    assert (fact.ahead, fact.known, fact.fed) == (2, 1, 6)
+    assert (0, 10) not in await fed(world)
+
+
 async def test_x22_that_is_known_after_another_start_in_the_new_region(monkeypatch: pytest.MonkeyPatch):
     world = await returned(monkeypatch, read=(8, 6))
     await world.again()
