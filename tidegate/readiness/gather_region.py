@@ -8,6 +8,7 @@ from functools import partial
 
 from tidegate.clients.kafka_types import ClusterShape, KafkaSecurity, TopicPartition
 from tidegate.clients.objects import S3Uri
+from tidegate.errors import InvalidInput
 from tidegate.model.fleet import CellRef, Deployment
 from tidegate.readiness.facts import Access, CellFacts, NotKnown, RegionFacts
 from tidegate.readiness.reach import Reach, ask, may
@@ -19,7 +20,7 @@ async def look_at_region(reach: Reach, region: str, topics: Collection[str]) -> 
     kafka, flinks, stores = await asyncio.gather(
         ask(f"Kafka in {region}", partial(_kafka, reach, region, topics)),
         asyncio.gather(*(ask(f"Flink in {at}", partial(_flink, reach, at)) for at in cells.values())),
-        asyncio.gather(*(may(f"S3 in {region}", partial(_probe, reach, at)) for at in cells.values())),
+        asyncio.gather(*(_store(reach, at) for at in cells.values())),
     )
     shape, starts = (kafka, kafka) if isinstance(kafka, NotKnown) else kafka
     return RegionFacts(
@@ -54,6 +55,15 @@ async def _flink(reach: Reach, at: CellRef) -> CellFacts:
     )
 
 
+async def _store(reach: Reach, at: CellRef) -> Access:
+    try:
+        reach.fleet.region(at.region).s3.secret_key.resolve()
+    except InvalidInput as error:
+        # This machine does not have it: that says nothing of the machines that need it.
+        return NotKnown(f"S3 in {at.region}", error.message, error.hint or "")
+    return await may(f"S3 in {at.region}", partial(_probe, reach, at))
+
+
 async def _probe(reach: Reach, at: CellRef) -> None:
     base = S3Uri.parse(reach.fleet.cell(at).savepoints)
     # One name a cell: one that a dead review left is overwritten and removed by the next.
@@ -73,13 +83,12 @@ async def login(reach: Reach, region: str, spec: Deployment, topics: Collection[
     if spec.principal_password is None:
         field = "fleet file:  principal_password of the deployment"
         return NotKnown(f"log-in of {spec.principal}", "the fleet file has no principal_password for it", field)
-    password = spec.principal_password
-
-    async def see() -> None:
-        who = KafkaSecurity(security.protocol, security.mechanism or "PLAIN", spec.principal, password.resolve())
-        await _sees(reach, region, who, topics)
-
-    return await may(of, see)
+    try:
+        password = spec.principal_password.resolve()
+    except InvalidInput as error:
+        return NotKnown(f"log-in of {spec.principal}", error.message, error.hint or "")
+    who = KafkaSecurity(security.protocol, security.mechanism, spec.principal, password)
+    return await may(of, partial(_sees, reach, region, who, topics))
 
 
 async def _sees(reach: Reach, region: str, who: KafkaSecurity | None, topics: Collection[str]) -> None:

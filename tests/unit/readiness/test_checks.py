@@ -1,0 +1,164 @@
+"""The checks as functions of facts: what a missing fact does, and where a border lies. No server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.kit.ready_world import OUTAGE_S, World
+from tidegate.clients.kafka_types import LogRecord
+from tidegate.model.fleet import RecordId, Secret
+from tidegate.model.review import PENALTY, Finding, Severity, score_of
+from tidegate.readiness import drills, health, mirrors, restorable, single, standby, state, topics
+from tidegate.readiness.facts import Facts, NotKnown
+from tidegate.readiness.gather import gather
+from tidegate.readiness.gather_links import differences, has_id
+from tidegate.readiness.review import CHECKS, review
+from tidegate.readiness.sheet import Unasked
+
+SILENT = NotKnown("it", "no answer within 12 s")
+
+
+@pytest.fixture
+async def facts() -> Facts:
+    world = await World.made()
+    (found,) = await gather(world.reach(), ["ledger"], OUTAGE_S)
+    return found
+
+
+def _ids(said: object) -> list[str]:
+    return [one.id for one in said if isinstance(one, Finding)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("field", ["record", "reports", "job", "state", "record_ids", "room", "queues", "cell_away"])
+async def test_each_fact_that_is_missing_is_told_and_passes_for_nothing(facts: Facts, field: str):
+    found = review(replace(facts, **{field: SILENT}))
+    assert [(one.id, one.subject) for one in found.findings] == [("ready/not-known", "it")]
+    assert "no answer within 12 s" in found.findings[0].what
+    before = {one.check for one in review(facts).passed}
+    lost = before - {one.check for one in found.passed}
+    assert lost, "a check went on without its fact"
+
+
+async def test_points_links_and_regions_that_are_missing_are_told_too(facts: Facts):
+    west = facts.regions["west"]
+    silent = replace(west, kafka=SILENT, starts=SILENT, cells={"cell-1": SILENT}, s3={"cell-1": SILENT})
+    away = replace(
+        facts,
+        points={"east": SILENT, "west": SILENT},
+        forward={"east-to-west": SILENT},
+        back={"west-to-east": SILENT},
+        logins={("west", "ledger"): SILENT},
+        regions={**facts.regions, "west": silent},
+    )
+    (one,) = review(away).findings
+    checks = (
+        "restorable in west", "mirror east-to-west", "the way back", "log-in of ledger in west", "room in west",
+        "topics", "retention", "replicas", "S3 of west/cell-1", "Flink's versions",
+    )  # fmt: skip
+    for check in checks:
+        assert check in one.why, check
+
+
+async def test_a_group_of_checks_says_something_of_every_deployment(facts: Facts):
+    """No check ends without a word, whatever is there."""
+    for check in CHECKS:
+        assert list(check(facts)), check
+
+
+async def test_the_age_of_a_drill_counts_from_the_last_that_ended_well(facts: Facts):
+    assert not isinstance(facts.reports, NotKnown)
+    (drill,) = facts.reports
+    for days, ids in ((6.9, []), (7.1, ["ready/drill-overdue"])):
+        old = drill.model_copy(update={"ended": facts.now - timedelta(days=days)})
+        assert _ids(drills.check_drills(replace(facts, reports=(old,)))) == ids
+    dry = drill.model_copy(update={"runbook": "SweepSnapshots"})
+    assert _ids(drills.check_drills(replace(facts, reports=(dry,)))) == ["ready/no-drill"]
+
+
+async def test_x3_the_transaction_timeout_covers_interval_checkpoint_and_rto(facts: Facts):
+    """Interval 1 s, checkpoint 0 s, RTO 60 s."""
+    for timeout_ms, ids in ((61_000, []), (60_999, ["ready/transaction-timeout-short"])):
+        spec = facts.spec.model_copy(update={"transaction_timeout_ms": timeout_ms})
+        assert _ids(health.check_transactions(replace(facts, spec=spec))) == ids
+
+
+async def test_without_a_standby_that_is_the_breach_and_nothing_is_asked_of_one(facts: Facts):
+    alone = replace(
+        facts, standby=None, cell_away=None, room=None, forward={}, back={}, uncovered=(), uncovered_back=()
+    )
+    assert _ids(restorable.check(alone)) == ["ready/no-standby"]
+    assert list(standby.check_room(alone)) == []
+    assert list(mirrors.check_mirrors(alone)) == []
+
+
+async def test_without_a_snapshot_uids_are_not_known_instead_of_well(facts: Facts):
+    (said,) = state.check(replace(facts, state=None))
+    assert isinstance(said, Unasked)
+
+
+async def test_one_broker_says_it_all_where_there_is_one(facts: Facts):
+    west = facts.regions["west"]
+    assert not isinstance(west.kafka, NotKnown)
+    lonely = replace(west, kafka=replace(west.kafka, brokers=1))
+    assert _ids(single.check(replace(facts, regions={**facts.regions, "west": lonely}))) == ["ready/one-broker"]
+
+
+async def test_a_topic_without_limit_outlives_every_outage(facts: Facts):
+    assert topics.retention_s({"retention.ms": "-1"}) is None
+    assert topics.retention_s({"retention.ms": "1500"}) == 1.5
+    assert _ids(topics.check_retention(replace(facts, outage_s=604_801.0))).count("ready/retention-short") == 4
+
+
+def _finding(severity: Severity) -> Finding:
+    return Finding(id="ready/x", severity=severity, deployment="a", subject="", what="x", why="y", mend=("z",))
+
+
+def test_the_same_fault_costs_more_where_more_depends_on_it():
+    breach = [_finding(Severity.BREACH)]
+    assert [score_of(breach, tier) for tier in (0, 1, 2, 9)] == [70, 80, 85, 85]
+    assert score_of([], 0) == 100
+    assert score_of(breach * 9, 1) == 0
+    assert PENALTY[Severity.BREACH] > PENALTY[Severity.UNKNOWN] > PENALTY[Severity.WARNING]
+
+
+def test_settings_that_differ_are_named_and_their_values_are_not():
+    wanted = {"a": "1", "source.cluster.sasl.jaas.config": "password=secret"}
+    known = {"a": "1", "source.cluster.sasl.jaas.config": "password=other", "extra": "x"}
+    assert differences(wanted, known) == ("extra", "source.cluster.sasl.jaas.config")
+    assert differences(wanted, dict(wanted)) == ()
+    assert differences(wanted, None) == ()
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "headers", "there"),
+    [
+        (RecordId(column=0), b"p-1,10", (), True),
+        (RecordId(column=2), b"p-1,10", (), False),
+        (RecordId(column=0), b" ,10", (), False),
+        (RecordId(column=0), None, (), False),
+        (RecordId(column=0), b"\xff\xfe", (), False),
+        (RecordId(column=1, separator=";"), b"a;b", (), True),
+        (RecordId(header="id"), b"", (("id", b"7"),), True),
+        (RecordId(header="id"), b"", (("id", b""),), False),
+        (RecordId(header="id"), b"", (("other", b"7"),), False),
+    ],
+)
+def test_x23_where_a_record_carries_its_id(rule: RecordId, value: bytes | None, headers: tuple, there: bool):
+    assert has_id(rule)(LogRecord(0, 0, None, value, headers)) is there
+
+
+async def test_a_secret_that_is_not_here_is_not_known_and_no_refusal(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NOT_SET_HERE", raising=False)
+    world = await World.made()
+    ledger = world.fleet.deployment("ledger").model_copy(update={"principal_password": Secret(env="NOT_SET_HERE")})
+    west = world.fleet.region("west")
+    s3 = west.s3.model_copy(update={"secret_key": Secret(env="NOT_SET_HERE")})
+    regions = {**world.fleet.regions, "west": west.model_copy(update={"s3": s3})}
+    world.fleet = world.fleet.model_copy(update={"deployments": {"ledger": ledger}, "regions": regions})
+    found = await world.review()
+    assert {one.id for one in found.findings} == {"ready/not-known"}
+    assert {one.subject for one in found.findings} == {"log-in of ledger", "S3 in west"}
+    assert all("NOT_SET_HERE" in one.what for one in found.findings)
