@@ -180,12 +180,23 @@ async def _beyond(
                 f"behind it is missing there",
                 hint="rebase a newer snapshot, whose records the target still holds",
             )
+        if came is not None and await _holds_records(link, tp, found.offset):
+            raise Refused(
+                f"{tp} at {offset:,}: {link.target} holds records of it without provenance, so nothing shows which of "
+                f"them were read",
+                hint="is the transform of mirror/ set in the connector?  tidegate mirror status",
+            )
         came_to = 0 if came is None else came + 1
     count, counted = await _count(link.source_kafka, link, tp, came_to, offset, to_come=True)
     if count == 0:
         return Translated(found.offset)
     note = f"ahead of the mirror: what it has read of {came_to:,} to {offset - 1:,} has not come, and is read again"
     return Translated(found.offset, count, counted, note)
+
+
+async def _holds_records(link: MirrorLink, tp: TopicPartition, first: int) -> bool:
+    end = (await link.target_kafka.last_stable_offsets([tp.topic]))[tp]
+    return (await link.target_kafka.committed_data_count(tp, first, end)).count > 0
 
 
 async def by_syncs(

@@ -118,8 +118,8 @@ def few(told: tuple[str, ...]) -> str:
 
 
 def clock(at: datetime) -> str:
-    """Time of day, with its zone."""
-    return f"{at:%H:%M:%S}.{at.microsecond // 1000:03} UTC"
+    """With its date, for it may be old, and its zone."""
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03} UTC"
 
 
 def translate_command(deployment: str, group: str | None = None) -> str:

@@ -127,5 +127,8 @@ class GroupKeeper:
             before = found.get(one.group)
             found[one.group] = KeptGroup(at=at, offsets=(before.offsets if before is not None else {}) | kept)
         if found:
-            await self.store.write(self.deployment, self.region, found)
+            try:
+                await self.store.write(self.deployment, self.region, found)
+            except InvalidInput as error:
+                notes.append(f"consumer groups are not kept: {error.message}")  # recovery points are all the same
         return notes

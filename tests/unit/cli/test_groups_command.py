@@ -143,7 +143,9 @@ def test_x25_of_a_lost_region_what_was_kept_counts(rig: Rig, capsys: pytest.Capt
     assert "its offsets were not kept" in capsys.readouterr().out
     rig.keep("east", balances_0=2)
     assert run(["groups", "translate", "ledger", "--yes"]) == 0
-    assert "as its offsets were kept at 03:04:05.000 UTC; up to 4 records come again" in capsys.readouterr().out
+    assert (
+        "as its offsets were kept at 2026-01-02 03:04:05.000 UTC; up to 4 records come again" in capsys.readouterr().out
+    )
     assert rig.offsets("west") == {B0: 2}
 
 

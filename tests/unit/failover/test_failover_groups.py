@@ -164,7 +164,9 @@ async def test_x25_groups_that_the_fleet_file_does_not_name_and_topics_that_stay
 
 
 async def test_x25_without_a_group_nothing_is_asked(monkeypatch: pytest.MonkeyPatch):
-    world = (await FailoverWorld.made()).patch(monkeypatch)
+    ledger = FLEET.deployment("ledger").model_copy(update={"consumers": ()})
+    fleet = FLEET.model_copy(update={"deployments": {"ledger": ledger}})
+    world = (await FailoverWorld.made(fleet)).patch(monkeypatch)
     await _to(world, PLANNED)
     calls = len(world.kafka["east"].calls)
     assert await _groups(world) == ()
@@ -280,7 +282,7 @@ async def test_x25_unplanned_it_goes_on_from_what_was_kept_and_the_rest_is_count
     came = await _reads(west, B0, offsets[B0], cut)
     assert came == [record.value for record in await _values(west, B0) if record.offset < cut][2:]
     assert (fact.again, fact.counted) == (len(came), False), "it may have read all that came since"
-    assert f"as its offsets were kept at 03:04:05.000 UTC; up to {len(came)} records come again" in fact.text
+    assert f"as its offsets were kept at 2026-01-02 03:04:05.000 UTC; up to {len(came)} records come again" in fact.text
 
 
 async def test_x25_what_was_never_kept_is_not_guessed(world: FailoverWorld):
@@ -402,7 +404,10 @@ async def test_x25_the_plan_says_what_is_not_known(world: FailoverWorld):
     world.kafka["east"].down = True
     one = await _look(world, gone=True)
     assert one.as_of == AT + timedelta(seconds=1)
-    assert one.text == "shop: 1 partition of balances, exactly, as kept at 03:04:06.000 UTC: up to 4 records come again"
+    assert (
+        one.text
+        == "shop: 1 partition of balances, exactly, as kept at 2026-01-02 03:04:06.000 UTC: up to 4 records come again"
+    )
     await GroupStore(world.control, BUCKET).write("ledger", "east", {"shop": KeptGroup(at=AT)})
     assert (await _look(world, gone=True)).text == "shop: it has no offsets of balances"
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.kit.mirror_world import MirrorWorld, transaction
 from tests.unit.mirror.test_positions import P0, noisy, started, sync_record, truth
-from tidegate.clients.kafka_types import TopicPartition
+from tidegate.clients.kafka_types import LogRecord, TopicPartition
 from tidegate.errors import InvalidInput, Refused
 from tidegate.mirror.carry import Crossing, carry, stay
 from tidegate.mirror.link import MirrorLink
@@ -164,3 +164,15 @@ async def test_in_its_own_region_a_position_stays_and_the_bounds_are_told():
     assert carried.translate("payments", 0, 9) == Translated(9)
     assert carried.bounds[("payments", 0)][0] == 0
     assert (await stay(world.kafka["east"], [("nowhere", 0, 9)])).bounds == {}
+
+
+async def test_x20_a_log_without_provenance_is_refused_at_its_end_too():
+    """All has come, so nothing is to be counted as to come: the start of the log would be told as exact."""
+    world, link, known = await mirrored(11)
+    for log in world.kafka["west"]._logs["payments"]:
+        for at, kept in log.values.items():
+            if isinstance(kept, LogRecord):
+                log.values[at] = LogRecord(kept.offset, kept.timestamp_ms, kept.key, kept.value, ())
+    for offset in (max(known), max(known) + 1, max(known) + 2):
+        with pytest.raises(Refused):
+            await one(crossing(world, link), offset)

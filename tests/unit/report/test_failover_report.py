@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tests.unit.report import samples_failover
 from tests.unit.report.test_write_report import written
+from tidegate.model.groups import GroupFact
 from tidegate.model.operation import Outcome
 from tidegate.model.recovery import Strength
 from tidegate.model.steps import ReportInput
 from tidegate.report.view import page_of
+
+AT = datetime(2026, 3, 1, 3, 14, tzinfo=UTC)
 
 
 def _page(request):
@@ -48,6 +53,30 @@ async def test_all_three_forms_have_the_facts_of_an_unplanned_failover():
             "found in east",
         ):
             assert fact in bodies[form], (form, fact)
+
+
+SHOP = GroupFact(group="shop", put=4, as_of=AT, again=12, counted=False)
+AUDIT = GroupFact(group="audit", left=("somebody is in it in west",))
+
+
+def test_x25_where_consumer_groups_go_on_is_in_the_table_and_what_was_left_stands_out():
+    request = _facts(samples_failover.unplanned(), groups=(SHOP, AUDIT))
+    page = _page(request)
+    (table,) = (one for one in (*page.top, *page.blocks) if one.title == "Failover")
+    told = [(row[1].text, row[1].tone) for row in table.rows if row[0].text == "consumer group"]
+    assert "as its offsets were kept at 2026-03-01 03:14:00.000 UTC; up to 12 records come again" in SHOP.text
+    assert told == [
+        (SHOP.text, ""),
+        ("audit: LEFT AS IT WAS: somebody is in it in west", "warn"),
+    ]
+    (alert,) = (one.text for one in page.alerts if "onsumer groups" in one.text)
+    assert alert.startswith("Consumer groups that do not go on in west where they were: audit.")
+    assert page.tone == "warn"
+
+
+def test_x25_groups_that_all_go_on_raise_no_alarm():
+    page = _page(_facts(samples_failover.planned(), groups=(GroupFact(group="shop", put=4),)))
+    assert not any("onsumer groups" in one.text for one in page.alerts)
 
 
 def test_what_is_not_over_stands_out():
