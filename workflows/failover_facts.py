@@ -15,6 +15,8 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.model.ship import ShipFact
     from workflows import facts
 
+GROUPS_SHOWN = 5
+
 
 def seen(observed: Observation, both: RegionsSeen) -> str:
     """Where it runs, what of that region answers, and what there is room for."""
@@ -98,7 +100,10 @@ def opened(fact: OpenFact) -> str:
 
 def groups_moved(fact: GroupsFact) -> str:
     """Where each consumer group goes on."""
-    return "; ".join(one.text for one in fact.groups) or "no consumer group reads what turns"
+    # What was left comes first: of many the rest is a number.
+    known = sorted(fact.groups, key=lambda one: not one.left)
+    more = f"; and {len(known) - GROUPS_SHOWN} groups more" if len(known) > GROUPS_SHOWN else ""
+    return "; ".join(one.text for one in known[:GROUPS_SHOWN]) + more
 
 
 def mirrored(fact: MirrorBackFact) -> str:

@@ -329,7 +329,7 @@ async def test_x25_consumer_groups_are_moved_before_anybody_writes_there(client:
     (moved,) = _facts(world).groups
     assert (moved.group, moved.put, moved.left) == ("shop", 2, ())
     (row,) = (step for step in world.reports[-1].steps if step.name == "groups")
-    assert (row.state, row.fact) == (StepState.OK, "shop: 2 partitions go on where it stood; nothing comes again")
+    assert (row.state, row.fact) == (StepState.OK, "shop: goes on where it stood (2 partitions); nothing comes again")
     assert {queue.rpartition("-")[2] for name, queue, _ in world.calls if name == "translate_groups"} == {"west"}
 
 

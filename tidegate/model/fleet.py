@@ -179,10 +179,12 @@ class Audit(_Part):
 
 
 class Consumer(_Part):
-    """A consumer group downstream that follows the deployment's output from region to region (X25)."""
+    """A consumer group that follows the deployment's topics from region to region (X25)."""
 
     group: Text = Field(description="its consumer group")
-    topics: tuple[Topic, ...] = Field(min_length=1, description="the topics of the deployment's output that it reads")
+    topics: tuple[Topic, ...] = Field(
+        min_length=1, description="the topics that it reads: outputs of the deployment, or inputs"
+    )
 
 
 class RecordId(_Part):

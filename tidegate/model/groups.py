@@ -72,8 +72,8 @@ class GroupFact(Frozen):
         told: list[str] = []
         if self.put or self.there:
             how = "where it stood" if self.exact else "by the floor of the offset syncs"
-            already = f" ({self.there} there already)" if self.there and self.put else ""
-            told.append(f"{partitions(self.put + self.there)} go on {how}{already}")
+            already = f", {self.there:,} of them there already" if self.there and self.put else ""
+            told.append(f"goes on {how} ({partitions(self.put + self.there)}{already})")
         if self.as_of is not None and told:
             told.append(f"as its offsets were kept at {clock(self.as_of)}")
         if told:
@@ -81,7 +81,7 @@ class GroupFact(Frozen):
         if self.ahead:
             told.append(f"{self.ahead:,} before it do not count: the lineage says which")
         if self.further:
-            told.append(f"{partitions(self.further)} stand further on there already: left")
+            told.append(f"stands further on there already on {partitions(self.further)}: left")
         if self.left:
             told.append(f"LEFT AS IT WAS: {few(self.left)}")
         told += self.notes[:NAMED]

@@ -114,7 +114,7 @@ def test_x25_a_dry_run_shows_it_and_puts_nothing(rig: Rig, capsys: pytest.Captur
     rig.fail_over()
     assert run(["groups", "translate", "ledger", "--dry-run"]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == "shop: 2 partitions go on where it stood; nothing comes again"
+    assert out[0] == "shop: goes on where it stood (2 partitions); nothing comes again"
     assert out[1].split() == ["PARTITION", "IN", "EAST", "WEST", "HAD", "GOES", "ON", "AT", "HOW", "AGAIN"]
     assert out[2].split() == ["balances/0", "2", "2", "exact", "0"]
     assert rig.offsets("west") == {}

@@ -93,7 +93,7 @@ async def test_x25_planned_each_partition_goes_on_at_the_very_record(world: Fail
     offsets = await west.group_offsets("shop")
     assert await _reads(west, B0, offsets[B0]) == left
     assert await _reads(west, B1, offsets[B1]) == await _reads(east, B1, 0)
-    assert fact.text == "shop: 2 partitions go on where it stood; nothing comes again"
+    assert fact.text == "shop: goes on where it stood (2 partitions); nothing comes again"
 
 
 async def test_x25_both_ways_it_goes_on_where_it_was(world: FailoverWorld):
@@ -230,7 +230,7 @@ async def test_x25_a_group_is_never_set_back(world: FailoverWorld):
     (fact,) = await _groups(world)
     assert (fact.put, fact.further, fact.left) == (1, 1, ())
     assert (await west.group_offsets("shop"))[B0] == 5
-    assert "1 partition stand further on there already: left" in fact.text
+    assert "stands further on there already on 1 partition: left" in fact.text
 
 
 async def test_x25_who_still_reads_at_home_is_waited_for_and_told(world: FailoverWorld):
