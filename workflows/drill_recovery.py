@@ -316,16 +316,15 @@ class DrillRecovery(Unheld):
         found, deployment = self._facts, self.request.deployment
         commands: tuple[str, ...] = ()
         rest = "nothing of it is left" if found.torn_down is not None else "nothing was started"
-        failures = list(found.failures)
         if found.left is not None:
             rest = f"NOT all of its fork {self.fork} is gone: {found.left}"
-            failures.append(rest)
             commands = (f"tidegate drill recovery {deployment} --clean {self.fork}",)
-        if failures:
+        if found.failures or found.left is not None:
+            how = "failed" if found.failures else "did not end clean"
             return Ending(
                 Outcome.BAD_VERDICT,
-                f"the drill of {deployment} failed; {rest}",
-                why="; ".join([*failures, *([given_up] if given_up else [])]),
+                f"the drill of {deployment} {how}; {rest}",
+                why="; ".join([*found.failures, *([given_up] if given_up else [])]),
                 next_commands=commands or (f"tidegate points {deployment}",),
             )
         if given_up is not None:

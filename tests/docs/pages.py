@@ -25,6 +25,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "benchmarks/README.md",
     "ledger/README.md",
+    "runbooks/drill-recovery.md",
     "runbooks/failover-deployment.md",
     "runbooks/failback.md",
     "runbooks/return-region.md",

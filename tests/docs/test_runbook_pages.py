@@ -13,6 +13,7 @@ from tests.docs.pages import ROOT, front_matter, table_under, text_of
 from tests.kit.temporal_world import choice, writer
 from tidegate.failover.plan import plan_failover
 from tidegate.model.appraisal import Appraisal
+from tidegate.model.drill import DRILL_RECOVERY, DrillInput
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, Answers, FailoverInput, PointChoice, RegionsSeen, Topics
 from tidegate.model.groups import GroupLook
 from tidegate.model.keep import KEEP_RECOVERY_POINTS, KeepInput
@@ -49,6 +50,7 @@ from tidegate.operation.restore import plan_restore
 from tidegate.operation.stop_deployment import plan_stop
 from tidegate.operation.take_snapshot import plan_snapshot
 from workflows import (
+    drill_recovery,
     failover_deployment,
     restore_deployment,
     review_readiness,
@@ -68,6 +70,7 @@ SHIP = "runbooks/ship-snapshots.md"
 KEEP = "runbooks/keep-recovery-points.md"
 SWEEP = "runbooks/sweep-snapshots.md"
 REVIEW = "runbooks/review-readiness.md"
+DRILL = "runbooks/drill-recovery.md"
 STOP = "runbooks/stop-deployment.md"
 FAILOVER = "runbooks/failover-deployment.md"
 PLANNED, UNPLANNED = "## What it does", "## What it does when a region is lost"
@@ -160,7 +163,12 @@ def test_the_steps_stand_in_the_order_of_the_workflow(page: str) -> None:
 
 @pytest.mark.parametrize(
     ("page", "steps"),
-    [(SHIP, ship_snapshots.STEPS), (SWEEP, sweep_snapshots.STEPS), (REVIEW, review_readiness.STEPS)],
+    [
+        (SHIP, ship_snapshots.STEPS),
+        (SWEEP, sweep_snapshots.STEPS),
+        (REVIEW, review_readiness.STEPS),
+        (DRILL, drill_recovery.STEPS),
+    ],
 )
 def test_the_steps_of_what_has_no_plan_are_those_of_the_workflow(page: str, steps: tuple[str, ...]) -> None:
     assert tuple(row[0] for row in table_under(page, "## What it does")) == steps
@@ -245,6 +253,7 @@ def input_rows(model: type[BaseModel]) -> list[list[str]]:
         (KEEP, KeepInput),
         (SWEEP, SweepInput),
         (REVIEW, ReviewInput),
+        (DRILL, DrillInput),
         (FAILOVER, FailoverInput),
         (REGION, FailoverRegionInput),
     ],
@@ -286,6 +295,7 @@ def test_the_outcomes_and_their_exit_statuses_are_those_of_the_code() -> None:
         (KEEP, KEEP_RECOVERY_POINTS),
         (SWEEP, SWEEP_SNAPSHOTS),
         (REVIEW, REVIEW_READINESS),
+        (DRILL, DRILL_RECOVERY),
         (FAILOVER, FAILOVER_DEPLOYMENT),
         (REGION, FAILOVER_REGION),
     ],
@@ -297,7 +307,7 @@ def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
     assert {"touches", "does not touch"} <= set(head)
 
 
-@pytest.mark.parametrize("page", [*PLANS, SHIP, KEEP, SWEEP, REVIEW, FAILOVER, REGION, "runbooks/failback.md"])
+@pytest.mark.parametrize("page", [*PLANS, SHIP, KEEP, SWEEP, REVIEW, DRILL, FAILOVER, REGION, "runbooks/failback.md"])
 def test_a_page_opens_with_what_to_do_now(page: str) -> None:
     text = text_of(page)
     opening = (text.split("---\n", 2)[2] if text.startswith("---") else text).strip().splitlines()

@@ -19,7 +19,9 @@ from temporalio.client import Client, WorkflowFailureError
 
 from tests.kit.temporal_env import Run, begin, start_server, upgrade, workers
 from tests.kit.temporal_world import World
+from tests.kit.temporal_world_drill import DrillWorld
 from tidegate import errors
+from tidegate.model.drill import DrillInput
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
 from tidegate.model.groups import GroupLook
 from tidegate.model.keep import KeepInput
@@ -237,6 +239,32 @@ async def _review_aborted(client: Client, world: World) -> Run:
     return await _aborted_in("review_readiness", world, _review(client, world), "not now")
 
 
+async def _drill(client: Client, _: World, **fields: Any) -> Run:
+    return await begin(client, "DrillRecovery", DrillInput, requested_by="ana", **fields)
+
+
+async def _drill_dry_run(client: Client, world: World) -> Run:
+    return await _drill(client, world, dry_run=True)
+
+
+async def _drill_failed(client: Client, world: World) -> Run:
+    world.will("copy_for_drill", errors.SnapshotIncomplete("the snapshot at s3://west/x is incomplete"))
+    return await _drill(client, world)
+
+
+async def _drill_aborted(client: Client, world: World) -> Run:
+    return await _aborted_in("watch_drill", world, _drill(client, world), "wrong night")
+
+
+async def _drill_left(client: Client, world: World) -> Run:
+    world.will("tear_down_drill", errors.NoProgress("there is still topic x.balances"))
+    return await _drill(client, world)
+
+
+async def _drill_clean(client: Client, world: World) -> Run:
+    return await _drill(client, world, clean="ledger-drill-1a2b3c4d")
+
+
 async def _failover(client: Client, _: World, **fields: Any) -> Run:
     return await begin(client, FAILOVER_DEPLOYMENT, FailoverInput, requested_by="ana", bake_s=5, **fields)
 
@@ -358,6 +386,12 @@ SCENARIOS: dict[str, Scenario] = {
     "review-done": _review,
     "review-too-low": _review_too_low,
     "review-aborted": _review_aborted,
+    "drill-done": _drill,
+    "drill-dry-run": _drill_dry_run,
+    "drill-failed": _drill_failed,
+    "drill-aborted": _drill_aborted,
+    "drill-left": _drill_left,
+    "drill-clean": _drill_clean,
     "return-done": _return,
     "return-halted-resumed": _return_halted_resumed,
     "failover-done": _failover,
@@ -385,7 +419,7 @@ async def record(suffix: str = "", only: str = "") -> None:
         for name, scenario in SCENARIOS.items():
             if not name.startswith(only):
                 continue
-            world = World()
+            world = DrillWorld() if name.startswith("drill-") else World()
             async with workers(env.client, world, regions=("east", "west")):
                 await _keep(await scenario(env.client, world), name + suffix)
         if not NO_REGION_WORKER.startswith(only):

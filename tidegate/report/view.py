@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable
 from typing import Literal
 
+from tidegate.model.drill import DRILL_RECOVERY
 from tidegate.model.failover import FAILOVER_DEPLOYMENT
 from tidegate.model.operation import (
     RESTORE_DEPLOYMENT,
@@ -17,7 +18,7 @@ from tidegate.model.operation import (
 )
 from tidegate.model.region import FAILOVER_REGION
 from tidegate.model.steps import ReportInput
-from tidegate.report import facts, failover, words
+from tidegate.report import drill, facts, failover, words
 from tidegate.report import review as told_of_review
 from tidegate.report.page import Cell, Command, Page
 
@@ -50,6 +51,7 @@ def page_of(request: ReportInput, key: str, sha256: str) -> Page:
             block
             for block in (
                 failover.failover_table(request.failover, request.ensure, request.verdict),
+                drill.drill_table(request.drill),
                 facts.verdict_table(request),
             )
             if block is not None
@@ -69,6 +71,9 @@ def headline(request: ReportInput) -> str:
         return f"readiness of {request.deployment}: {told_of_review.summary(request.review)}"
     moved = request.failover
     parts = [f"{_what(request)}: {words.OUTCOMES[request.outcome]}"]
+    if request.drill is not None:
+        failed = request.outcome is Outcome.BAD_VERDICT
+        return " · ".join([f"{_what(request)}: failed" if failed else parts[0], *drill.headline_parts(request.drill)])
     if request.outcome is Outcome.BAD_VERDICT:
         ended = "undone, with a bad" if _went_back(request) else words.OUTCOMES[request.outcome]
         parts = [f"{_what(request)}: {ended} {words.verdict_short(request.verdict)}"]
@@ -132,6 +137,8 @@ def _alerts(request: ReportInput) -> tuple[Cell, ...]:
     if ensure is not None and ensure.replay:
         told = facts.replayed_line(request)
         warn.append(f"Committed output came again: {told}. Consumers skip the ranges of the replay manifest.")
+    if request.drill is not None:
+        bad += drill.alerts(request.drill)
     if request.failover is not None:
         warn += failover.alerts(request.failover)
     if request.prove is not None and not request.prove.under_traffic:
@@ -174,6 +181,8 @@ def _commands(request: ReportInput) -> tuple[Command, ...]:
         add("repeat it", f"tidegate snapshot take {deployment}")
     elif plan is not None and request.runbook == FAILOVER_DEPLOYMENT:
         _add_failover(request, add)
+    elif request.runbook == DRILL_RECOVERY:
+        add("repeat it", f"tidegate drill recovery {deployment}")
     if request.runbook == FAILOVER_REGION:
         add("what each of its deployments did", "tidegate ops list")
     else:
