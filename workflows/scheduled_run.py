@@ -101,12 +101,13 @@ class ScheduledRun:
             return self._result(RunOutcome.FAILED, why=f"cancelled before it began: {self.cancelled}")
 
         # Step 2. Begin it, and wait for its end. It is an operation of its own and outlives this run.
+        request = request_of(self.request)
         self.operation = operation_of(self.request, workflow.info().workflow_id)
         workflow.set_current_details(f"runs as `{self.operation}`:  `tidegate ops watch {self.operation}`")
         try:
             self.child = await workflow.start_child_workflow(
                 self.request.entry.runbook,
-                request_of(self.request),
+                request,
                 id=self.operation,
                 task_queue=CONTROL_QUEUE,
                 result_type=OperationResult,

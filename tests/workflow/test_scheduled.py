@@ -15,6 +15,7 @@ from temporalio.client import (
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleDescription,
+    ScheduleOverlapPolicy,
     ScheduleSpec,
     ScheduleState,
     ScheduleUpdate,
@@ -162,7 +163,7 @@ async def test_a_schedule_fires_by_the_clock_and_by_hand(client: Client, world: 
     await schedules.create(client, asked(name, cron="* * * * *", time_zone="UTC", skip_if=[]), "by ana")
     due = await _fired_by_clock(client, name)
     assert due.second == 0
-    await client.get_schedule_handle(schedule_id(name)).trigger()
+    await client.get_schedule_handle(schedule_id(name)).trigger(overlap=ScheduleOverlapPolicy.ALLOW_ALL)
 
     async def noted() -> None:
         assert len([note for note in world.noted if note.result.outcome is RunOutcome.DONE]) >= 2

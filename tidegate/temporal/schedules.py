@@ -6,7 +6,9 @@ server says it, so that a change by hand shows. State (paused, its note) is a pe
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 import uuid
 from collections.abc import Awaitable, Iterable
 from dataclasses import replace
@@ -41,6 +43,7 @@ from tidegate.temporal.connect import TemporalUnreachable
 RPC: Final = timedelta(seconds=10)
 MEMO: Final = "tidegate"
 APPLIED: Final = "tidegate-applied"
+SEEN_S: Final = 10.0
 _ALL_DAYS, _ALL_MONTHS, _ALL_WEEKDAYS = frozenset(range(1, 32)), frozenset(range(1, 13)), frozenset(range(7))
 T = TypeVar("T")
 
@@ -297,6 +300,29 @@ async def change(client: Client, asked: ScheduledInput, basis: bytes, note: str)
         if error.status in {RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.ABORTED}:
             raise changed(asked.name) from error
         raise _rpc(error) from error
+    await _seen(client, asked, basis)
+
+
+async def _seen(client: Client, asked: ScheduledInput, basis: bytes) -> None:
+    """Wait until a change shows, and see whose it is: a server may drop one whose token is old, and say nothing.
+
+    Raises:
+        BasisChanged: it is somebody else's.
+        TemporalUnreachable: nothing shows.
+
+    """
+    deadline = time.monotonic() + SEEN_S
+    while time.monotonic() < deadline:
+        found = await found_of(client, await ours(client, asked.name))
+        if found.token != basis:
+            if found.fields != fields_of(asked):
+                raise changed(asked.name)
+            return
+        await asyncio.sleep(0.05)
+    raise TemporalUnreachable(
+        f"the change of schedule {asked.name} does not show after {SEEN_S:g} s",
+        hint="see whether it was done:  tidegate schedules plan",
+    )
 
 
 async def delete(client: Client, name: str, basis: bytes) -> None:

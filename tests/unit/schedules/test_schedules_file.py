@@ -25,6 +25,7 @@ schedules:
 """
 
 BERLIN, MORE = "Europe/Berlin", "Europe/Berlin\n    "
+NOTICES = "notices: [{url: http://h/x, secret: {literal: s}}]\nschedules:"
 
 
 def _load(tmp_path: Path, text: str) -> SchedulesFile:
@@ -74,7 +75,7 @@ def test_freezes_of_the_file_are_those_of_each_entry(tmp_path: Path) -> None:
         (BERLIN, MORE + "freezes: [{first: 2026-12-20, last: x, why: y}]", 8, "freezes[0].first: YAML reads"),
         (BERLIN, MORE + 'freezes: [{first: "2026-12-20", last: x, why: y}]', 8, "freezes[0].last: not a date"),
         ("version: 1", "version: 2", 1, "version: expected 1"),
-        ("schedules:", 'notices: [{url: "http://h", secret: {literal: s}}]\nschedules:', 2, "notices[0].secret.literal"),
+        ("schedules:", NOTICES, 2, "notices[0].secret.literal: a literal secret"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_told_with_its_line_and_field(
