@@ -34,6 +34,7 @@ PAGES = (
     "runbooks/restore-deployment.md",
     "runbooks/keep-recovery-points.md",
     "runbooks/ship-snapshots.md",
+    "runbooks/schedules.md",
     "runbooks/start-deployment.md",
     "runbooks/sweep-snapshots.md",
     "runbooks/review-readiness.md",

@@ -66,6 +66,10 @@ def test_the_page_of_shipping(stage: Stage) -> None:
     _follow(stage, "runbooks/ship-snapshots.md")
 
 
+def test_the_page_of_schedules(stage: Stage) -> None:
+    _follow(stage, "runbooks/schedules.md")
+
+
 def test_the_page_of_sweeping(stage: Stage) -> None:
     _runs(stage, "v1")
     _follow(stage, "runbooks/sweep-snapshots.md")
