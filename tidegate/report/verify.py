@@ -135,10 +135,12 @@ async def verify(store: ObjectStore, bucket: str, deployment: str) -> Verified:
     await _check_reports(walk, store, bucket, listed)
     good = [(one.link.number, one.hash) for one, as_it_was in reversed(walk.links) if as_it_was and one.link]
     last = good[-1] if good else None
+    linked = {_base(form.key) for form in _forms(walk.links, "report")}
+    lay_there = {_base(form.key) for form in _forms(walk.links, "begun")}
     return Verified(
         deployment=deployment,
-        reports=len({_base(form.key) for form in _forms(walk.links, "report")}),
-        before=len({_base(form.key) for form in _forms(walk.links, "begun")}),
+        reports=len(linked),
+        before=len(lay_there - linked),  # of two that began the chain at once one saw the other's
         links=len(stored),
         head=last[1] if last else None,
         head_number=last[0] if last else 0,
