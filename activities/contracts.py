@@ -44,6 +44,7 @@ from tidegate.model.failover import (
 )
 from tidegate.model.groups import GroupsFact
 from tidegate.model.keep import KeepFact, KeepStep
+from tidegate.model.notice import NotifyFact, NotifyInput
 from tidegate.model.operation import Observation, Verdict
 from tidegate.model.region import (
     GroupCutFact,
@@ -402,6 +403,12 @@ async def note_run(request: RunNote) -> NoteFact:
     _contract(f"note_run({request.result})")
 
 
+@activity.defn(name="notify")
+async def notify(request: NotifyInput) -> NotifyFact:
+    """Tell people. It is bounded, and no failure of it is an error."""
+    _contract(f"notify({request.notice})")
+
+
 CONTRACTS: dict[str, Callable[..., Any]] = {
     contract.__name__: contract
     for contract in (
@@ -457,6 +464,7 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         review_readiness,
         weigh_schedule,
         note_run,
+        notify,
     )
 }
 """Every activity by its name."""

@@ -11,6 +11,7 @@ from activities.drill import DrillActivities
 from activities.failover import FailoverActivities
 from activities.flink import FlinkActivities
 from activities.group import GroupActivities
+from activities.notify import NotifyActivities
 from activities.points import PointActivities
 from activities.registry import RegistryActivities
 from activities.reports import ReportActivities
@@ -37,4 +38,5 @@ def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
         *GroupActivities(sites, client).all(),
         *DrillActivities(sites, client).all(),
         *ReviewActivities(sites, client).all(),
+        *NotifyActivities(sites).all(),
     ]

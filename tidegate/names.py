@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from datetime import UTC, datetime
 
 CONTROL_QUEUE = "tidegate-control"
 
@@ -220,3 +221,31 @@ def manifest_prefix(deployment: str) -> str:
 def manifest_mark(key: str) -> str:
     """Stands beside what was written down before a start, once that start took place: only then it counts."""
     return f"{key.removesuffix('.json')}.counts"
+
+
+def notice_key(at: datetime, notice: str) -> str:
+    """What became of a notice; in the order of their times."""
+    return f"{NOTICES_PREFIX}{at.astimezone(UTC):%Y%m%dT%H%M%S.%f}-{notice}.json"
+
+
+NOTICES_PREFIX = "notices/"
+
+
+def incident_key(incident: str) -> str:
+    """The one compare-and-swap object of an incident."""
+    return f"{INCIDENTS_PREFIX}{incident}.json"
+
+
+def incident_open_key(incident: str) -> str:
+    """Stands while an incident is open: what schedules look for."""
+    return f"{INCIDENTS_OPEN_PREFIX}{incident}"
+
+
+def incident_page_key(incident: str, suffix: str) -> str:
+    """The page of an incident; suffix is md or html."""
+    return f"{INCIDENTS_PREFIX}pages/{incident}.{suffix}"
+
+
+INCIDENTS_PREFIX = "incidents/"
+INCIDENTS_OPEN_PREFIX = "incidents/open/"
+"""One small object for each open incident."""

@@ -66,6 +66,7 @@ class Concluding(Standing):
         except TidegateError as error:
             ending = Ending(Outcome.UNDONE, "nothing was changed", why=with_hint(error))
         ending = await self._conclude(ending)
+        await self.bell.settle()
         return ending.told(
             OperationResult(
                 operation=workflow.info().workflow_id,
@@ -171,6 +172,7 @@ class Concluding(Standing):
             verdict=self.verdict,
             failover=self.failover_facts,
             commands=ending.next_commands,
+            undelivered=self.bell.undelivered,
         )
         fact = await self.calls.control(contracts.write_report, wanted, deadline_s=deadline_s)
         self.report_key = fact.key

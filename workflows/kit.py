@@ -41,6 +41,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls import Aborted, Calls
     from workflows.controls import Controls
     from workflows.ending import Ending
+    from workflows.notices import Bell
     from workflows.shown import Shown
 
 HALT_S = 60.0
@@ -61,6 +62,7 @@ class Standing(Controls, Shown):
         self.target = target
         self.calls = Calls(changed=self.show, aborting=lambda: self.abort_requested is not None)
         self.board = Board(["observe"])
+        self.bell = Bell()
         self.why = ""
         self.next_commands: tuple[str, ...] = ()
         self.waiting_for = ""
@@ -111,6 +113,7 @@ class Standing(Controls, Shown):
             self.phase = phase
             workflow.upsert_search_attributes([search_attributes.PHASE.value_set(phase.value)])
         self.show()
+        self.bell.look(self.status(), group=self.group)
 
     async def safe_point(self) -> None:
         """Where a pause takes hold and an abort leaves.

@@ -56,8 +56,6 @@ class LeavingRegion(RunningOperation):
 
     together: tuple[str, ...] = ()
     """Deployments that move with it."""
-    group: str | None = None
-    """The operation that moves it with them; None: it moves alone."""
 
     def __init__(self, request: FailoverInput) -> None:
         super().__init__(request, target=None)

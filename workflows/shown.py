@@ -17,6 +17,8 @@ class Shown:
     runbook: str
     """Name of the workflow type."""
     board: Board
+    group: str | None = None
+    """The operation of which it is a part; None: it is none's."""
 
     def status(self) -> OperationStatus:
         """The answer of the query ``status``."""

@@ -32,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.controls import aborted_by, cancelled_for, refuse
     from workflows.ending import Ending, through_cancellation
     from workflows.kit import with_hint
+    from workflows.notices import Bell
     from workflows.shown import Shown
 
 OBSERVE_S = 300.0
@@ -60,6 +61,7 @@ class Unheld(Shown):
         self.phase = Phase.OBSERVING
         self.calls = Calls(changed=self.show, aborting=lambda: self.abort_requested is not None)
         self.board = Board(steps)
+        self.bell = Bell()
         self.abort_requested: str | None = None
         self.located: Located | None = None
         self.ending: Ending | None = None
@@ -133,6 +135,7 @@ class Unheld(Shown):
     def upsert_phase(self) -> None:
         """From here on the operation is found by the phase in which it stands."""
         workflow.upsert_search_attributes([search_attributes.PHASE.value_set(self.phase.value)])
+        self.bell.look(self.status(), group=self.group)
 
     # -- running to an end
 
@@ -181,6 +184,7 @@ class Unheld(Shown):
         self.phase = ending.phase
         self.upsert_phase()
         self.show()
+        await self.bell.settle()
         return ending.told(
             OperationResult(
                 operation=workflow.info().workflow_id,
@@ -220,6 +224,7 @@ class Unheld(Shown):
             drill=self.drill_facts,
             review=self.review,
             commands=ending.next_commands,
+            undelivered=self.bell.undelivered,
         )
         try:
             fact = await self.calls.control(contracts.write_report, wanted, deadline_s=REPORT_S)

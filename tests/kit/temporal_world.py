@@ -42,6 +42,7 @@ from tidegate.model.failover import (
 )
 from tidegate.model.groups import GroupFact, GroupLook, GroupsFact
 from tidegate.model.keep import KeepFact, KeepStep
+from tidegate.model.notice import Notice, NotifyFact, NotifyInput
 from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Verdict
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, Pinned, RecordState, Writer
 from tidegate.model.recovery import Strength
@@ -196,6 +197,8 @@ class World:
         """What a readiness review finds."""
         self.readable_by = {"v2": ("v1",)}
         self.calls: list[tuple[str, str, Any]] = []
+        self.notices: list[Notice] = []
+        """What people were told. No step waits for it, so it is not among the calls."""
         self.plans: dict[str, deque[Any]] = defaultdict(deque)
         self.always: dict[str, Any] = {}
         self.reports: list[ReportInput] = []
@@ -246,7 +249,8 @@ class World:
 
     def _activity(self, name: str, act: Callable[[Any], Any]) -> Callable[..., Any]:
         async def run(request: Any) -> Any:
-            self.calls.append((name, activity.info().task_queue, request))
+            if name != "notify":
+                self.calls.append((name, activity.info().task_queue, request))
             thing = self.plans[name].popleft() if self.plans[name] else self.always.get(name)
             if isinstance(thing, BaseException):
                 raise thing
@@ -589,6 +593,10 @@ class World:
     def _note_run(self, request: RunNote) -> NoteFact:
         self.noted.append(request)
         return NoteFact()
+
+    def _notify(self, request: NotifyInput) -> NotifyFact:
+        self.notices.append(request.notice)
+        return NotifyFact(notice=request.notice)
 
     def supersede(self) -> None:
         """Somebody else takes the deployment over."""

@@ -43,6 +43,8 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("groups", "tidegate.cli.groups:app"),
     ("schedules", "tidegate.cli.schedules:app"),
     ("report", "tidegate.cli.report:app"),
+    ("notices", "tidegate.cli.notices:app"),
+    ("incident", "tidegate.cli.incident:app"),
 )
 """Commands of our own in the order of ``--help``: name and where its ``typer.Typer`` is. One line each."""
 

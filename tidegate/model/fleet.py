@@ -30,6 +30,7 @@ from tidegate.model.fleetfields import (
     Uid,
     Url,
 )
+from tidegate.model.fleetnotices import NoticeTarget
 from tidegate.model.fleetpart import Announce
 from tidegate.model.fleetpart import Part as _Part
 from tidegate.model.nearest import did_you_mean
@@ -50,6 +51,7 @@ __all__ = [
     "KafkaAccess",
     "KafkaSecurity",
     "Mirror",
+    "NoticeTarget",
     "Objectives",
     "Prove",
     "RecordId",
@@ -293,6 +295,7 @@ class Fleet(_Part):
     mirrors: dict[Name, Mirror] = Field(default={}, description="mirror links by name")
     deployments: dict[Name, Deployment] = Field(default={}, description="deployments by name")
     announce: tuple[Announce, ...] = Field(default=(), description="a list of {url, secret}, told when a topic turns")
+    notices: tuple[NoticeTarget, ...] = Field(default=(), description="a list of {name, kind, url, …}, told of events")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -323,6 +326,14 @@ class Fleet(_Part):
                 mirror.principal_password.is_field(f"mirrors.{name}.principal_password")
         for number, receiver in enumerate(self.announce):
             receiver.secret.is_field(f"announce[{number}].secret")
+        for target in self.notices:
+            for field, secret in (
+                ("url", target.url),
+                ("secret", target.secret),
+                ("routing_key", target.routing_key),
+            ):
+                if secret is not None:
+                    secret.is_field(f"notices.{target.name}.{field}")
         for name, deployment in self.deployments.items():
             if deployment.principal_password is not None:
                 deployment.principal_password.is_field(f"deployments.{name}.principal_password")

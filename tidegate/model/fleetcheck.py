@@ -11,8 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from tidegate import names
 from tidegate.model import placeholders
+from tidegate.model.fleetnotices import PAGERDUTY_URL, mistakes_of
 from tidegate.model.nearest import did_you_mean
 
 Path = tuple[str | int, ...]
@@ -39,6 +42,7 @@ def problems(fleet: object) -> list[Problem]:
     for number, receiver in enumerate(_list(root.get("announce"))):
         told = _map(receiver)
         found += _literal(("announce", number, "secret"), told.get("secret"), _hosts_of_url(told.get("url")))
+    found += _notices(_list(root.get("notices")))
     return found
 
 
@@ -207,6 +211,27 @@ def _templates(
         if "secret:principal_password" in placeholders.names(text) and deployment.get("principal_password") is None:
             what = "{secret:principal_password} is used; expected principal_password in this deployment"
             yield Problem((*path, index), what)
+
+
+def _notices(targets: list[object]) -> Iterator[Problem]:
+    names: dict[str, int] = {}
+    for number, value in enumerate(targets):
+        path, target = ("notices", number), _map(value)
+        name = _text(target.get("name"))
+        if name is not None and names.setdefault(name, number) != number:
+            yield Problem((*path, "name"), f"{name} is the name of notices[{names[name]}] too; expected one each")
+        yield from (Problem((*path, field), what) for field, what in mistakes_of(target))
+        url = _map(target.get("url"))
+        address = PAGERDUTY_URL if target.get("url") is None else _plain(url.get("literal"))
+        # An address that only the environment knows is not loopback for all that can be said here.
+        hosts = (_hosts_of_url(address) if address is not None else []) or ["another machine"]
+        for field in ("url", "secret", "routing_key"):
+            yield from _literal((*path, field), target.get(field), hosts)
+
+
+def _plain(secret: object) -> str | None:
+    """A literal's value, out of a file or out of the model."""
+    return secret.get_secret_value() if isinstance(secret, SecretStr) else _text(secret)
 
 
 def _literal(path: Path, secret: object, hosts: list[str]) -> Iterator[Problem]:

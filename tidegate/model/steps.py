@@ -326,6 +326,8 @@ class ReportInput(Frozen):
     drill: DrillFacts | None = None
     review: DeploymentReview | None = None
     commands: tuple[str, ...] = ()
+    undelivered: tuple[str, ...] = ()
+    """Notices that did not reach somebody, and why. Those of its end are not among them: ``tidegate notices list``."""
 
 
 class ReportFact(Frozen):

@@ -335,3 +335,9 @@ def notes_table(request: ReportInput) -> Table | None:
     )
     rows = tuple(row(str(n), note) for n, note in enumerate(dict.fromkeys(notes), start=1))
     return Table("Warned of beforehand", rows) if rows else None
+
+
+def undelivered_table(request: ReportInput) -> Table | None:
+    """Who was not reached while it ran."""
+    rows = tuple(row(str(n), told) for n, told in enumerate(request.undelivered, start=1))
+    return Table("Notices that did not arrive", rows) if rows else None

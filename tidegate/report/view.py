@@ -34,6 +34,7 @@ def page_of(request: ReportInput, key: str, sha256: str) -> Page:
         facts.proof_table(request.prove),
         facts.settled_table(request.ensure),
         facts.notes_table(request),
+        facts.undelivered_table(request),
         facts.who_table(request),
     )
     return Page(

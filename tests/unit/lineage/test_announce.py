@@ -12,19 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from tidegate.lineage.announce import (
-    IDEMPOTENCY_KEY,
-    SIGNATURE,
-    Receiver,
-    announce,
-    announce_all,
-    body_of,
-    key_of,
-    signature,
-    signed_by,
-)
+from tidegate.lineage.announce import Receiver, announce, announce_all, body_of, key_of
 from tidegate.lineage.model import Gate, TopicLineage
 from tidegate.model.fleetpart import Announce
+from tidegate.notices.delivery import IDEMPOTENCY_KEY, SIGNATURE, signature, signed_by
 
 SECRET = "a long secret"
 CLOSED = TopicLineage(topic="payments", region="east", turn=3, seq=9, fence=4, gate=Gate.CLOSED, holder="o")

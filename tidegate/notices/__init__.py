@@ -1,0 +1,1 @@
+"""Notices: who is told, in whose format, and what became of it."""
