@@ -45,6 +45,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("report", "tidegate.cli.report:app"),
     ("notices", "tidegate.cli.notices:app"),
     ("incident", "tidegate.cli.incident:app"),
+    ("incident", "tidegate.cli.incident:app"),
 )
 """Commands of our own in the order of ``--help``: name and where its ``typer.Typer`` is. One line each."""
 

@@ -15,6 +15,7 @@ from tidegate.cli.control import open_control
 from tidegate.cli.operations import Handle
 from tidegate.cli.options import FleetOption, OutputOption, WhoOption, who_asks
 from tidegate.errors import InvalidInput, TidegateError
+from tidegate.incidents.gather import Running
 from tidegate.model.operation import ApproveInput, ControlInput, OperationStatus, RejectInput
 from tidegate.temporal import search_attributes
 from tidegate.temporal.connect import TemporalUnreachable, connect
@@ -30,6 +31,7 @@ OperationArgument = Annotated[str, typer.Argument(metavar="OPERATION", help="its
 ReasonOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="why; printed in the report")]
 
 SHOW_S = 3.0
+RUNNING_MOST = 1_000
 
 
 @app.command("list", short_help="those that run, and the last that have ended")
@@ -69,6 +71,27 @@ async def _list(deployment: str | None, *, running: bool, limit: int) -> list[di
     except RPCError as error:
         raise TemporalUnreachable(f"Temporal does not list operations: {error.message}") from error
     return [_row(one) for one in found]
+
+
+async def running_operations() -> list[Running]:
+    """What has not ended, by Temporal's list. Raises TemporalUnreachable."""
+    client = await connect()
+    query = f"{search_attributes.RUNBOOK.name} IS NOT NULL AND ExecutionStatus = 'Running'"
+    try:
+        found = [one async for one in client.list_workflows(query, limit=RUNNING_MOST)]
+    except RPCError as error:
+        raise TemporalUnreachable(f"Temporal does not list operations: {error.message}") from error
+    return [
+        Running(
+            operation=one.id,
+            runbook=one.typed_search_attributes.get(search_attributes.RUNBOOK) or one.workflow_type,
+            deployment=one.typed_search_attributes.get(search_attributes.DEPLOYMENT) or "",
+            region=one.typed_search_attributes.get(search_attributes.REGION) or "",
+            phase=one.typed_search_attributes.get(search_attributes.PHASE) or "",
+            since=one.start_time,
+        )
+        for one in found
+    ]
 
 
 def _row(one: WorkflowExecution) -> dict[str, str]:

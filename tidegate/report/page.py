@@ -50,3 +50,5 @@ class Page:
     blocks: tuple[Table, ...]
     commands: tuple[Command, ...]
     evidence: Table
+    clock_note: str = "Times count from the operation's start."
+    """What the timeline's times count from."""

@@ -96,6 +96,26 @@ def pictures(request: ReportInput) -> tuple[Picture, ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class Lane:
+    """Something that took its time: one bar of a picture of many."""
+
+    label: str
+    state: StepState
+    began: datetime
+    ended: datetime
+
+
+def lanes(title: str, began: datetime, ended: datetime, of: Sequence[Lane]) -> Picture:
+    """Many things over one stretch of time, each in a lane of its own; what lies outside of it is left out."""
+    begin = began.timestamp()
+    window = _Window(begin, max(ended.timestamp(), begin + 0.001), begin)
+    steps = [StepStatus(number=0, name=one.label, state=one.state, started=one.began, ended=one.ended) for one in of]
+    bars = tuple(bar for step in steps if (bar := _bar(step, window, ended)) is not None)
+    told = f"{title}, from {words.utc(began)}, {words.between(began, ended)}."
+    return Picture(title, " ".join([told, *(f"{bar.label}." for bar in bars)]), bars, _ticks(window), None, None)
+
+
 def _moments(request: ReportInput) -> list[float]:
     """What the second picture must show: the gap, the stop, every start."""
     at: list[float] = []
