@@ -9,7 +9,7 @@ from temporalio import activity
 
 from activities.sites import Sites
 from tidegate.errors import TidegateError
-from tidegate.model.notice import NotifyFact, NotifyInput
+from tidegate.model.notice import Notice, NotifyFact, NotifyInput
 from tidegate.notices.store import NoticeStore, tell
 
 
@@ -25,13 +25,18 @@ class NotifyActivities:
 
     @activity.defn(name="notify")
     async def notify(self, request: NotifyInput) -> NotifyFact:
-        """By the fleet file as it is now: who is on call is told, not who was when the operation began."""
+        """See ``notify``."""
         notice = request.notice
-        try:
-            fleet, _ = await self._sites.fleet(None)
-            fact = await tell(fleet.notices, notice, NoticeStore(self._sites.control, self._sites.bucket))
-        except TidegateError as error:
-            fact = NotifyFact(notice=notice, note=error.message)
+        fact = await notify(self._sites, notice)
         for problem in fact.problems:
             activity.logger.warning("notice %s (%s) not delivered: %s", notice.event, notice.subject, problem)
         return fact
+
+
+async def notify(sites: Sites, notice: Notice) -> NotifyFact:
+    """Tell people, by the fleet file as it is now: who is on call, not who was when the operation began."""
+    try:
+        fleet, _ = await sites.fleet(None)
+        return await tell(fleet.notices, notice, NoticeStore(sites.control, sites.bucket))
+    except TidegateError as error:
+        return NotifyFact(notice=notice, note=error.message)

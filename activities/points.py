@@ -10,6 +10,7 @@ from typing import Any
 
 from temporalio import activity
 
+from activities.notify import notify
 from activities.sites import Sites
 from tidegate.errors import BasisChanged, InvalidInput, Unavailable
 from tidegate.mirror.link import open_link
@@ -17,10 +18,13 @@ from tidegate.mirror.revive import LinkRevival
 from tidegate.mirror.watch import LinkWatch, link_of
 from tidegate.model.fleet import CellRef, Fleet
 from tidegate.model.keep import KeepFact, KeepStep
+from tidegate.model.notice import Notice
 from tidegate.model.record import DeploymentRecord
+from tidegate.notices.restorability import Flips
 from tidegate.operation.move import home_of, standby_of
 from tidegate.points.groups import GroupKeeper, GroupStore
 from tidegate.points.keep import Keeper, Side
+from tidegate.points.model import Points
 from tidegate.points.store import PointStore
 from tidegate.registry.links import LinkStore
 from tidegate.snapshot.catalog import jobs_of
@@ -73,6 +77,33 @@ class _Watched:
         return None
 
 
+class _Telling:
+    """Tells people of regions in which the deployment cannot be restored any more, beside the watch."""
+
+    def __init__(self, sites: Sites) -> None:
+        self.flips = Flips()
+        self._sites = sites
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def look(self, *regions: Points | None) -> None:
+        """After each look at the points."""
+        for points in regions:
+            notice = self.flips.look(points)
+            if notice is not None:
+                task = asyncio.create_task(self._tell(notice))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def settle(self) -> None:
+        """What is on its way is bounded (``tidegate.notices.delivery``): it is waited for."""
+        await asyncio.gather(*self._tasks)
+
+    async def _tell(self, notice: Notice) -> None:
+        fact = await notify(self._sites, notice)
+        for problem in fact.problems:
+            activity.logger.warning("notice %s (%s) not delivered: %s", notice.event, notice.subject, problem)
+
+
 class PointActivities:
     """keep_points."""
 
@@ -98,6 +129,7 @@ class PointActivities:
             watched = _Watched(self._sites, fleet, request.deployment)
             mirror = await self._mirror(fleet, request, beat, stack)
             keeper = self._keeper(fleet, request, watched, mirror, beat)
+            telling = await self._telling(fleet, request.deployment, stack)
             cycles = shipped = sent = 0
             newest: str | None = None
             while (began := time.monotonic()) < ends:
@@ -122,6 +154,7 @@ class PointActivities:
                     newest = kept.home.points[0].id if kept.home.points else None
                     told |= {"cycles": cycles, "shipped": shipped, "sent_bytes": sent, "newest": newest}
                     beat({"notes": kept.notes[:3]})
+                    telling.look(kept.home, kept.away)
                 # Flink tells nobody that a checkpoint is complete: a look each interval, however long one takes, with
                 # a breath between two for whoever is looked at.
                 left_s = request.interval_s - (time.monotonic() - began)
@@ -140,6 +173,15 @@ class PointActivities:
         links = LinkStore(self._sites.control, self._sites.bucket, control_wait_s=CONTROL_WAIT_S)
         revival = LinkRevival(link, links, request.deployment, beat)
         return LinkWatch(link, {*site.output_topics, *site.input_topics}, revival)
+
+    async def _telling(self, fleet: Fleet, deployment: str, stack: AsyncExitStack) -> _Telling:
+        """Who tells when a region is lost; it knows how things stood at the last watch's end."""
+        store = PointStore(self._sites.control, self._sites.bucket)
+        telling = _Telling(self._sites)
+        for region in fleet.regions:
+            telling.flips.look((await store.read(deployment, region)).points)
+        stack.push_async_callback(telling.settle)
+        return telling
 
     def _keeper(
         self,

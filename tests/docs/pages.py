@@ -31,6 +31,7 @@ PAGES = (
     "runbooks/return-region.md",
     "runbooks/break-glass.md",
     "runbooks/failover-region.md",
+    "runbooks/incident.md",
     "runbooks/restore-deployment.md",
     "runbooks/keep-recovery-points.md",
     "runbooks/ship-snapshots.md",

@@ -104,3 +104,8 @@ def test_the_page_of_a_failover(stage: Stage) -> None:
     """What of it needs no second region: where the topics live, what is refused."""
     _runs(stage, "v1")
     _follow(stage, "runbooks/failover-deployment.md")
+
+
+def test_the_page_of_an_incident(stage: Stage) -> None:
+    _runs(stage, "v1")
+    _follow(stage, "runbooks/incident.md")

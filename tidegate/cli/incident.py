@@ -29,7 +29,7 @@ app = typer.Typer(
     help='Example:  tidegate incident open "east does not answer" --severity sev1 --region east\n\n'
     "What is wrong now, what was done about it, and the review afterwards.",
 )
-IncidentArgument = Annotated[str, typer.Argument(metavar="INCIDENT", help="its id, as `tidegate incident list` says")]
+IncidentArgument = Annotated[str, typer.Argument(metavar="INCIDENT", help="its id, or last: the newest that is open")]
 TEMPORAL_S = 5.0
 """A Temporal that does not list operations in this time is lost, and the page says so."""
 
@@ -101,7 +101,7 @@ def note(
     who: WhoOption = None,
     form: OutputOption = output.Format.TEXT,
 ) -> int:
-    """Example:  tidegate incident note 20260301-east-does-not-answer "the provider has confirmed it"
+    """Example:  tidegate incident note last "the provider has confirmed it"
 
     Write it into the timeline, with who and when. With --impact, --well or --badly it is a part of the review, also
     when the incident is closed.
@@ -128,7 +128,7 @@ def follow_up(
     who: WhoOption = None,
     form: OutputOption = output.Format.TEXT,
 ) -> int:
-    """Example:  tidegate incident follow-up 20260301-east-does-not-answer "alert on lag" --owner ana --due 2026-03-15
+    """Example:  tidegate incident follow-up last "alert on lag" --owner ana --due 2026-03-15
 
     Add something that is to be done, or say with --done that it is. What is not done is a finding of the readiness
     review.
@@ -169,7 +169,7 @@ def close(
     who: WhoOption = None,
     form: OutputOption = output.Format.TEXT,
 ) -> int:
-    """Example:  tidegate incident close 20260301-east-does-not-answer
+    """Example:  tidegate incident close last
 
     Close it and write its page into the control bucket. Notes for the review and follow-ups can be added afterwards.
     """
@@ -179,7 +179,7 @@ def close(
         return one if not one.is_open else one.model_copy(update={"closed_at": now, "closed_by": by})
 
     closed = _change(loaded, incident, over)
-    gathered = _gather(loaded, incident)
+    gathered = _gather(loaded, closed.id)
     where = asyncio.run(_write(loaded, gathered))
     if form is output.Format.JSON:
         output.answer({"incident": closed.model_dump(mode="json"), "page": where})
@@ -237,7 +237,7 @@ def _row(one: Incident) -> tuple[str, ...]:
 
 @app.command("show", short_help="one incident, and all that ran in its time")
 def show(incident: IncidentArgument, *, fleet: FleetOption = None, form: OutputOption = output.Format.TEXT) -> None:
-    """Example:  tidegate incident show 20260301-east-does-not-answer
+    """Example:  tidegate incident show last
 
     The incident with its timeline, as Markdown: reports, records, notices, notes, and operations that still run.
     """
@@ -274,7 +274,7 @@ def page(
     fleet: FleetOption = None,
     form: OutputOption = output.Format.TEXT,
 ) -> int:
-    """Example:  tidegate incident page 20260301-east-does-not-answer --to .
+    """Example:  tidegate incident page last --to .
 
     The page as it is now, with the review: into the control bucket, and with --to into a folder.
     """
@@ -299,7 +299,8 @@ def page(
 def _change(fleet: Fleet, incident: str, change: Callable[[Incident], Incident]) -> Incident:
     async def act() -> Incident:
         async with artifacts.open_access(fleet.control.s3) as store:
-            return await IncidentStore(store, fleet.control.bucket).change(incident, change)
+            kept = IncidentStore(store, fleet.control.bucket)
+            return await kept.change(await kept.resolve(incident), change)
 
     return asyncio.run(act())
 
@@ -308,7 +309,7 @@ def _gather(fleet: Fleet, incident: str) -> Gathered:
     async def act() -> Gathered:
         async with artifacts.open_access(fleet.control.s3) as store:
             kept = IncidentStore(store, fleet.control.bucket)
-            found = await kept.read(incident)
+            found = await kept.read(await kept.resolve(incident))
             running, unread = await _running()
             return await gather(store, fleet.control.bucket, found, await kept.all(), utc_now(), running, unread)
 

@@ -18,6 +18,7 @@ from tidegate.incidents.model import Incident
 from tidegate.model.nearest import did_you_mean
 from tidegate.registry.swap import SwapConflict, SwapStore
 
+LAST: Final = "last"
 CONTROL_WAIT_S: Final = 10.0
 """A person waits less long for the control bucket than an operation does."""
 _AT_ONCE: Final = 8
@@ -76,6 +77,15 @@ class IncidentStore:
                     continue
             await self.mark(incident)
             return basis.record
+
+    async def resolve(self, name: str) -> str:
+        """The id that is meant: ``last`` is the newest that is open, else the newest. Raises InvalidInput."""
+        if name != LAST:
+            return name
+        found = await self.all()
+        if not found:
+            raise InvalidInput("there is no incident yet", hint="open one:  tidegate incident open TITLE")
+        return next((one.id for one in found if one.is_open), found[0].id)
 
     async def mark(self, incident: str) -> None:
         """The mark of open incidents as the incident itself says: what a command left half-done is mended by the next.

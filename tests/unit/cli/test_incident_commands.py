@@ -123,3 +123,17 @@ def test_without_temporal_the_page_says_what_is_not_on_it(opened, capsys, monkey
 def test_what_cannot_be_done_as_written_is_said(opened, capsys, args, says):
     assert run(["incident", *(opened if arg == "OPEN" else arg for arg in args)]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_last_is_the_newest_that_is_open(opened, capsys):
+    assert run(["incident", "note", "last", "seen"]) == 0
+    assert run(["incident", "close", "last", "-o", "json"]) == 0
+    capsys.readouterr()
+    assert run(["incident", "note", "last", "it cost nothing", "--impact", "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["id"], len(told["notes"])) == (opened, 2)
+
+
+def test_last_of_none_is_said(store, capsys):
+    assert run(["incident", "show", "last"]) == 2
+    assert "there is no incident yet" in capsys.readouterr().err
