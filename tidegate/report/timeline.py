@@ -113,7 +113,7 @@ def lanes(title: str, began: datetime, ended: datetime, of: Sequence[Lane]) -> P
     steps = [StepStatus(number=0, name=one.label, state=one.state, started=one.began, ended=one.ended) for one in of]
     bars = tuple(bar for step in steps if (bar := _bar(step, window, ended)) is not None)
     told = f"{title}, from {words.utc(began)}, {words.between(began, ended)}."
-    return Picture(title, " ".join([told, *(f"{bar.label}." for bar in bars)]), bars, _ticks(window), None, None)
+    return Picture(title, " ".join([told, *(f"{bar.label}." for bar in bars)]), bars, _ticks(window), None, None, None)
 
 
 def _moments(request: ReportInput) -> list[float]:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import httpx
 
 from tidegate.errors import InvalidInput
-from tidegate.lineage.announce import ATTEMPTS, FIRST_PAUSE_S, Receiver, tell
+from tidegate.lineage.announce import Receiver, tell
 from tidegate.model.fleetpart import Announce
 from tidegate.model.schedule import NoteFact, ScheduledResult
+from tidegate.notices.delivery import ATTEMPTS, FIRST_PAUSE_S
 
 
 def body_of(result: ScheduledResult, *, paused: bool) -> bytes:
