@@ -14,7 +14,7 @@ from tidegate.model.fleet import Control
 from tidegate.model.operation import Outcome
 from tidegate.registry import artifacts
 from tidegate.report import verify as chain
-from tidegate.report.verify import Verified
+from tidegate.report.verify import Fault, Verified
 
 _HEAD = ("DEPLOYMENT", "REPORTS", "BEFORE", "LINKS", "CHAIN", "HEAD")
 
@@ -38,10 +38,10 @@ def verify(
     that shows a chain that was written anew as a whole, or cut at its end.
     """
     control = read_fleet(fleet).fleet.control
-    found = asyncio.run(_verify(control, deployment))
+    found, strays = asyncio.run(_verify(control, deployment))
     heads = chain.against(found, head or ())
     lost = [given for given, known, _ in heads if known is None]
-    whole = not lost and all(one.whole for one in found)
+    whole = not lost and not strays and all(one.whole for one in found)
     if form is output.Format.JSON:
         output.answer(
             {
@@ -49,6 +49,7 @@ def verify(
                 "deployments": [
                     {**one.model_dump(mode="json", exclude={"hashes"}), "whole": one.whole} for one in found
                 ],
+                "strays": [fault.model_dump(mode="json") for fault in strays],
                 "heads": [
                     {"head": given, "deployment": known.deployment if known else None, "link": number or None}
                     for given, known, number in heads
@@ -56,27 +57,33 @@ def verify(
             }
         )
     else:
-        _say(control, found, heads)
+        _say(control, found, strays, heads)
     return 0 if whole else Outcome.BAD_VERDICT.exit_code
 
 
-async def _verify(control: Control, deployment: str | None) -> list[Verified]:
+async def _verify(control: Control, deployment: str | None) -> tuple[list[Verified], tuple[Fault, ...]]:
     async with artifacts.open_access(control.s3) as store:
-        known = await chain.deployments_of(store, control.bucket)
+        known, strays = await chain.deployments_of(store, control.bucket)
         if deployment is not None and deployment not in known:
             raise chain.unknown(deployment, known)
-        return [await chain.verify(store, control.bucket, one) for one in ([deployment] if deployment else known)]
+        if deployment is not None:
+            return [await chain.verify(store, control.bucket, deployment)], ()
+        return [await chain.verify(store, control.bucket, one) for one in known], strays
 
 
-def _say(control: Control, found: Sequence[Verified], heads: Sequence[tuple[str, Verified | None, int]]) -> None:
+def _say(
+    control: Control,
+    found: Sequence[Verified],
+    strays: Sequence[Fault],
+    heads: Sequence[tuple[str, Verified | None, int]],
+) -> None:
     if not found:
         output.say(f"no reports in s3://{control.bucket}/reports/")
     else:
         output.say(output.columns([_row(one) for one in found], head=_HEAD))
-    for one in found:
-        for fault in one.faults:
-            output.say(f"{fault.kind.value:<10} {fault.object}", style="bold red")
-            output.say(f"{'':<10} {fault.why}")
+    for fault in (*(fault for one in found for fault in one.faults), *strays):
+        output.say(f"{fault.kind.value:<10} {fault.object}", style="bold red")
+        output.say(f"{'':<10} {fault.why}")
     for given, known, number in heads:
         if known is None:
             output.say(f"{chain.FaultKind.REWRITTEN.value:<10} {given}", style="bold red")

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from tidegate import names
 from tidegate.clients.objects import ObjectStore, PreconditionFailed, S3Uri
-from tidegate.errors import Unavailable
+from tidegate.errors import InvalidInput, Unavailable
 from tidegate.model.record import utc_now
 from tidegate.registry.swap import CONTROL_WAIT_S, Stood, SwapConflict, SwapStore, encode
 from tidegate.report.link import Form, Head, Link, digest, link_bytes, read_head, read_link
@@ -146,6 +146,8 @@ class Chain:
         except SwapConflict as conflict:
             current: Stood[Head] = conflict.current
             return current
+        except (InvalidInput, ValidationError):
+            return await self._head()  # somebody removed or spoilt it meanwhile; no such bucket is raised from there
 
     # -- links
 

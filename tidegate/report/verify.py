@@ -96,13 +96,18 @@ class _Walk:
         self.faults.append((kind, key, why))
 
 
-async def deployments_of(store: ObjectStore, bucket: str) -> list[str]:
-    """Whatever has reports or a chain. Raises Unavailable."""
+async def deployments_of(store: ObjectStore, bucket: str) -> tuple[list[str], tuple[Fault, ...]]:
+    """Whatever has reports or a chain; what lies beside their folders, where nothing belongs. Raises Unavailable."""
     found: set[str] = set()
+    strays: list[Fault] = []
     for prefix in (names.REPORTS_PREFIX, names.CHAIN_PREFIX):
         for name in await store.list_names(S3Uri(bucket, prefix)):
-            found.add(name.removesuffix("/"))
-    return sorted(found)
+            if name.endswith("/"):
+                found.add(name.removesuffix("/"))
+            else:
+                why = "of no deployment: no operation writes there"
+                strays.append(Fault(kind=FaultKind.INSERTED, object=f"s3://{bucket}/{prefix}{name}", why=why))
+    return sorted(found), tuple(strays)
 
 
 async def verify(store: ObjectStore, bucket: str, deployment: str) -> Verified:

@@ -34,7 +34,7 @@ async def faults(store: S3Store) -> set[tuple[FaultKind, str]]:
 
 
 async def test_i8_on_a_real_s3_many_writers_make_one_chain_and_each_fault_is_named(store: S3Store):
-    assert await deployments_of(store, BUCKET) == []
+    assert await deployments_of(store, BUCKET) == ([], ())
     await store.put(S3Uri(BUCKET, key("old")), b"{}")
     assert (await verify(store, BUCKET, "ledger")).whole
 
@@ -46,7 +46,7 @@ async def test_i8_on_a_real_s3_many_writers_make_one_chain_and_each_fault_is_nam
     assert verified.whole, verified.faults
     assert (verified.reports, verified.before) == (5, 1)
     assert [number for number, _ in verified.hashes] == list(range(1, verified.links + 1))
-    assert await deployments_of(store, BUCKET) == ["ledger"]
+    assert await deployments_of(store, BUCKET) == (["ledger"], ())
 
     began = time.monotonic()
     await write_report(store, BUCKET, samples.done(operation="a6"))

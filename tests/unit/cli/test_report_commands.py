@@ -159,6 +159,17 @@ def test_i8_one_altered_one_deleted_one_inserted_verify_names_each_and_exits_as_
     assert {(fault["kind"], fault["object"]) for fault in faults} == named
 
 
+def test_i8_what_lies_beside_the_folders_of_the_deployments_is_named(capsys, store):
+    write(store, samples.done())
+    spoil(store, "reports/forged.json", b"{}")
+    status, told = verified(capsys)
+    assert status == 7
+    assert "inserted   s3://tidegate/reports/forged.json" in told.out
+    status, told = verified(capsys, "-o", "json")
+    assert [fault["object"] for fault in json.loads(told.out)["strays"]] == ["s3://tidegate/reports/forged.json"]
+    assert verified(capsys, "ledger")[0] == 0, "of ledger nothing is wrong"
+
+
 def test_i8_a_head_that_no_chain_has_is_a_chain_that_was_written_anew(capsys, store):
     write(store, samples.done())
     status, told = verified(capsys, "ledger", "--head", "ab" * 32)

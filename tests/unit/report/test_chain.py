@@ -202,6 +202,26 @@ async def test_i8_a_head_that_cannot_be_read_keeps_no_report_from_being_written(
     assert re.search(r"link 4 says: the head could not be read \(sha256 \w+\): gone on from link 3", verified.notes[0])
 
 
+@pytest.mark.parametrize("spoilt", [None, b"{"])
+async def test_i8_a_head_spoilt_in_the_very_moment_keeps_no_report_from_being_written(spoilt):
+    store = await chained("u1")
+
+    async def spoil(op, uri):
+        if op == "replace" and uri.key == HEAD:
+            store.before = MemoryStore().before
+            if spoilt is None:
+                await store.delete(uri)
+            else:
+                store._store(uri, spoilt, None)
+
+    store.before = spoil
+    await chained("u2", "u3", store=store)
+    verified = await told(store)
+    assert verified.whole, verified.faults
+    assert verified.reports == 3
+    assert "link 4 says: the head" in verified.notes[0]
+
+
 async def test_i8_something_planted_where_the_next_link_belongs_is_stepped_over_and_named():
     store = await chained("u1")
     store._store(at(link_key(3)), b"{}", None)
@@ -420,5 +440,5 @@ async def test_a_deployment_whose_reports_are_all_gone_is_still_known():
     store = await chained("u1")
     for uri in [uri for uri in store.objects if uri.key.startswith("reports/")]:
         await store.delete(uri)
-    assert await deployments_of(store, BUCKET) == ["ledger"]
+    assert await deployments_of(store, BUCKET) == (["ledger"], ())
     assert len((await told(store)).faults) == 3
