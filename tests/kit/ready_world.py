@@ -129,6 +129,7 @@ class World:
         self.job = flink.jobs[JOB]
         await self.snapshot()
         runs = writer("v1", 7).model_copy(update={"job_id": JOB, "artifact": artifact("v1")})
+        await self.control.put(S3Uri(BUCKET, names.jar_key(runs.artifact.sha256)), b"jar")
         await self.record(DeploymentRecord(deployment="ledger", epoch=7, writer=runs))
 
     async def snapshot(self, *more: bytes) -> None:

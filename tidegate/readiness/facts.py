@@ -123,6 +123,8 @@ class Facts:
     cell_away: CellRef | NotKnown | None
     regions: Mapping[str, RegionFacts]
     points: Mapping[str, Points | NotKnown | None]
+    jar_kept: bool | NotKnown | None
+    """Whether the control bucket has the jar of what runs: home's S3 goes with home. None: nothing runs."""
     reports: tuple[ReportInput, ...] | NotKnown
     """The newest first."""
     job: JobFacts | NotKnown | None

@@ -29,6 +29,7 @@ from tidegate.readiness.gather_links import look_at_ids, look_at_link, look_at_w
 from tidegate.readiness.gather_region import login, look_at_region
 from tidegate.readiness.reach import Reach, ask
 from tidegate.readiness.review import review
+from tidegate.registry.keptjars import KeptJars
 from tidegate.registry.records import RecordStore
 from tidegate.report.read import list_reports, load_report
 
@@ -124,8 +125,11 @@ async def _facts(reach: Reach, place: _Place, shared: _Shared) -> Facts:
         ask("the control bucket", partial(_reports, reach, name)),
         asyncio.gather(*(login(reach, region, spec, place.topics) for region in place.regions)),
     )
-    job, state, ids = await asyncio.gather(
-        _job(reach, writer), _state(reach, place, points[place.home.region], writer), _ids(reach, place)
+    job, state, ids, jar = await asyncio.gather(
+        _job(reach, writer),
+        _state(reach, place, points[place.home.region], writer),
+        _ids(reach, place),
+        _jar(reach, name, writer),
     )
     forward, back = _forward(fleet, place), _back(fleet, place)
     return Facts(
@@ -139,6 +143,7 @@ async def _facts(reach: Reach, place: _Place, shared: _Shared) -> Facts:
         cell_away=place.away,
         regions={region: shared.regions[region] for region in place.regions},
         points=points,
+        jar_kept=jar,
         reports=reports,
         job=job,
         state=state,
@@ -159,6 +164,13 @@ async def _job(reach: Reach, writer: Writer | None) -> JobFacts | NotKnown | Non
     if writer is None:
         return None
     return await ask(f"Flink in {writer.region}/{writer.cell}", partial(look_at_job, reach, writer))
+
+
+async def _jar(reach: Reach, deployment: str, writer: Writer | None) -> bool | NotKnown | None:
+    if writer is None:
+        return None
+    kept = KeptJars(reach.control, reach.bucket, deployment)
+    return await ask("the control bucket", partial(kept.has, writer.artifact.sha256))
 
 
 async def _state(

@@ -43,6 +43,33 @@ def check(facts: Facts) -> Iterator[Said]:
             yield from _kept(facts, region, kept)
 
 
+def check_jar(facts: Facts) -> Iterator[Said]:
+    """What runs can be started without the region that holds its artifacts."""
+    record = facts.record
+    if isinstance(record, NotKnown):
+        yield Unasked("jar", record)
+        return
+    if isinstance(facts.jar_kept, NotKnown):
+        yield Unasked("jar", facts.jar_kept)
+        return
+    if record is None or record.writer is None or facts.jar_kept is None:
+        return  # nothing was ever started: told by the check of checkpoints
+    artifact = record.writer.artifact
+    if facts.jar_kept:
+        fact = f"{artifact.name}, sha256 {artifact.sha256[:12]}, is in the control bucket, too"
+        yield Checked(check="jar", subject=artifact.name, fact=fact)
+        return
+    yield breach(
+        facts,
+        "jar-not-kept",
+        artifact.name,
+        f"no copy of the jar of {artifact.name} outlives {facts.home.region}",
+        "if that region is lost there is nothing to start in the standby",
+        f"tidegate points {facts.deployment} --keep",
+        f"tidegate artifact put {facts.deployment} {artifact.name} PATH.jar",
+    )
+
+
 def _kept(facts: Facts, region: str, kept: Points) -> Iterator[Said]:
     name = facts.deployment
     line = restorability(kept, name, region, facts.now)

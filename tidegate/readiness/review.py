@@ -12,6 +12,7 @@ from tidegate.readiness.sheet import Said, Unasked
 
 CHECKS: Final[tuple[Callable[[Facts], Iterator[Said]], ...]] = (
     restorable.check,
+    restorable.check_jar,
     drills.check_drills,
     drills.check_objectives,
     standby.check_room,

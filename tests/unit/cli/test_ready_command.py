@@ -11,6 +11,7 @@ import pytest
 
 from tests.kit.ready_world import SANDBOX, World, topic_at
 from tests.unit.cli.test_points_command import OpenMemoryStore
+from tests.unit.report.test_write_report import Page
 from tidegate.cli import operations, output, ready, runbook
 from tidegate.cli.main import run
 from tidegate.errors import Unavailable
@@ -104,6 +105,9 @@ def test_page_and_markdown_say_the_same_and_refer_to_nothing_outside(world, caps
     page, text = tmp_path / "ready.html", tmp_path / "ready.md"
     assert told(capsys, "--html", str(page), "--md", str(text))[0] == 0
     html = page.read_text()
+    closed = Page()
+    closed.feed(html)
+    assert closed.open == []
     for said in ("ready/retention-short", "kafka-configs.sh", "RTO in 4 operations", "objective 1 min 00 s", "<svg"):
         assert said in html, said
     assert not re.findall(r"(?:src|href)=\"(?!#)", html)

@@ -32,7 +32,9 @@ def _ids(said: object) -> list[str]:
     return [one.id for one in said if isinstance(one, Finding)]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("field", ["record", "reports", "job", "state", "record_ids", "room", "queues", "cell_away"])
+@pytest.mark.parametrize(
+    "field", ["record", "reports", "jar_kept", "job", "state", "record_ids", "room", "queues", "cell_away"]
+)
 async def test_each_fact_that_is_missing_is_told_and_passes_for_nothing(facts: Facts, field: str):
     found = review(replace(facts, **{field: SILENT}))
     assert [(one.id, one.subject) for one in found.findings] == [("ready/not-known", "it")]

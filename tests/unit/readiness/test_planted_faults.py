@@ -96,7 +96,7 @@ async def test_nothing_is_found_where_all_is_well():
     assert found.score == 100
     # No check passed in silence.
     assert {one.check for one in found.passed} >= {
-        "restorable in east", "restorable in west", "last drill", "RTO", "RPO", "room", "checkpoints",
+        "restorable in east", "restorable in west", "jar", "last drill", "RTO", "RPO", "room", "checkpoints",
         "checkpoint settings", "transaction timeout", f"mirror {OUT}",
         f"mirror {BACK}, the way back", "provenance", "record ids",
         "uids", "state", "Flink's versions", "topics", "retention in west", "retention against recovery points",
@@ -135,6 +135,11 @@ async def failed_drill(world: World) -> None:
 
 async def never_kept(world: World) -> None:
     for uri in [uri for uri in world.control.objects if uri.key == "points/ledger/west.json"]:
+        del world.control.objects[uri]
+
+
+async def no_jar(world: World) -> None:
+    for uri in [uri for uri in world.control.objects if uri.key.endswith(".jar")]:
         del world.control.objects[uri]
 
 
@@ -266,6 +271,7 @@ async def no_bucket(world: World) -> None:
         (a_lost_drill, {"no-drill", "rto-not-measured", "rpo-not-measured"}),
         (failed_drill, {"drill-failed"}),
         (never_kept, {"no-recovery-points"}),
+        (no_jar, {"jar-not-kept"}),
         (silent_keeper, {"keeper-silent"}),
         (old_point, {"point-older-than-rpo"}),
         (slow_checkpoint, {"checkpoint-slow"}),
