@@ -318,3 +318,15 @@ def test_ids_follow_the_request_and_the_epoch_o12() -> None:
 
 def test_the_control_bucket_that_is_away_is_exit_code_5() -> None:
     assert control.ControlUnreachable("x").exit_code == 5
+
+
+async def test_a_review_by_a_worker_leaves_a_report_and_7_if_it_is_too_low(cli: Cli, world: World) -> None:
+    code, out, err = await cli("ready", "ledger", "--record", "--reason", "weekly")
+    assert code == 0, err
+    assert "done       76 of 100 · 1 breach · 1 warning" in out
+    assert re.search(r"report     \S+      tidegate report open review-ledger-[0-9a-f]{8}", out)
+    code, out, _ = await cli("ready", "ledger", "--record", "--fail-under", "90")
+    assert code == 7
+    assert "done, BUT  the score is below 90: ready/no-room" in out
+    assert "go back" not in out
+    assert [report.reason for report in world.reports] == ["weekly", ""]

@@ -7,12 +7,14 @@ from typing import Any
 
 from temporalio.client import Client
 
+from tests.kit.eventually import eventually
 from tests.kit.temporal_env import Run, begin, start_server, upgrade, workers
 from tests.kit.temporal_world import REVIEW, World
 from tidegate import errors
 from tidegate.model.operation import Outcome, StepState
 from tidegate.model.review import OUTAGE_S, REVIEW_READINESS, ReviewInput
-from tidegate.names import CONTROL_QUEUE
+from tidegate.names import CONTROL_QUEUE, region_queue
+from tidegate.temporal.pollers import pollers
 
 
 async def _review(client: Client, **fields: Any) -> Run:
@@ -74,3 +76,14 @@ async def test_i6_what_never_answers_ends_it_when_its_time_is_over() -> None:
     assert "the control bucket does not answer" in result.why
     assert world.names().count("review_readiness") > 3
     assert world.reports[-1].outcome is Outcome.UNDONE
+
+
+async def test_who_polls_a_queue_is_counted(client: Client, world: World) -> None:
+    assert world.record.holder is None
+
+    async def seen() -> None:
+        assert await pollers(client, CONTROL_QUEUE) >= 1
+        assert await pollers(client, region_queue("east")) >= 1
+
+    await eventually(seen)
+    assert await pollers(client, region_queue("nowhere")) == 0
