@@ -22,6 +22,11 @@ TREND: Final = 40
 """So many measurements of a deployment are told, the newest."""
 
 
+def proves(report: ReportInput) -> bool:
+    """Whether it is of a drill that ended well."""
+    return report.runbook in DRILLS and report.outcome is Outcome.DONE
+
+
 def check_drills(facts: Facts) -> Iterator[Said]:
     """Done, in time, and well."""
     if isinstance(facts.reports, NotKnown):
@@ -43,7 +48,7 @@ def check_drills(facts: Facts) -> Iterator[Said]:
     if not drills:
         tell = warning if days is None else breach
         promised = "" if days is None else f"; the objective is one in {_days(days)}"
-        what = f"it has never been drilled{promised}"
+        what = f"no drill of it is on record{promised}"
         yield tell(facts, "no-drill", "", what, "a failover that was never done is a hope", again)
         return
     last = drills[0]
@@ -58,7 +63,7 @@ def check_drills(facts: Facts) -> Iterator[Said]:
             f"tidegate report show {last.operation}",
             again,
         )
-    good = next((one for one in drills if one.outcome is Outcome.DONE), None)
+    good = next((one for one in drills if proves(one)), None)
     if days is not None and (good is None or _age_s(facts.now, good) > days * DAY_S):
         when = (
             "none ended well"
@@ -154,7 +159,10 @@ def measurements(reports: Sequence[ReportInput]) -> tuple[Measured, ...]:
         )
         if any(value is not None for value in (measured.rto_s, measured.rpo_s, measured.gap_s, measured.score)):
             found.append(measured)
-    return tuple(found[-TREND:])
+    # Of each kind so many: reviews are many, and drills are few.
+    reviews = [one for one in found if one.score is not None][-TREND:]
+    others = [one for one in found if one.score is None][-TREND:]
+    return tuple(sorted((*reviews, *others), key=lambda one: one.at))
 
 
 def how_to_drill(facts: Facts) -> str:

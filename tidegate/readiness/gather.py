@@ -23,6 +23,7 @@ from tidegate.names import CONTROL_QUEUE, region_queue
 from tidegate.operation.move import cell_in, home_of, standby_of, stopped
 from tidegate.points.model import Points
 from tidegate.points.store import PointStore
+from tidegate.readiness.drills import proves
 from tidegate.readiness.facts import Facts, JobFacts, LinkFacts, NotKnown, RegionFacts, StandbyRoom, StateFacts
 from tidegate.readiness.gather_job import look_at_job, look_at_state
 from tidegate.readiness.gather_links import look_at_ids, look_at_link, look_at_way_back
@@ -34,8 +35,11 @@ from tidegate.registry.records import RecordStore
 from tidegate.report.read import list_reports, load_report
 
 CONTROL_WAIT_S: Final = 5.0
-REPORTS: Final = 60
-"""So many of the newest reports of a deployment are read."""
+REPORTS: Final = 40
+"""So many of the newest reports of a deployment are read, those of reviews not counted: one an hour must not hide the
+last drill."""
+REPORTS_MOST: Final = 600
+"""And so many at most."""
 AT_ONCE: Final = 8
 Records = Mapping[str, DeploymentRecord | NotKnown | None]
 
@@ -215,7 +219,7 @@ async def _points(reach: Reach, place: _Place) -> dict[str, Points | NotKnown | 
 
 async def _reports(reach: Reach, deployment: str) -> tuple[ReportInput, ...]:
     """The newest reports, newest first. One that this version cannot read is passed over: it proves nothing."""
-    infos = (await list_reports(reach.control, reach.bucket, deployment))[:REPORTS]
+    infos = (await list_reports(reach.control, reach.bucket, deployment))[:REPORTS_MOST]
     turn = asyncio.Semaphore(AT_ONCE)
 
     async def one(key: str) -> ReportInput | None:
@@ -225,8 +229,13 @@ async def _reports(reach: Reach, deployment: str) -> tuple[ReportInput, ...]:
             except InvalidInput:
                 return None
 
-    found = await asyncio.gather(*(one(info.uri.key) for info in infos))
-    return tuple(sorted((one for one in found if one is not None), key=lambda one: one.ended, reverse=True))
+    known: list[ReportInput] = []
+    for first in range(0, len(infos), REPORTS):
+        found = await asyncio.gather(*(one(info.uri.key) for info in infos[first : first + REPORTS]))
+        known += [report for report in found if report is not None]
+        if sum(report.review is None for report in known) >= REPORTS and any(map(proves, known)):
+            break
+    return tuple(sorted(known, key=lambda report: report.ended, reverse=True))
 
 
 async def _pollers(reach: Reach, queues: Sequence[str]) -> dict[str, int]:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.kit.ready_world import BACK, GRAPH, OUT, World, keyed_operator, topic_at
 from tests.kit.snapshot_bytes import id_of
+from tests.kit.temporal_world import REVIEW
 from tidegate.clients.flink_types import JobState
 from tidegate.errors import Unavailable
 from tidegate.model.operation import Outcome
@@ -355,3 +356,15 @@ async def test_a_control_bucket_that_is_away_is_not_known_and_nothing_passes_for
     ):
         assert check in told.why, check
     assert not {one.check for one in found.passed} & {"restorable in west", "last drill", "checkpoints", "room"}
+
+
+async def test_reviews_by_the_hour_do_not_hide_the_last_drill():
+    world = await World.made()
+    for number in range(90):
+        await world.report(
+            f"review-{number}", days_ago=1 - number / 100, runbook="ReviewReadiness", review=REVIEW, failover=None
+        )
+    found = await world.review()
+    assert [one.id for one in found.findings] == []
+    assert [one.operation for one in found.trend if one.rto_s is not None] == ["failover-ledger-1"]
+    assert len([one for one in found.trend if one.score is not None]) == 40
