@@ -39,7 +39,7 @@ def test_the_first_line_has_the_measures_and_the_comparison():
         "60,000 records compared, 0 not the same"
     )
     missed = headline(request(Outcome.BAD_VERDICT, rto_s=61.0, failures=("RTO missed",)))
-    assert missed.startswith("DrillRecovery of ledger: failed · RTO 61.0 s (objective 60 s, missed)")
+    assert missed.startswith("DrillRecovery of ledger: failed · RTO 1 min 01 s (objective 60 s, missed)")
 
 
 def test_each_difference_is_shown_with_its_places_and_what_is_left_stands_out():
