@@ -83,8 +83,8 @@ async def _window(
     until = base.point
     while True:
         kept = (await patiently(deadline, run, lambda: store.read(step.deployment, home.region))).points
-        points = usable(kept.points if kept is not None else (), until)
-        for point in reversed(points):
+        points = usable(kept.points if kept is not None else (), base.point)
+        for point in reversed(usable(points, until)):
             if await not_ahead(home.kafka, point, read.home):
                 until = point
                 break
