@@ -16,7 +16,8 @@ from itertools import pairwise
 import pytest
 
 from sandbox.api import Sandbox
-from sandbox.stage import DEPLOYMENT, OUTPUT_TOPIC
+from sandbox.stage import DEPLOYMENT, OUTPUT_TOPIC, execute
+from tests.docs.pages import blocks
 from tests.integration.failover.scene import Scene
 from tests.kit.eventually import eventually
 from tests.kit.stage import stage_sandbox
@@ -36,6 +37,7 @@ GAP_MS = float(os.environ.get("TIDEGATE_TEST_GAP_MS") or "5000")
 """The longest pause of the live job's output that is no disturbance; idle, its commits come each second."""
 OBJECTIVES = "objectives: {rto_s: 600, rpo_s: 120, gap_s: 60}"
 """A machine that is busy with others is slow, not broken."""
+PAGE, PAGE_WINDOW_S = "runbooks/drill-recovery.md", 20
 FORK = re.compile(r"ledger-drill-[0-9a-f]{8}")
 OPEN = {"Ongoing", "PrepareCommit", "PrepareAbort"}
 
@@ -133,23 +135,23 @@ async def test_x12_a_drill_proves_disturbs_nothing_and_leaves_nothing(sandbox: S
     drill = ("drill", "recovery", DEPLOYMENT, "--window", f"{WINDOW_S:g}s", "--yes")
 
     began_ms = time.time_ns() // 1_000_000
-    done = await scene.run(*drill)
+    said = await followed(scene)
     ended_ms = time.time_ns() // 1_000_000
-    told = re.search(r"([\d,]+) records compared by record id.*: 0 missing, 0 extra, 0 differing", done.out)
-    assert told is not None, done.out
-    assert int(told.group(1).replace(",", "")) >= RATE * WINDOW_S / 2
+    told = re.findall(r"([\d,]+) records compared by record id.*: 0 missing, 0 extra, 0 differing", said)
+    assert len(told) >= 2, said
+    assert int(told[0].replace(",", "")) >= RATE * PAGE_WINDOW_S / 2
     gap_ms = await longest_gap_ms(scene, began_ms, ended_ms)
     scene.say(f"the live job's longest pause: {gap_ms:,} ms")
-    await nothing_left(scene, before, done.out)
+    await nothing_left(scene, before, said)
     assert await scene.record() == live, "the live deployment was only read"
     assert gap_ms <= GAP_MS
     await scene.run("report", "list", DEPLOYMENT)
 
-    # One that must fail: a file of the recovery point is missing.
-    oldest = (await points_in_west(scene))[-1]
+    # One that must fail: the recovery point is damaged. State this small lies in _metadata, there is no other file.
+    newest = (await points_in_west(scene))[0]
     async with open_access(scene.fleet.region("west").s3) as west:
-        await west.delete(S3Uri.parse(oldest.snapshot).join("_metadata"))
-    failed = await scene.run("drill", "recovery", DEPLOYMENT, "--from", oldest.id, "--yes", status=7)
+        await west.put(S3Uri.parse(newest.snapshot).join("_metadata"), b"damaged")
+    failed = await scene.run("drill", "recovery", DEPLOYMENT, "--from", newest.id, "--yes", status=7)
     assert "_metadata" in failed.out + failed.err, failed.out
     await nothing_left(scene, before, failed.out)
 
@@ -172,6 +174,19 @@ async def test_x12_a_drill_proves_disturbs_nothing_and_leaves_nothing(sandbox: S
     assert await scene.record() == live
     verdict = await scene.audit("east")
     assert verdict["verdict"] == "0/0/0", verdict
+
+
+async def followed(scene: Scene) -> str:
+    """The page's commands as they stand there, one drill by each of its ways to start one; all that they print."""
+    said = ""
+    environment = {**scene.stage.environment, "TIDEGATE_WHO": "ana"}
+    for block in (block for block in blocks(PAGE) if block.is_test):
+        argv = ["bash", "-euo", "pipefail", "-c", block.body]
+        done = await execute(argv, scene.stage.root, environment, 900.0)
+        scene.say(f"{block.where}\n$ {block.body}{done.out}{done.err[-2_000:]}")
+        assert done.status == block.exit, f"{block.where} ended with {done.status}: {done.out}{done.err}"
+        said += done.out
+    return said
 
 
 async def nothing_left(scene: Scene, before: dict[str, list[str]], said: str) -> None:

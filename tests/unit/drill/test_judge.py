@@ -38,7 +38,7 @@ PARTITIONS = (0, 1)
 
 
 class Scene:
-    """Twelve payments in each partition, instead of the world's own; each is a transaction at home, so that offsets drift apart on both ways."""
+    """Twelve payments in each partition instead of the world's own, each a transaction at home: offsets drift apart."""
 
     def __init__(self, world: FailoverWorld, run: Run, step: DrillStep) -> None:
         self.world, self.run, self.step = world, run, step
