@@ -18,7 +18,15 @@ from tidegate.clients.objects import S3Uri
 from tidegate.clients.transfer import TransferStore
 from tidegate.errors import NoProgress
 from tidegate.model.drilled import TornDown
-from tidegate.model.record import ArtifactRef, CancelIntent, DeploymentRecord, IntentState, Writer, starts_of
+from tidegate.model.record import (
+    ArtifactRef,
+    CancelIntent,
+    DeploymentRecord,
+    IntentState,
+    StopIntent,
+    Writer,
+    starts_of,
+)
 from tidegate.operation.resolve import cancel_job, resolve, shut_out
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.snapshot.pins import pin_key, read_pins
@@ -53,7 +61,7 @@ class TearDown:
         gone: Counter[str] = Counter()
         record = await self._end_jobs(gone)
         await self._end_transactions(gone)
-        await self._clear_kafka(gone)
+        await self._clear_kafka(record, gone)
         await self._clear_s3(record, gone)
         await self._clear_control(gone)
         left = await self.left(record)
@@ -75,7 +83,13 @@ class TearDown:
     async def _end_jobs(self, gone: Counter[str]) -> DeploymentRecord:
         """Nothing of it runs, and nothing that is on its way can start (O6)."""
         run = self.run
-        record = await resolve(run, await run.tenure.read(), want=_NOTHING)
+        record = await run.tenure.read()
+        for stop in record.open_intents():
+            if isinstance(stop, StopIntent):
+                # Nobody wants its savepoint any more: whether it would come is not waited for.
+                record = await cancel_job(run, record, stop.job_id, stop.epoch)
+                gone["jobs"] += 1
+        record = await resolve(run, record, want=_NOTHING)
         deadline = Deadline(f"the end of the fork {self._fork}", END_S)
         for job_id, epoch in _jobs(record).items():
             state = await patiently(deadline, run, lambda job=job_id: run.site.driver.state(job))  # type: ignore[misc]
@@ -104,7 +118,7 @@ class TearDown:
 
     # -- Kafka
 
-    async def _clear_kafka(self, gone: Counter[str]) -> None:
+    async def _clear_kafka(self, record: DeploymentRecord, gone: Counter[str]) -> None:
         site = self.run.site
         there = set(await site.kafka.topics())
         for topic in site.output_topics:
@@ -117,14 +131,17 @@ class TearDown:
             await site.kafka.remove_group(group)
         # No epoch of this name will ever be again, its jobs have ended and their ids are used up: nothing is let in.
         principal = f"User:{site.spec.principal}"
-        for prefix in await self._denied():
+        for prefix in await self._denied(record):
             await site.kafka.lift_denied_prefix(principal, prefix)
             gone["denied"] += 1
 
     def _groups(self) -> list[str]:
         return sorted({source.group for source in self.run.site.spec.sources})
 
-    async def _denied(self) -> list[str]:
+    async def _denied(self, record: DeploymentRecord) -> list[str]:
+        """A Kafka without an authorizer is not asked: what was denied stands in the record."""
+        if not record.denied_epochs:
+            return []
         known = await self.run.site.kafka.denied_prefixes(f"User:{self.run.site.spec.principal}")
         return [prefix for prefix in known if prefix.startswith(f"tg.{self._fork}.")]
 
@@ -189,7 +206,7 @@ class TearDown:
         found = [f"topic {topic}" for topic in await site.kafka.topics() if topic in site.output_topics]
         found += [f"group {group}" for group in self._groups() if await site.kafka.group_offsets(group)]
         found += [f"transaction {one.transactional_id}" for one in await self._open_transactions()]
-        found += [f"a DENY on {prefix}" for prefix in await self._denied()]
+        found += [f"a DENY on {prefix}" for prefix in await self._denied(record)]
         for folder in self._folders(record):
             found += [str(uri) async for uri in self._objects(folder)][:3]
         found += [str(uri) for uri in [*await self._pins(), *await self._notes()][:3]]
