@@ -17,6 +17,7 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError
 
+from tests.kit.scheduled import asked
 from tests.kit.temporal_env import Run, begin, start_server, upgrade, workers
 from tests.kit.temporal_world import World
 from tests.kit.temporal_world_drill import DrillWorld
@@ -30,6 +31,7 @@ from tidegate.model.returning import RETURN_REGION, ReturnInput
 from tidegate.model.review import REVIEW_READINESS, ReviewInput
 from tidegate.model.ship import ShipInput
 from tidegate.model.sweep import SweepInput
+from tidegate.names import CONTROL_QUEUE
 
 HISTORIES = Path(__file__).parent / "histories"
 
@@ -348,6 +350,22 @@ async def _return_halted_resumed(client: Client, world: World) -> Run:
     return await _when_halted(_return(client, world), "resume")
 
 
+async def _scheduled(client: Client, _: World, run: str = "done") -> Run:
+    request = asked(skip_if=["incident-open"])
+    identity = f"tidegate-sweep-ledger-{run}"
+    return Run(await client.start_workflow("ScheduledRun", request, id=identity, task_queue=CONTROL_QUEUE))
+
+
+async def _scheduled_skipped(client: Client, world: World) -> Run:
+    world.incidents = ["inc-7"]
+    return await _scheduled(client, world, "skipped")
+
+
+async def _scheduled_failed(client: Client, world: World) -> Run:
+    world.will("sweep_snapshots", errors.Refused("a copy cannot be read"))
+    return await _scheduled(client, world, "failed")
+
+
 SCENARIOS: dict[str, Scenario] = {
     "upgrade-done": _done,
     "upgrade-dry-run": _dry_run,
@@ -392,6 +410,9 @@ SCENARIOS: dict[str, Scenario] = {
     "drill-aborted": _drill_aborted,
     "drill-left": _drill_left,
     "drill-clean": _drill_clean,
+    "scheduled-done": _scheduled,
+    "scheduled-skipped": _scheduled_skipped,
+    "scheduled-failed": _scheduled_failed,
     "return-done": _return,
     "return-halted-resumed": _return_halted_resumed,
     "failover-done": _failover,
