@@ -102,7 +102,7 @@ class ScheduledRun:
 
         # Step 2. Begin it, and wait for its end. It is an operation of its own and outlives this run.
         request = request_of(self.request)
-        self.operation = operation_of(self.request, workflow.info().workflow_id)
+        self.operation = operation_of(self.request, workflow.info().first_execution_run_id)
         workflow.set_current_details(f"runs as `{self.operation}`:  `tidegate ops watch {self.operation}`")
         try:
             self.child = await workflow.start_child_workflow(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime, time
 from enum import StrEnum
-from functools import cache
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -36,16 +35,14 @@ def _text(check: Callable[[str], object]) -> Callable[[str], str]:
     return checked
 
 
-@cache
-def _zones() -> frozenset[str]:
-    """Places only: ``EST`` and ``CET`` are left out, some of which know no summer time."""
-    return frozenset(name for name in available_timezones() if "/" in name) | {"UTC"}
+_ZONES: Final = frozenset(name for name in available_timezones() if "/" in name) | {"UTC"}
+"""Places only: ``EST`` and ``CET`` are left out, some of which know no summer time. Read as the module is loaded: it
+walks folders, which a workflow that reads its input may not."""
 
 
 def _zone(value: str) -> None:
-    known = _zones()
-    if value not in known:
-        near = did_you_mean(value, known)
+    if value not in _ZONES:
+        near = did_you_mean(value, _ZONES)
         raise ValueError(f"no such time zone: {value}{near}; expected an IANA name as Europe/Berlin, or UTC")
 
 
