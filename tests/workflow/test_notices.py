@@ -9,11 +9,11 @@ from temporalio.client import Client
 
 from tests.kit.eventually import eventually
 from tests.kit.temporal_env import begin, upgrade
-from tests.kit.temporal_world import World
+from tests.kit.temporal_world import AT, World
 from tidegate import errors
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
 from tidegate.model.notice import Event, NotifyFact, Severity
-from tidegate.model.operation import Outcome, Phase, Verdict
+from tidegate.model.operation import OperationStatus, Outcome, Phase, Verdict
 from workflows import notices
 
 
@@ -121,6 +121,62 @@ async def test_a_notice_that_fails_by_a_bug_of_ours_fails_nothing(client: Client
     world.will("prove", errors.ProofFailed("3 restarts"))
     result = await (await upgrade(client)).failed("Undone")
     assert result.report
+
+
+def standing(runbook: str, phase: Phase, outcome: Outcome | None = None, **changes: object) -> OperationStatus:
+    known: dict[str, object] = {
+        "operation": "o", "runbook": runbook, "deployment": "ledger", "region": "west", "cell": "cell-1",
+        "phase": phase, "requested_by": "ana", "started": AT, "steps": (), "outcome": outcome,
+    }  # fmt: skip
+    return OperationStatus.model_validate(known | changes)
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "group", "said"),
+    [
+        # Of a region's failover the region tells the beginning and the end, its members what needs a person.
+        (Phase.OBSERVING, standing("FailoverRegion", Phase.RUNNING), None, [("failover-begun", False)]),
+        (Phase.RUNNING, standing("FailoverRegion", Phase.DONE, Outcome.DONE), None, [("failover-done", True)]),
+        (Phase.OBSERVING, standing("FailoverDeployment", Phase.RUNNING), "g", []),
+        (Phase.RUNNING, standing("FailoverDeployment", Phase.DONE, Outcome.DONE), "g", []),
+        (Phase.RUNNING, standing("FailoverDeployment", Phase.UNDONE, Outcome.UNDONE), "g", []),
+        (Phase.RUNNING, standing("FailoverDeployment", Phase.HALTED), "g", [("halted", False)]),
+        (Phase.RUNNING, standing("FailoverDeployment", Phase.DONE, Outcome.BAD_VERDICT), "g", [("bad-verdict", False)]),
+        # A drill that fails says that it is a drill.
+        (Phase.RUNNING, standing("DrillRecovery", Phase.UNDONE, Outcome.UNDONE), None, [("drill-failed", False)]),
+        (Phase.RUNNING, standing("DrillRecovery", Phase.DONE, Outcome.BAD_VERDICT), None, [("drill-failed", False)]),
+        (Phase.RUNNING, standing("DrillRecovery", Phase.DONE, Outcome.DONE), None, []),
+        # What is over is said, but not where it ends badly: then the alert stays, as one of the operation.
+        (Phase.HALTED, standing("UpgradeDeployment", Phase.UNDOING), None, [("halted", True)]),
+        (Phase.HALTED, standing("UpgradeDeployment", Phase.UNDONE, Outcome.UNDONE), None, [("failed", False)]),
+        (Phase.HALTED, standing("UpgradeDeployment", Phase.SUPERSEDED, Outcome.SUPERSEDED), None, [("halted", True)]),
+        (
+            Phase.WAITING_FOR_APPROVAL,
+            standing("UpgradeDeployment", Phase.REFUSED, Outcome.REFUSED),
+            None,
+            [("approval-asked", True)],
+        ),
+        # It stands halted because its report cannot be written: it has an outcome, and has not ended.
+        (Phase.RUNNING, standing("UpgradeDeployment", Phase.HALTED, Outcome.UNDONE), None, [("halted", False)]),
+    ],
+)
+def test_what_a_phase_means_to_people(
+    before: Phase, status: OperationStatus, group: str | None, said: list[tuple[str, bool]]
+) -> None:
+    told = notices.due(before, status, group=group, begun=False)
+    assert [(event.value, over) for event, _, over in told] == said
+
+
+def test_a_failover_that_goes_on_after_a_halt_has_not_begun_again() -> None:
+    told = notices.due(Phase.HALTED, standing("FailoverRegion", Phase.RUNNING), group=None, begun=True)
+    assert [(event, over) for event, _, over in told] == [(Event.HALTED, True)]
+
+
+def test_what_a_person_aborted_calls_nobody_out_of_bed() -> None:
+    status = standing("UpgradeDeployment", Phase.UNDONE, Outcome.UNDONE, abort_requested="aborted by ana")
+    assert [severity for _, severity, _ in notices.due(Phase.UNDOING, status, group=None, begun=False)] == [
+        Severity.INFO
+    ]
 
 
 def _some():
