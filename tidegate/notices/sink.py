@@ -61,7 +61,7 @@ class Sink:
     """0: any that is free."""
     said: Callable[[Got], None] = lambda _: None
     got: list[Got] = field(default_factory=list)
-    _keys: set[str] = field(default_factory=set)
+    _keys: set[tuple[str, str]] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Self:
@@ -114,9 +114,10 @@ class Sink:
             wrong.insert(0, f"{signed}: it is not by one of {', '.join(self.secrets)}")
         status, answer = _ANSWERS[kind](data, wrong)
         with self._lock:
-            again = bool(key) and key in self._keys
+            # One notice goes to several targets under one key.
+            again = bool(key) and (path, key) in self._keys
             if not wrong:
-                self._keys.add(key)
+                self._keys.add((path, key))
             got = Got(kind, key, status, "; ".join(wrong) or _headline(kind, data), signed, again, data)
             self.got.append(got)
             self.said(got)
