@@ -146,6 +146,10 @@ class Facts:
     queues: Mapping[str, int] | NotKnown
     """Workers on each task queue that it needs."""
     control_host: str
+    flink_page: str
+    """The URL of home's Flink."""
+    bootstraps: Mapping[str, str]
+    """By region: its Kafka."""
     region_hosts: Mapping[str, tuple[str, ...]]
     """By region: where its Kafka and S3 are, as the fleet file names them."""
 

@@ -160,6 +160,8 @@ async def _facts(reach: Reach, place: _Place, shared: _Shared) -> Facts:
         room=_room(fleet, place, shared.records),
         queues=_queues_of(place, shared.queues),
         control_host=urlsplit(fleet.control.s3.endpoint).hostname or "",
+        flink_page=fleet.cell(place.home).flink.rest,
+        bootstraps={region: fleet.region(region).kafka.bootstrap for region in place.regions},
         region_hosts={region: _hosts(fleet, region) for region in place.regions},
     )
 

@@ -77,7 +77,7 @@ def _running(facts: Facts, job: JobFacts) -> Iterator[Said]:
             job.job_id,
             f"{failed} checkpoints in a row have failed{said}",
             "the recovery point grows older, and output stays uncommitted until one completes",
-            f"tidegate snapshot list {facts.deployment}",
+            f"Flink's page of it:  {facts.flink_page}/#/job/running/{job.job_id}/checkpoints",
         )
     if latest is None:
         yield breach(
@@ -86,7 +86,7 @@ def _running(facts: Facts, job: JobFacts) -> Iterator[Said]:
             job.job_id,
             "it has not completed a checkpoint yet",
             "it could only begin again where it started from",
-            f"tidegate snapshot list {facts.deployment}",
+            f"Flink's page of it:  {facts.flink_page}/#/job/running/{job.job_id}/checkpoints",
         )
         return
     took_s, interval_s = latest.end_to_end_duration / 1000, settings.interval_ms / 1000
@@ -108,7 +108,7 @@ def _running(facts: Facts, job: JobFacts) -> Iterator[Said]:
             job.job_id,
             f"the newest checkpoint is {words.seconds(age_s)} old; one is due every {words.seconds(interval_s)}",
             "the recovery point grows older",
-            f"tidegate snapshot list {facts.deployment}",
+            f"Flink's page of it:  {facts.flink_page}/#/job/running/{job.job_id}/checkpoints",
         )
     elif not failed:
         took, ago = words.seconds(took_s), words.seconds(max(0.0, age_s))

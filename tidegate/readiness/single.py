@@ -10,6 +10,7 @@ from tidegate.model.review import Checked
 from tidegate.readiness.facts import Facts, NotKnown, RegionFacts
 from tidegate.readiness.sheet import Said, Unasked, breach, warning
 from tidegate.readiness.standby import cell_of
+from tidegate.readiness.topics import alter
 
 
 def check(facts: Facts) -> Iterator[Said]:
@@ -62,8 +63,7 @@ def _kafka(facts: Facts, region: RegionFacts, shape: ClusterShape) -> Iterator[S
                 f"{topic} in {name}",
                 f"{topic} in {name} has {found.replicas} replicas and min.insync.replicas={in_sync}",
                 "a record counts as written when one broker has it: its loss loses committed records",
-                f"kafka-configs.sh --bootstrap-server HOST:PORT --alter --topic {topic} "
-                "--add-config min.insync.replicas=2",
+                alter(facts, name, topic, "min.insync.replicas=2"),
             )
     if not thin:
         yield Checked(

@@ -62,7 +62,7 @@ def check_topics(facts: Facts) -> Iterator[Said]:
                     f"{topic} in {name}",
                     f"{topic} in {name} has the producers' timestamps",
                     "no gap can be measured there, and old records that are mirrored meet retention at once",
-                    _alter(facts, topic, "message.timestamp.type=LogAppendTime"),
+                    alter(facts, name, topic, "message.timestamp.type=LogAppendTime"),
                 )
     if shapes and not wrong:
         yield Checked(check="topics", subject=", ".join(facts.topics), fact=f"in {' and '.join(shapes)}, alike")
@@ -92,7 +92,7 @@ def _outlives(facts: Facts, region: RegionFacts, shape: ClusterShape) -> Iterato
                 f"{topic} in {region.name} is kept for {words.seconds(kept_s)}; an outage of "
                 f"{words.seconds(facts.outage_s)} must be outlived",
                 "what the mirror or the job has not read by then is gone: a hole that nothing fills (X7)",
-                _alter(facts, topic, f"retention.ms={int(facts.outage_s * 2000)}"),
+                alter(facts, region.name, topic, f"retention.ms={int(facts.outage_s * 2000)}"),
             )
     if not short:
         fact = f"no topic of it is kept for less than {words.seconds(facts.outage_s)}"
@@ -121,7 +121,7 @@ def _below_points(facts: Facts) -> Iterator[Said]:
             f"{gone[first]}",
             "they cannot be gone on from without a loss",
             f"tidegate snapshot sweep {facts.deployment} --dry-run",
-            _alter(facts, facts.inputs[0], f"retention.ms={int(facts.outage_s * 2000)}"),
+            alter(facts, region.name, facts.inputs[0], f"retention.ms={int(facts.outage_s * 2000)}"),
         )
     elif good:
         oldest = good[-1]
@@ -146,5 +146,8 @@ def retention_s(settings: object) -> float | None:
     return None if text is None or int(text) < 0 else int(text) / 1000
 
 
-def _alter(facts: Facts, topic: str, setting: str) -> str:
-    return f"kafka-configs.sh --bootstrap-server HOST:PORT --alter --topic {topic} --add-config {setting}"
+def alter(facts: Facts, region: str, topic: str, setting: str) -> str:
+    """The line of Kafka's own tool that changes a topic."""
+    return (
+        f"kafka-configs.sh --bootstrap-server {facts.bootstraps[region]} --alter --topic {topic} --add-config {setting}"
+    )
