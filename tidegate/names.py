@@ -178,10 +178,6 @@ def artifact_key(deployment: str, name: str) -> str:
     return f"artifacts/{deployment}/{name}.json"
 
 
-OPEN_INCIDENTS_PREFIX = "incidents/open/"
-"""An object below it for each incident that is open, named by its id."""
-
-
 def schedule_id(name: str) -> str:
     """The Temporal schedule of an entry of the schedules file."""
     return f"{SCHEDULE_PREFIX}{name}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
+from tidegate.model.drill import DRILL_RECOVERY
 from tidegate.model.failover import FAILOVER_DEPLOYMENT
 from tidegate.model.operation import Outcome
 from tidegate.model.region import FAILOVER_MEMBER
@@ -15,7 +16,7 @@ from tidegate.readiness.facts import Facts, NotKnown
 from tidegate.readiness.sheet import Said, Unasked, breach, field_of, warning
 from tidegate.report import words
 
-DRILLS: Final = frozenset({"DrillRecovery", FAILOVER_DEPLOYMENT, FAILOVER_MEMBER})
+DRILLS: Final = frozenset({DRILL_RECOVERY, FAILOVER_DEPLOYMENT, FAILOVER_MEMBER})
 """Runbooks whose end is a proof that it can go on in the standby."""
 DAY_S: Final = 86_400.0
 TREND: Final = 40
@@ -145,7 +146,7 @@ def measurements(reports: Sequence[ReportInput]) -> tuple[Measured, ...]:
     found = []
     for one in sorted(reports, key=lambda report: report.ended):
         # A drill tells as a failover does, in a part of its own.
-        told = [part for part in (one.failover, getattr(one, "drill", None)) if part is not None]
+        told = [part for part in (one.failover, one.drill) if part is not None]
         verdict = one.verdict
         gap_s = verdict.gap_ms / 1000 if verdict is not None and verdict.gap_ms is not None else None
         measured = Measured(
@@ -166,8 +167,8 @@ def measurements(reports: Sequence[ReportInput]) -> tuple[Measured, ...]:
 
 
 def how_to_drill(facts: Facts) -> str:
-    """The command that makes a drill: so far a planned failover is one; back by the same command."""
-    return f"tidegate failover deployment {facts.deployment}"
+    """The command that makes a drill, at no risk; a planned failover and failback prove more."""
+    return f"tidegate drill recovery {facts.deployment}"
 
 
 def _age_s(now: datetime, report: ReportInput) -> float:

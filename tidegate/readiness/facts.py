@@ -13,6 +13,7 @@ from typing import TypeVar
 from tidegate.clients.flink_types import CheckpointStats, JobState
 from tidegate.clients.kafka_types import ClusterShape, TopicPartition
 from tidegate.driver.base import CheckpointSettings
+from tidegate.incidents.model import OpenFollowUp
 from tidegate.mirror.status import MirrorStatus
 from tidegate.model.fleet import CellRef, Deployment
 from tidegate.model.record import DeploymentRecord
@@ -127,6 +128,8 @@ class Facts:
     """Whether the control bucket has the jar of what runs: home's S3 goes with home. None: nothing runs."""
     reports: tuple[ReportInput, ...] | NotKnown
     """The newest first."""
+    follow_ups: tuple[OpenFollowUp, ...] | NotKnown
+    """Of incidents that name it or a region of it, or neither: what is not done yet."""
     job: JobFacts | NotKnown | None
     """None: Flink runs none for it."""
     state: StateFacts | NotKnown | None

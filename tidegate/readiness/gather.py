@@ -14,6 +14,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tidegate.errors import InvalidInput
+from tidegate.incidents.model import OpenFollowUp, open_follow_ups
+from tidegate.incidents.store import IncidentStore
 from tidegate.model.fleet import CellRef, Deployment, Fleet
 from tidegate.model.record import DeploymentRecord, Writer, utc_now
 from tidegate.model.region import Member, Other
@@ -124,8 +126,9 @@ async def _facts(reach: Reach, place: _Place, shared: _Shared) -> Facts:
     fleet, spec, name = reach.fleet, place.spec, place.name
     record = shared.records[name]
     writer = record.writer if isinstance(record, DeploymentRecord) else None
-    points, reports, logins = await asyncio.gather(
+    points, follow_ups, reports, logins = await asyncio.gather(
         _points(reach, place),
+        ask("the control bucket", partial(_follow_ups, reach, place)),
         ask("the control bucket", partial(_reports, reach, name)),
         asyncio.gather(*(login(reach, region, spec, place.topics) for region in place.regions)),
     )
@@ -149,6 +152,7 @@ async def _facts(reach: Reach, place: _Place, shared: _Shared) -> Facts:
         points=points,
         jar_kept=jar,
         reports=reports,
+        follow_ups=follow_ups,
         job=job,
         state=state,
         forward={link: shared.links[link] for link in forward},
@@ -217,6 +221,18 @@ async def _points(reach: Reach, place: _Place) -> dict[str, Points | NotKnown | 
 
     found = await asyncio.gather(*(ask("the control bucket", partial(one, region)) for region in place.regions))
     return dict(zip(place.regions, found, strict=True))
+
+
+async def _follow_ups(reach: Reach, place: _Place) -> tuple[OpenFollowUp, ...]:
+    """What incidents have left to be done that concerns it."""
+    incidents = await IncidentStore(reach.control, reach.bucket).all()
+    left = open_follow_ups(incidents, utc_now().date())
+    return tuple(
+        one
+        for one in left
+        if place.name in one.deployments
+        or (not one.deployments and (not one.regions or not set(one.regions).isdisjoint(place.regions)))
+    )
 
 
 async def _reports(reach: Reach, deployment: str) -> tuple[ReportInput, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from tidegate.model.review import Checked, DeploymentReview, Finding, Severity, score_of
-from tidegate.readiness import access, drills, health, mirrors, restorable, single, standby, state, topics
+from tidegate.readiness import access, drills, follow_ups, health, mirrors, restorable, single, standby, state, topics
 from tidegate.readiness.facts import Facts, NotKnown
 from tidegate.readiness.sheet import Said, Unasked
 
@@ -15,6 +15,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Said]], ...]] = (
     restorable.check_jar,
     drills.check_drills,
     drills.check_objectives,
+    follow_ups.check,
     standby.check_room,
     health.check_checkpoints,
     health.check_transactions,

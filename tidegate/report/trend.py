@@ -115,6 +115,8 @@ def measured_s(report: ReportInput, measure: Measure) -> float | None:
         return verdict.gap_ms / 1000 if verdict is not None and verdict.gap_ms is not None else None
     if report.outcome not in {Outcome.DONE, Outcome.BAD_VERDICT}:
         return None
+    if report.drill is not None:
+        return report.drill.rto_s if measure == "rto" else report.drill.rpo_s
     nothing_lost = verdict is not None and verdict.audited and not verdict.lost
     if moved is not None:
         if measure == "rto":

@@ -9,8 +9,10 @@ from typing import Final
 from pydantic import ValidationError
 
 from tidegate.errors import InvalidInput
+from tidegate.model.drill import DRILL_RECOVERY, DrillInput
 from tidegate.model.nearest import did_you_mean
 from tidegate.model.operation import TAKE_SNAPSHOT, Input, SnapshotInput
+from tidegate.model.review import REVIEW_READINESS, ReviewInput
 from tidegate.model.schedule import ScheduledInput
 from tidegate.model.ship import SHIP_SNAPSHOTS, ShipInput
 from tidegate.model.sweep import SWEEP_SNAPSHOTS, SweepInput
@@ -32,6 +34,8 @@ SCHEDULABLE: Final[Mapping[str, Schedulable]] = {
     SWEEP_SNAPSHOTS: Schedulable(SweepInput, "sweep"),
     TAKE_SNAPSHOT: Schedulable(SnapshotInput, "take"),
     SHIP_SNAPSHOTS: Schedulable(ShipInput, "ship"),
+    DRILL_RECOVERY: Schedulable(DrillInput, "drill", drill=True),
+    REVIEW_READINESS: Schedulable(ReviewInput, "review"),
 }
 """One line each. What moves or stops a job for good is begun by a person and is not here."""
 

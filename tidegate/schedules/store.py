@@ -53,7 +53,7 @@ class ScheduleStore:
 
     async def incidents(self) -> Sequence[str]:
         """Ids of those that are open. Raises Unavailable."""
-        prefix = names.OPEN_INCIDENTS_PREFIX
+        prefix = names.INCIDENTS_OPEN_PREFIX
         found = [info.uri.key.removeprefix(prefix) async for info in self._store.list(S3Uri(self._bucket, prefix))]
         return [key.removesuffix(".json") for key in found]
 

@@ -15,11 +15,11 @@ from tests.kit.objects import MemoryStore
 from tests.kit.scheduled import asked
 from tidegate import names
 from tidegate.clients.s3 import S3Uri
-from tidegate.lineage.announce import SIGNATURE, signed_by
 from tidegate.model.fleetpart import Announce
 from tidegate.model.record import DeploymentRecord, Holder
 from tidegate.model.schedule import RunOutcome, ScheduledResult, SkipReason, WeighInput
 from tidegate.model.secret import Secret
+from tidegate.notices.delivery import SIGNATURE, signed_by
 from tidegate.registry.records import encode
 from tidegate.schedules.late import breaches
 from tidegate.schedules.notice import tell_failed
@@ -91,7 +91,7 @@ async def test_the_step_reads_incidents_and_records_of_the_control_bucket(tmp_pa
     await bucket.put(key, encode(record))
     skip = await _weigh(bucket, tmp_path)
     assert (skip.reason, skip.why) == (SkipReason.ROLLOUT_RUNNING, "rolls out: audit by upgrade-audit-1")
-    await bucket.put(S3Uri("tidegate", f"{names.OPEN_INCIDENTS_PREFIX}inc-7.json"), b"{}")
+    await bucket.put(S3Uri("tidegate", f"{names.INCIDENTS_OPEN_PREFIX}inc-7.json"), b"{}")
     skip = await _weigh(bucket, tmp_path)
     assert (skip.reason, skip.why) == (SkipReason.INCIDENT_OPEN, "open: inc-7")
 
