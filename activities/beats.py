@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
 from temporalio import activity
@@ -21,12 +21,12 @@ def beat(details: dict[str, object]) -> None:
     activity.heartbeat(details)
 
 
-async def beating(step: Awaitable[Fact]) -> Fact:
-    """Tell the server that a step which reads or waits for long, and says nothing meanwhile, is alive."""
+async def beating(step: Awaitable[Fact], said: Mapping[str, object] | None = None) -> Fact:
+    """Tell the server that a step which reads or waits for long is alive. ``said``: what it has said last, if it does."""
     task = asyncio.ensure_future(step)
     try:
         while not task.done():
-            beat({"phase": activity.info().activity_type})
+            beat({"phase": activity.info().activity_type, **(said or {})})
             await asyncio.wait({task}, timeout=1.0)
         return task.result()
     finally:

@@ -79,7 +79,7 @@ class DrillActivities:
         """See ``tidegate.drill.copy``."""
         run = await self._run(request)
         reach = self._sites.reach(run.site.fleet, run.site.region)
-        return await beating(copy_for_drill(run, reach, request))
+        return await beating(copy_for_drill(run, reach, request), run.facts)
 
     @activity.defn(name="start_drill")
     async def start_drill(self, request: DrillStartStep) -> DrillStarted:
@@ -100,19 +100,21 @@ class DrillActivities:
     @activity.defn(name="catch_up_drill")
     async def catch_up_drill(self, request: DrillWatchStep) -> DrillCaughtUp:
         """See ``tidegate.drill.watch``."""
-        return await beating(catch_up(await self._run(request), request, self._live(request)))
+        run = await self._run(request)
+        return await beating(catch_up(run, request, self._live(request)), run.facts)
 
     @activity.defn(name="watch_drill")
     async def watch_drill(self, request: DrillWatchStep) -> DrillWatched:
         """See ``tidegate.drill.watch``."""
-        return await beating(watch(await self._run(request), request, self._live(request)))
+        run = await self._run(request)
+        return await beating(watch(run, request, self._live(request)), run.facts)
 
     @activity.defn(name="compare_drill")
     async def compare_drill(self, request: DrillStep) -> DrillCompared:
         """See ``tidegate.drill.judge``."""
         run = await self._run(request)
         home = await self._sites.site_of(request.deployment, request.fleet_digest, request.home)
-        return await beating(compare(run, home, request, self._live(request)))
+        return await beating(compare(run, home, request, self._live(request)), run.facts)
 
     @activity.defn(name="tear_down_drill")
     async def tear_down_drill(self, request: TearDownStep) -> TornDown:
@@ -124,7 +126,7 @@ class DrillActivities:
             return TornDown()
         run = Run(site=site, tenure=tenure, beat=beat)
         store = self._sites.region_store(fleet, site.region)
-        return await beating(TearDown(run, request.deployment, store).all())
+        return await beating(TearDown(run, request.deployment, store).all(), run.facts)
 
     async def _take_to_tear_down(self, request: TearDownStep) -> Tenure | None:
         """None: its record is gone, and so is all else. Raises Held if it is of another operation that runs."""
