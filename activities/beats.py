@@ -22,7 +22,7 @@ def beat(details: dict[str, object]) -> None:
 
 
 async def beating(step: Awaitable[Fact], said: Mapping[str, object] | None = None) -> Fact:
-    """Tell the server that a step which reads or waits for long is alive. ``said``: what it has said last, if it does."""
+    """Tell the server that a step which reads or waits for long is alive; ``said``: what the step has said last."""
     task = asyncio.ensure_future(step)
     try:
         while not task.done():
