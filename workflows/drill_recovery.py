@@ -325,7 +325,7 @@ class DrillRecovery(Unheld):
                 Outcome.BAD_VERDICT,
                 f"the drill of {deployment} {how}; {rest}",
                 why="; ".join([*found.failures, *([given_up] if given_up else [])]),
-                next_commands=commands or (f"tidegate points {deployment}",),
+                next_commands=commands,
             )
         if given_up is not None:
             return Ending(Outcome.UNDONE, f"the drill of {deployment} was given up; {rest}", why=given_up)

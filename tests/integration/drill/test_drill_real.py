@@ -165,7 +165,7 @@ async def test_x12_a_drill_proves_disturbs_nothing_and_leaves_nothing(sandbox: S
         assert re.search(r'"(catch_up_drill|watch_drill)"', shown.out), shown.out[-500:]
 
     await eventually(watched, within_s=400.0)
-    for part in ("west/worker", "control/worker-1", "west/jobmanager"):
+    for part in ("west/worker", "control/worker-1", "west/flink/jobmanager"):
         scene.sandbox.kill(part)
     scene.say("killed: the west's worker, a control worker, the west's JobManager")
     ended = await scene.run("ops", "watch", found.group(1), status=None)
