@@ -27,6 +27,7 @@ def site(store: MemoryStore, *, topic: str = "balances-fork", group: str = FORK,
     live = data["deployments"][LIVE]
     data["deployments"][FORK] = {
         **live,
+        "args": [word.replace("{output:balances}", f"{{output:{topic}}}") for word in live["args"]],
         "sinks": [{"uid": "balances-sink", "topics": [topic]}],
         "sources": [{"uid": "payments-source", "topics": ["payments"], "group": group}],
     }
