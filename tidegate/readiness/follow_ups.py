@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tidegate.model.review import Checked
 from tidegate.readiness.facts import Facts, NotKnown
 from tidegate.readiness.sheet import Said, Unasked, breach, warning
 
@@ -15,6 +16,8 @@ def check(facts: Facts) -> Iterator[Said]:
     if isinstance(facts.follow_ups, NotKnown):
         yield Unasked("follow-ups of incidents", facts.follow_ups)
         return
+    if not facts.follow_ups:
+        yield Checked(check="follow-ups of incidents", subject="", fact="none is open")
     for one in facts.follow_ups:
         of = f"{one.text} ({one.owner}, due {one.due.isoformat()}, incident {one.incident})"
         if one.overdue_days:

@@ -226,13 +226,8 @@ async def _points(reach: Reach, place: _Place) -> dict[str, Points | NotKnown | 
 async def _follow_ups(reach: Reach, place: _Place) -> tuple[OpenFollowUp, ...]:
     """What incidents have left to be done that concerns it."""
     incidents = await IncidentStore(reach.control, reach.bucket).all()
-    left = open_follow_ups(incidents, utc_now().date())
-    return tuple(
-        one
-        for one in left
-        if place.name in one.deployments
-        or (not one.deployments and (not one.regions or not set(one.regions).isdisjoint(place.regions)))
-    )
+    hit = [one for one in incidents if any(one.hits(place.name, region) for region in place.regions)]
+    return open_follow_ups(hit, utc_now().date())
 
 
 async def _reports(reach: Reach, deployment: str) -> tuple[ReportInput, ...]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
-from tests.kit.ready_world import OUTAGE_S, World
+from tests.kit.ready_world import BUCKET, OUTAGE_S, World
 from tidegate.clients.kafka_types import LogRecord
+from tidegate.incidents.model import FollowUp, Incident
+from tidegate.incidents.store import IncidentStore
 from tidegate.model.fleet import RecordId, Secret
+from tidegate.model.record import utc_now
 from tidegate.model.review import PENALTY, Finding, Severity, score_of
-from tidegate.readiness import drills, health, mirrors, restorable, single, standby, state, topics
+from tidegate.readiness import drills, follow_ups, health, mirrors, restorable, single, standby, state, topics
 from tidegate.readiness.facts import Facts, NotKnown
 from tidegate.readiness.gather import gather
 from tidegate.readiness.gather_links import differences, has_id
@@ -33,7 +36,8 @@ def _ids(said: object) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "field", ["record", "reports", "jar_kept", "job", "state", "record_ids", "room", "queues", "cell_away"]
+    "field",
+    ["record", "reports", "follow_ups", "jar_kept", "job", "state", "record_ids", "room", "queues", "cell_away"],
 )
 async def test_each_fact_that_is_missing_is_told_and_passes_for_nothing(facts: Facts, field: str):
     found = review(replace(facts, **{field: SILENT}))
@@ -68,6 +72,31 @@ async def test_a_group_of_checks_says_something_of_every_deployment(facts: Facts
     """No check ends without a word, whatever is there."""
     for check in CHECKS:
         assert list(check(facts)), check
+
+
+async def test_what_an_incident_has_left_to_be_done_is_told_until_it_is_done():
+    world = await World.made()
+    today = utc_now().date()
+
+    def incident(name: str, due: date, deployments: tuple[str, ...]) -> Incident:
+        to_do = FollowUp(number=1, text="name the principals", owner="ana", due=due, added_at=utc_now(), added_by="ana")
+        return Incident(
+            id=name, title=name, severity="sev2", deployments=deployments, began_at=utc_now(), opened_at=utc_now(),
+            opened_by="ana", follow_ups=(to_do,),
+        )  # fmt: skip
+
+    store = IncidentStore(world.control, BUCKET)
+    await store.open(incident("late", today - timedelta(days=3), ("ledger",)))
+    await store.open(incident("early", today + timedelta(days=3), ()))
+    await store.open(incident("of-another", today, ("other",)))
+    (facts,) = await gather(world.reach(), ["ledger"], OUTAGE_S)
+    found = [one for one in follow_ups.check(facts) if isinstance(one, Finding)]
+    assert [(one.id, one.subject) for one in found] == [
+        ("ready/follow-up-overdue", "late"),
+        ("ready/follow-up-open", "early"),
+    ]
+    assert "overdue by 3 days" in found[0].what
+    assert found[0].mend == ("tidegate incident follow-up late --done 1",)
 
 
 async def test_the_age_of_a_drill_counts_from_the_last_that_ended_well(facts: Facts):
