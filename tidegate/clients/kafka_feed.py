@@ -136,8 +136,13 @@ def _written(
         if left:
             raise Unavailable(f"{what}: {left:,} records were not acknowledged within {FEED_S:g} s")
         producer.commit_transaction(max(COMMIT_S, until - time.monotonic()))
-    except KafkaException as error:
-        raise _problem(error.args[0], what, transactional_id) from error
+    except (KafkaException, SystemError) as error:
+        # A fatal error is raised by whatever call polls; with records in hand their callbacks run after it all the
+        # same, and CPython makes a SystemError of that, with the client's error as its cause.
+        said = error if isinstance(error, KafkaException) else error.__cause__
+        if not isinstance(said, KafkaException):
+            raise
+        raise _problem(said.args[0], what, transactional_id) from error
 
 
 def _produced(

@@ -232,3 +232,18 @@ async def test_what_kafka_refuses_is_said(
     monkeypatch.setattr(ConfluentFake, "fails", {call: KafkaError(code)})
     with pytest.raises(kind, match=told):
         await _feed(kafka)
+
+
+async def test_a_fatal_error_with_records_in_hand_is_told_as_what_it_is(
+    kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the client raises it: its callbacks have run after the error, and CPython tells of that one."""
+
+    def flush(_self: ConfluentFake, _timeout: float) -> int:
+        raise SystemError("returned a result with an exception set") from KafkaException(
+            KafkaError(kafka_feed._FENCED_HERE)
+        )
+
+    monkeypatch.setattr(ConfluentFake, "flush", flush)
+    with pytest.raises(Unavailable, match="another attempt feeds it now"):
+        await _feed(kafka)
