@@ -118,7 +118,6 @@ class PointActivities:
     async def keep_points(self, request: KeepStep) -> KeepFact:
         """Look again and again. A part that is away is told and waited for: the next look may find it."""
         fleet, _ = await self._sites.fleet(request.fleet_digest)
-        ends = time.monotonic() + request.watch_s
         told: dict[str, object] = {"cycles": 0, "shipped": 0, "sent_bytes": 0, "newest": None}
         overtaken = 0
 
@@ -132,6 +131,7 @@ class PointActivities:
             telling = await self._telling(fleet, request.deployment, stack)
             cycles = shipped = sent = 0
             newest: str | None = None
+            ends = time.monotonic() + request.watch_s
             while (began := time.monotonic()) < ends:
                 try:
                     await watched.look()
