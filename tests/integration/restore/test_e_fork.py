@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from itertools import pairwise
 
@@ -32,9 +33,12 @@ GOES_WELL = {TxnState.EMPTY, TxnState.ONGOING, TxnState.PREPARE_COMMIT, TxnState
 
 
 def with_fork(fleet: str) -> str:
-    """The fleet file with the fork in it: its own name, group and output topic; nothing else is different."""
+    """The fleet file with the fork in it: its own name, group and output topic, which nobody consumes; nothing else is
+    different.
+    """
     at = fleet.index(f"  {DEPLOYMENT}:\n")
     fork = unaudited(fleet[at:]).replace(f"  {DEPLOYMENT}:\n", f"  {FORK}:\n", 1)
+    fork = re.sub(r"\n    consumers: .*", "", fork)
     fork = fork.replace(f"{{output:{OUTPUT_TOPIC}}}", f"{{output:{FORK_TOPIC}}}")
     fork = fork.replace(f"topics: [{OUTPUT_TOPIC}]", f"topics: [{FORK_TOPIC}]")
     fork = fork.replace(f"group: {DEPLOYMENT}}}", f"group: {FORK}}}")
