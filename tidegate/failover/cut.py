@@ -17,7 +17,7 @@ from tidegate.mirror.link import MirrorLink
 from tidegate.mirror.positions import last_hop
 from tidegate.mirror.status import wait_drained
 from tidegate.model.failover import CutFact, CutInput, MirrorBackFact, Topics
-from tidegate.model.mirror import LinkState
+from tidegate.model.mirror import LinkState, MirrorVerb
 from tidegate.model.record import DeploymentRecord, IntentState
 from tidegate.points.superseded import OutputEnd
 
@@ -197,6 +197,10 @@ async def mirror_home_again(sides: Sides, topics: Topics) -> None:
             tenure = await sides.hold(link)
             if tenure.record.mirror is LinkState.STOPPED:
                 await control.start(link, tenure, step="failover-again", n=1, deadline_s=BACK_S, heartbeat=sides.beat)
+            for begun in tenure.record.open_intents():
+                if begun.verb is MirrorVerb.RESTART:
+                    # Of a task that died in the drain; one that lands late is no target state, and harms nothing.
+                    await tenure.void(begun, "gone back: whether it runs is for its keeper to see")
             await tenure.release()
 
 

@@ -12,7 +12,7 @@ from tests.kit.failover_world import BACK, FLEET, OUT, TOPICS, FailoverWorld
 from tests.kit.kafka_fake import Denied
 from tests.kit.mirror_world import holder
 from tidegate.clients.kafka_types import TopicPartition
-from tidegate.errors import Held, NoProgress, Refused
+from tidegate.errors import Held, NoProgress, OperationFailed, Refused
 from tidegate.failover import cut as cut_module
 from tidegate.failover import rebasing
 from tidegate.lineage.model import Gate
@@ -183,6 +183,19 @@ async def test_x19_a_mirror_whose_task_died_is_revived_and_drained(
     monkeypatch.setattr(status_module, "connector_offsets", looked)
     monkeypatch.setattr(cut_module, "NO_PROGRESS_S", 5.0)
     assert (await world.cut(world.sides())).drained
+
+
+async def test_x24_a_mirror_that_fails_again_and_again_keeps_nobody_from_going_back(world: FailoverWorld):
+    await world.close(world.sides())
+    await world.traffic_at_home_all_the_same()
+    connector = next(iter(world.connect["west"].connectors.values()))
+    connector.task, connector.failed = "FAILED", 99
+    with pytest.raises(OperationFailed, match="failed 4 times"):
+        await world.cut(world.sides())
+    await cut_module.mirror_home_again(world.sides(), TOPICS)
+    link = await world.link(OUT)
+    assert link is not None
+    assert (link.mirror, link.holder) == (LinkState.RUNNING, None)
 
 
 async def test_x17_without_connect_the_mirror_is_shut_out_by_kafka(
