@@ -36,7 +36,7 @@ def trend(
     """Example:  tidegate report trend ledger --weeks 12 --html trend.html
 
     RTO, RPO and gap by ISO week (UTC), median and worst, against the objectives of the fleet file. RTO and RPO are of
-    failovers and restores, the gap of all but unplanned failovers.
+    failovers, restores and drills, the gap of all but unplanned failovers.
     """
     loaded, now = read_fleet(fleet).fleet, datetime.now(UTC)
     trends, notes = asyncio.run(_read(loaded, deployment, now, weeks))

@@ -23,8 +23,8 @@ from tidegate.report import words
 Measure = Literal["rto", "rpo", "gap"]
 MEASURES: Final[tuple[Measure, ...]] = ("rto", "rpo", "gap")
 TITLES: Final[dict[Measure, str]] = {
-    "rto": "RTO: from the command to the first new output, failovers and restores",
-    "rpo": "RPO: age of the newest input that had come, failovers and restores",
+    "rto": "RTO: from the command to the first new output, failovers, restores and drills",
+    "rpo": "RPO: age of the newest input that had come, failovers, restores and drills",
     "gap": "Gap: longest pause in the committed output, all but unplanned failovers",
 }
 CHART_HEIGHT: Final = 100
