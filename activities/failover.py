@@ -11,7 +11,7 @@ from temporalio.client import Client
 from activities.beats import beat, beating
 from activities.registry import run_closed
 from activities.sites import Sites
-from tidegate.failover import cut, groups, home, look, producers, rebasing
+from tidegate.failover import ahead, cut, groups, home, look, producers, rebasing
 from tidegate.failover.sides import Sides
 from tidegate.model.failover import (
     CutFact,
@@ -78,13 +78,13 @@ class FailoverActivities:
 
     @activity.defn(name="close_producers")
     async def close_producers(self, request: FailoverStep) -> ShutFact:
-        """See ``tidegate.failover.producers``."""
+        """See ``tidegate.failover.ahead`` and ``tidegate.failover.producers``."""
         sides = await self._sides(request)
-        answers = True
-        if request.unplanned:
-            answers = (request.answers or await look.answers_of(sides.home.site)).kafka is None
-        closing = producers.close_producers(sides, request.topics, take_over=request.take_over, home_answers=answers)
-        return await beating(closing)
+        topics, take_over = request.topics, request.take_over
+        if not request.unplanned:
+            return await beating(ahead.close_when_current(sides, topics, take_over=take_over))
+        answers = (request.answers or await look.answers_of(sides.home.site)).kafka is None
+        return await beating(producers.close_producers(sides, topics, take_over=take_over, home_answers=answers))
 
     @activity.defn(name="shut_home")
     async def shut_home(self, request: ShutInput) -> HomeFact:

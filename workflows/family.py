@@ -70,7 +70,9 @@ class FamilyMove(FamilyMembers):
         self._closed = True
         step = f"close{self._of}"
         self._host.begin(step, CLOSE_S)
-        shut = await self._host.calls.control(contracts.close_group, self._step(GroupStep), deadline_s=CLOSE_S)
+        shut = await self._host.calls.control(
+            contracts.close_group, self._step(GroupStep), deadline_s=CLOSE_S, interruptible=True
+        )
         self._host.ok(step, failover_facts.closed(shut))
         self._refuse_if_back()
         await self._let(self.family.members, GoOn(stage=Stage.READY))

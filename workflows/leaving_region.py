@@ -161,7 +161,9 @@ class LeavingRegion(RunningOperation):
         # WARNING: no input is taken from here on, until step 10 opens the producers in the other region.
         self.acted_at = self.acted_at or workflow.now()
         self.begin("close", CLOSE_S)
-        shut = await self.calls.control(contracts.close_producers, self._step(FailoverStep), deadline_s=CLOSE_S)
+        shut = await self.calls.control(
+            contracts.close_producers, self._step(FailoverStep), deadline_s=CLOSE_S, interruptible=True
+        )
         self.ok("close", failover_facts.closed(shut))
         await self._escape()
         await self._stop()

@@ -31,6 +31,7 @@ from tidegate.clients.objects import S3Uri
 from tidegate.errors import Unavailable
 from tidegate.failover import groups, look, rebasing
 from tidegate.failover import sides as sides_module
+from tidegate.failover.ahead import close_when_current
 from tidegate.failover.cut import cut_over, mirror_back, mirror_home_again
 from tidegate.failover.groups import translate_groups
 from tidegate.failover.home import shut_home
@@ -370,8 +371,11 @@ class FailoverWorld:
         )
 
     async def close(self, sides: Sides, *, take_over: bool = False) -> ShutFact:
-        answers = not self.unplanned or not self.kafka["east"].down
-        fact = await close_producers(sides, self.topics, take_over=take_over, home_answers=answers)
+        if self.unplanned:
+            answers = not self.kafka["east"].down
+            fact = await close_producers(sides, self.topics, take_over=take_over, home_answers=answers)
+        else:
+            fact = await close_when_current(sides, self.topics, take_over=take_over)
         self.stops = fact.ends
         return fact
 

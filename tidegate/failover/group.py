@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from tidegate.errors import InvalidInput, NoProgress, Unavailable
-from tidegate.failover import cut, producers
+from tidegate.failover import ahead, cut, producers
 from tidegate.failover.look import LOOK_S, answers_of, lags
 from tidegate.failover.room import families_of
 from tidegate.failover.sides import Sides
@@ -104,10 +104,11 @@ class Group:
 
 
 async def close_group(group: Group) -> ShutFact:
-    """Close the producers of all topics of the family. Raises as ``close_producers``."""
+    """Close the producers of all topics of the family. Raises as ``close_when_current``."""
     sides, step = group.first, group.step
-    answers = await _answers(group, sides) if step.unplanned else None
-    home_answers = answers is None or answers.kafka is None
+    if not step.unplanned:
+        return await ahead.close_when_current(sides, step.topics, take_over=step.take_over)
+    home_answers = (await _answers(group, sides)).kafka is None
     return await producers.close_producers(sides, step.topics, take_over=step.take_over, home_answers=home_answers)
 
 

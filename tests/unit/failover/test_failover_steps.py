@@ -441,6 +441,7 @@ async def test_i7_the_way_back_from_anywhere(world: FailoverWorld, steps: list[s
 async def test_i7_a_second_failover_after_one_that_went_back(world: FailoverWorld):
     await _to(world, "close", "stop", "cut", "reopen")
     await world.traffic("east", 3)
+    await world.mirror(OUT)
     await world.take("failover-ledger-2", take_over=True)
     await _to(world, "close", "stop", "cut", "rebase", "started", "traffic_of_the_job", "open", "back")
     _write(world, "west")
