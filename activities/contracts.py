@@ -55,7 +55,7 @@ from tidegate.model.region import (
     LookGroupInput,
 )
 from tidegate.model.returning import QuarantineFact, ReturnStep, TailFact
-from tidegate.model.review import DeploymentReview, ReviewStep
+from tidegate.model.review import BreachFact, BreachNote, DeploymentReview, ReviewStep
 from tidegate.model.schedule import NoteFact, RunNote, WeighFact, WeighInput
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
 from tidegate.model.steps import (
@@ -307,6 +307,12 @@ async def review_readiness(request: ReviewStep) -> DeploymentReview:
     _contract(f"review_readiness({request.deployment})")
 
 
+@activity.defn(name="note_breaches")
+async def note_breaches(request: BreachNote) -> BreachFact:
+    """Tell people of drills that were missed or are too old, once for each. Raises Unavailable."""
+    _contract(f"note_breaches({request.operation})")
+
+
 @activity.defn(name="look_group")
 async def look_group(request: LookGroupInput) -> GroupSeen:
     """What lives in a region, and what the other one has room for. Changes nothing. Raises Refused, InvalidInput."""
@@ -462,6 +468,7 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         compare_drill,
         tear_down_drill,
         review_readiness,
+        note_breaches,
         weigh_schedule,
         note_run,
         notify,

@@ -227,6 +227,14 @@ def notice_key(at: datetime, notice: str) -> str:
 NOTICES_PREFIX = "notices/"
 
 
+def breaches_key(deployment: str) -> str:
+    """Key of what people were told to be in breach of a deployment's objectives, in the control bucket."""
+    return f"{BREACHES_PREFIX}{deployment}.json"
+
+
+BREACHES_PREFIX = "breaches/"
+
+
 def incident_key(incident: str) -> str:
     """The one compare-and-swap object of an incident."""
     return f"{INCIDENTS_PREFIX}{incident}.json"

@@ -7,8 +7,9 @@ a few seconds to be taken up by a worker, which then sees it through.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
+from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -18,12 +19,14 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import names
     from tidegate.model.failover import FAILOVER_DEPLOYMENT
-    from tidegate.model.notice import Event, Notice, NotifyInput, Severity
+    from tidegate.model.notice import Event, Notice, NotifyFact, NotifyInput, Severity
     from tidegate.model.operation import OperationStatus, Outcome, Phase
     from tidegate.model.region import FAILOVER_REGION
+    from tidegate.model.review import BreachFact, BreachNote
     from tidegate.names import CONTROL_QUEUE
 
 PATCH = "notices-20261128"
+BREACHES_PATCH = "breaches-20261128"
 ATTEMPT = timedelta(seconds=60)
 """Longer than a delivery to a target that never answers takes (``tidegate.notices.delivery``)."""
 ALL_ATTEMPTS = timedelta(seconds=180)
@@ -31,6 +34,8 @@ SETTLE = timedelta(seconds=5)
 RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=3)
 _FAILOVERS = frozenset({FAILOVER_DEPLOYMENT, FAILOVER_REGION})
 _ENDED = frozenset({Phase.DONE, Phase.UNDONE, Phase.REFUSED, Phase.SUPERSEDED})
+
+Request = TypeVar("Request")
 
 
 class Bell:
@@ -54,6 +59,12 @@ class Bell:
             # An operation that began before there were notices tells none: its history has no place for them.
             if workflow.patched(PATCH):
                 self._ring(event, severity, status, over=over)
+
+    def breaches(self, note: BreachNote) -> None:
+        """Tell of drills that were promised and did not happen, once for each breach: the step knows which are new."""
+        if workflow.patched(BREACHES_PATCH):
+            told = self._telling(contracts.note_breaches, note, "drills", "drills in breach")
+            self._ringing.append(asyncio.create_task(told))
 
     async def settle(self) -> None:
         """Give what is on its way time to be taken up; a target that does not answer is not waited for."""
@@ -86,24 +97,28 @@ class Bell:
             commands=() if over else status.next_commands,
             report=status.report,
         )
-        self._ringing.append(asyncio.create_task(self._tell(notice)))
+        what = f"{event}{', over' if over else ''}"
+        told = self._telling(contracts.notify, NotifyInput(notice=notice), notice.title, what)
+        self._ringing.append(asyncio.create_task(told))
 
-    async def _tell(self, notice: Notice) -> None:
+    async def _telling(
+        self, contract: Callable[[Request], Awaitable[NotifyFact | BreachFact]], request: Request, title: str, what: str
+    ) -> None:
         try:
             fact = await workflow.execute_activity(
-                contracts.notify,
-                NotifyInput(notice=notice),
+                contract,
+                request,
                 task_queue=CONTROL_QUEUE,
                 start_to_close_timeout=ATTEMPT,
                 schedule_to_close_timeout=ALL_ATTEMPTS,
                 retry_policy=RETRY,
-                summary=f"{notice.event}{', over' if notice.over else ''}",
+                summary=what,
             )
         except ActivityError as error:
             problems: tuple[str, ...] = (str(error.cause or error),)
         else:
             problems = fact.problems
-        self.undelivered += tuple(f"{notice.title}: {problem}" for problem in problems)
+        self.undelivered += tuple(f"{title}: {problem}" for problem in problems)
 
 
 def due(

@@ -10,7 +10,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate.model.operation import ControlInput, OperationResult, Outcome, Phase
-    from tidegate.model.review import REVIEW_READINESS, DeploymentReview, ReviewInput, ReviewStep, Severity
+    from tidegate.model.review import REVIEW_READINESS, BreachNote, DeploymentReview, ReviewInput, ReviewStep, Severity
     from tidegate.report.review import summary
     from workflows.ending import Ending
     from workflows.kit import given
@@ -66,6 +66,7 @@ class ReviewReadiness(Unheld):
             contracts.review_readiness, step, deadline_s=deadline_s, interruptible=True
         )
         self.ok("review", summary(self.review))
+        self.bell.breaches(BreachNote(review=self.review, operation=workflow.info().workflow_id, at=workflow.now()))
 
         # Step 3. Conclude: the report, in every outcome (unheld).
         if self.review.score < self.request.fail_under:

@@ -182,7 +182,13 @@ class ScheduledRun:
         """Step 3. Keep it, and tell of a failure. What cannot be kept is still this workflow's result and memo."""
         told = f"{result.outcome}{f' ({result.skip})' if result.skip else ''}: {result.why or result.summary}"
         workflow.upsert_memo({"tidegate": told})
-        note = RunNote(result=result, paused=self.request.entry.pause_after_failure, notices=self.request.notices)
+        entry = self.request.entry
+        note = RunNote(
+            result=result,
+            paused=entry.pause_after_failure,
+            deployment=entry.deployment,
+            notices=self.request.notices,
+        )
         try:
             fact = await self.calls.control(contracts.note_run, note, deadline_s=NOTE_S)
         except TidegateError as error:

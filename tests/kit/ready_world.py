@@ -22,7 +22,7 @@ from tidegate import names
 from tidegate.clients.flink import FlinkClient
 from tidegate.clients.kafka_types import KafkaClient, KafkaSecurity, TopicPartition
 from tidegate.clients.objects import ObjectStore, S3Uri
-from tidegate.errors import Refused
+from tidegate.errors import Refused, Unavailable
 from tidegate.mirror.link import MirrorLink
 from tidegate.model.failover import FAILOVER_DEPLOYMENT
 from tidegate.model.fleet import Fleet
@@ -34,6 +34,7 @@ from tidegate.model.review import DeploymentReview
 from tidegate.model.steps import ReportInput
 from tidegate.points.model import OutputCut, Point, Points
 from tidegate.points.store import PointStore
+from tidegate.readiness.facts import NotKnown, ScheduledDrill
 from tidegate.readiness.gather import gather
 from tidegate.readiness.reach import Reach
 from tidegate.readiness.review import review
@@ -83,6 +84,8 @@ class World:
     workers: dict[str, int] = field(default_factory=dict)
     refused: set[tuple[str, str]] = field(default_factory=set)
     """Region and principal that its Kafka does not let in."""
+    drills: tuple[ScheduledDrill, ...] | NotKnown = ()
+    """By the clock, of all deployments; or that Temporal does not say."""
     job: FakeJob | None = None
     drilled: float = 2.0
     """Days since the last drill."""
@@ -194,7 +197,12 @@ class World:
     # -- reviewing it
 
     def reach(self) -> WorldReach:
-        return WorldReach(self.fleet, self.control, BUCKET, self.pollers, self)
+        return WorldReach(self.fleet, self.control, BUCKET, self.pollers, self, drills=self.scheduled)
+
+    async def scheduled(self) -> tuple[ScheduledDrill, ...]:
+        if isinstance(self.drills, NotKnown):
+            raise Unavailable(self.drills.why)
+        return self.drills
 
     async def pollers(self, queue: str) -> int:
         return self.workers[queue]

@@ -47,7 +47,7 @@ from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Verdi
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, Pinned, RecordState, Writer
 from tidegate.model.recovery import Strength
 from tidegate.model.returning import QuarantineFact, ReturnStep, TailFact
-from tidegate.model.review import Checked, DeploymentReview, Finding, ReviewStep, Severity
+from tidegate.model.review import BreachFact, BreachNote, Checked, DeploymentReview, Finding, ReviewStep, Severity
 from tidegate.model.schedule import NoteFact, RunNote, WeighFact, WeighInput
 from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
 from tidegate.model.steps import (
@@ -199,6 +199,8 @@ class World:
         self.calls: list[tuple[str, str, Any]] = []
         self.notices: list[Notice] = []
         """What people were told. No step waits for it, so it is not among the calls."""
+        self.breaches: list[BreachNote] = []
+        """What reviews have found for people to be told of; not among the calls either."""
         self.plans: dict[str, deque[Any]] = defaultdict(deque)
         self.always: dict[str, Any] = {}
         self.reports: list[ReportInput] = []
@@ -249,7 +251,7 @@ class World:
 
     def _activity(self, name: str, act: Callable[[Any], Any]) -> Callable[..., Any]:
         async def run(request: Any) -> Any:
-            if name != "notify":
+            if name not in {"notify", "note_breaches"}:
                 self.calls.append((name, activity.info().task_queue, request))
             thing = self.plans[name].popleft() if self.plans[name] else self.always.get(name)
             if isinstance(thing, BaseException):
@@ -491,6 +493,10 @@ class World:
         return SweepPlan(
             going=3, staying=7, files=20, bytes=2_000_000, leftovers=1, uploads=1, first=("e6-chk-1", "e6-chk-2")
         )
+
+    def _note_breaches(self, request: BreachNote) -> BreachFact:
+        self.breaches.append(request)
+        return BreachFact()
 
     def _review_readiness(self, request: ReviewStep) -> DeploymentReview:
         return self.found.model_copy(update={"deployment": request.deployment})

@@ -44,6 +44,26 @@ async def test_a_score_that_is_too_low_is_a_bad_verdict_with_a_report(client: Cl
     assert [report.outcome for report in world.reports] == [Outcome.DONE, Outcome.BAD_VERDICT]
 
 
+async def test_what_it_found_of_drills_is_told_once_a_review_and_nothing_waits_for_it(
+    client: Client, world: World
+) -> None:
+    """Which of it is new the step knows; one that does not answer keeps no review from its end and its report."""
+    run = await _review(client)
+    await run.done()
+    (note,) = world.breaches
+    assert (note.review, note.operation) == (REVIEW, run.handle.id)
+    block = world.block("note_breaches")
+    assert (await (await _review(client)).done()).outcome is Outcome.DONE
+    assert world.names()[-1] == "write_report"
+    block.released.set()
+
+
+async def test_breaches_that_could_not_be_told_fail_nothing(client: Client, world: World) -> None:
+    world.always["note_breaches"] = RuntimeError("a bug")
+    result = await (await _review(client)).done()
+    assert (result.outcome, bool(result.report)) == (Outcome.DONE, True)
+
+
 async def test_it_runs_while_an_operation_holds_the_deployment(client: Client, world: World) -> None:
     block = world.block("switch")
     running = await upgrade(client)

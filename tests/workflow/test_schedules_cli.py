@@ -20,6 +20,7 @@ from temporalio.testing import WorkflowEnvironment
 from tests.docs.pages import ROOT
 from tests.kit.eventually import eventually
 from tests.kit.objects import MemoryStore
+from tests.kit.scheduled import delete_schedules
 from tidegate.cli import main
 from tidegate.model.schedule import RunOutcome, ScheduledResult, SkipReason
 from tidegate.schedules.store import ScheduleStore
@@ -55,8 +56,7 @@ async def _set_up(
 
     monkeypatch.setattr("tidegate.cli.schedules.open_control", opened)
     yield
-    async for one in await server.client.list_schedules():
-        await server.client.get_schedule_handle(one.id).delete()
+    await delete_schedules(server.client)
 
 
 async def _cli(*args: str) -> tuple[int, str, str]:

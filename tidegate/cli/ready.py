@@ -15,12 +15,16 @@ from tidegate.clients.objects import ObjectStore
 from tidegate.errors import InvalidInput
 from tidegate.model.fleet import Fleet
 from tidegate.model.operation import Outcome
+from tidegate.model.record import utc_now
 from tidegate.model.review import OUTAGE_S, REVIEW_READINESS, Review, ReviewInput, Severity
 from tidegate.readiness import render
+from tidegate.readiness.facts import ScheduledDrill
 from tidegate.readiness.gather import review_fleet
 from tidegate.readiness.reach import PATIENCE_S, Reach
 from tidegate.registry import artifacts
+from tidegate.schedules.store import ScheduleStore
 from tidegate.temporal.connect import connect
+from tidegate.temporal.late import scheduled_drills
 from tidegate.temporal.pollers import pollers
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -97,13 +101,20 @@ def reach_of(fleet: Fleet, control: ObjectStore) -> Reach:
     client: Client | None = None
     turn = asyncio.Lock()
 
-    async def polled(queue: str) -> int:
+    async def connected() -> Client:
         nonlocal client
         async with turn:
             client = client or await connect()
-        return await pollers(client, queue)
+        return client
 
-    return Reach(fleet, control, fleet.control.bucket, polled)
+    async def polled(queue: str) -> int:
+        return await pollers(await connected(), queue)
+
+    async def drills() -> tuple[ScheduledDrill, ...]:
+        store = ScheduleStore(control, fleet.control.bucket, control_wait_s=PATIENCE_S)
+        return await scheduled_drills(await connected(), store, fleet, utc_now())
+
+    return Reach(fleet, control, fleet.control.bucket, polled, drills=drills)
 
 
 def as_json(review: Review, fail_under: int) -> dict[str, object]:

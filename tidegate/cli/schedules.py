@@ -29,10 +29,10 @@ from tidegate.model.fleet import Fleet
 from tidegate.model.schedule import ScheduledInput, ScheduleLog
 from tidegate.schedules.diff import Act, Found, Line, clock_notes, plan
 from tidegate.schedules.file import SCHEDULES, LoadedSchedules, load_schedules
-from tidegate.schedules.late import breaches, objective_days
 from tidegate.schedules.store import ScheduleStore
 from tidegate.temporal import schedules
 from tidegate.temporal.connect import connect
+from tidegate.temporal.late import late
 from tidegate.temporal.search_attributes import ensure_registered
 
 EXIT_BREACH = 1
@@ -215,20 +215,13 @@ async def _standing(fleet: Fleet, fleet_file: Path | None) -> list[Standing]:
     for name, one in sorted(described.items()):
         if not (await schedules.found_of(client, one)).ours:
             continue
-        asked = await schedules.asked_of(client, one)
         log = logs.get(name) if logs is not None else None
         info, state = one.info, one.schedule.state
-        fired = [recent.scheduled_at for recent in info.recent_actions]
-        noted = [log.last.ended] if log and log.last else []
-        days = objective_days(asked, fleet) if asked else None
-        since = info.last_updated_at or info.created_at if log is None or log.last is None else info.created_at
-        late = (
-            breaches(asked, days, log, since=since, now=now, seen=max([*fired, *noted], default=None)) if asked else ()
-        )
+        found = await late(client, one, log, fleet, now)
         standing.append(
             Standing(
                 name=name,
-                asked=asked,
+                asked=found.asked,
                 next_times=tuple(info.next_action_times[:3]) if not state.paused else (),
                 paused=state.paused,
                 note=state.note or "",
@@ -237,8 +230,8 @@ async def _standing(fleet: Fleet, fleet_file: Path | None) -> list[Standing]:
                 overlapped=info.num_actions_skipped_overlap,
                 log=log,
                 log_known=logs is not None,
-                objective_days=days,
-                breaches=late,
+                objective_days=found.days,
+                breaches=found.breaches,
             )
         )
     return standing

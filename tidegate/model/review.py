@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from tidegate.model.operation import Input
 from tidegate.model.record import Frozen
@@ -138,3 +138,18 @@ class ReviewStep(Frozen):
     deployment: str
     fleet_digest: str
     outage_s: float
+
+
+class BreachNote(Frozen):
+    """note_breaches: what a review has found of drills that were promised, for people to be told of."""
+
+    review: DeploymentReview
+    operation: str
+    at: AwareDatetime
+    """When it was found."""
+
+
+class BreachFact(Frozen):
+    """note_breaches: who was not reached, and why."""
+
+    problems: tuple[str, ...] = ()

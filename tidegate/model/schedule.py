@@ -226,6 +226,8 @@ class RunNote(Frozen):
     result: ScheduledResult
     paused: bool
     """The schedule is paused by it."""
+    deployment: str = ""
+    """What it works on; empty: the fleet."""
     notices: tuple[Announce, ...] = ()
 
 
@@ -243,5 +245,7 @@ class ScheduleLog(Frozen):
     name: str
     last: ScheduledResult | None = None
     last_done: ScheduledResult | None = None
+    paused_by: str | None = None
+    """The run whose failure has paused it, until people were told that it runs again."""
     seq: int = 0
     write_id: str = ""

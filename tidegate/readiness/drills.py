@@ -10,7 +10,7 @@ from tidegate.model.drill import DRILL_RECOVERY
 from tidegate.model.failover import FAILOVER_DEPLOYMENT
 from tidegate.model.operation import Outcome
 from tidegate.model.region import FAILOVER_MEMBER
-from tidegate.model.review import Checked, Measured
+from tidegate.model.review import Checked, DeploymentReview, Finding, Measured, Severity
 from tidegate.model.steps import ReportInput
 from tidegate.readiness.facts import Facts, NotKnown
 from tidegate.readiness.sheet import Said, Unasked, breach, field_of, warning
@@ -23,6 +23,25 @@ TREND: Final = 40
 """So many measurements of a deployment are told, the newest."""
 
 
+LAST, CLOCK = "last drill", "drills by the clock"
+_LAST_SAYS: Final = frozenset({"ready/no-drill", "ready/drill-failed", "ready/drill-overdue"})
+_CLOCK_SAYS: Final = frozenset({"ready/drill-missed"})
+TOLD: Final = frozenset({"ready/no-drill", "ready/drill-overdue", "ready/drill-missed"})
+"""Findings that people are told of, when they break a promise."""
+
+
+def to_be_told(review: DeploymentReview) -> tuple[tuple[Finding, ...], frozenset[str]]:
+    """Drills that were missed or are too old; and which of those findings were looked for: not all may be known."""
+    found = tuple(one for one in review.findings if one.id in TOLD and one.severity is Severity.BREACH)
+    said = {one.id for one in review.findings}
+    passed = {one.check for one in review.passed}
+    looked: frozenset[str] = frozenset()
+    for check, ids in ((LAST, _LAST_SAYS), (CLOCK, _CLOCK_SAYS)):
+        if check in passed or said & ids:
+            looked |= ids & TOLD
+    return found, looked
+
+
 def proves(report: ReportInput) -> bool:
     """Whether it is of a drill that ended well."""
     return report.runbook in DRILLS and report.outcome is Outcome.DONE
@@ -31,7 +50,7 @@ def proves(report: ReportInput) -> bool:
 def check_drills(facts: Facts) -> Iterator[Said]:
     """Done, in time, and well."""
     if isinstance(facts.reports, NotKnown):
-        yield Unasked("last drill", facts.reports)
+        yield Unasked(LAST, facts.reports)
         return
     days = facts.spec.objectives.drill_days
     again = how_to_drill(facts)
@@ -81,7 +100,28 @@ def check_drills(facts: Facts) -> Iterator[Said]:
         )
     elif last is good:
         ago = _days(_age_s(facts.now, good) / DAY_S)
-        yield Checked(check="last drill", subject="", fact=f"{good.operation}, {ago} ago: {good.outcome.value}")
+        yield Checked(check=LAST, subject="", fact=f"{good.operation}, {ago} ago: {good.outcome.value}")
+
+
+def check_clock(facts: Facts) -> Iterator[Said]:
+    """None that was due is missing."""
+    if isinstance(facts.scheduled, NotKnown):
+        yield Unasked(CLOCK, facts.scheduled)
+        return
+    missed = [one for one in facts.scheduled if one.missed is not None]
+    for one in missed:
+        yield breach(
+            facts,
+            "drill-missed",
+            one.schedule,
+            f"schedule {one.schedule} {one.missed}",
+            "a drill that does not run proves nothing, and nobody hears of it",
+            "tidegate schedules list",
+            how_to_drill(facts),
+        )
+    if not missed:
+        names = ", ".join(one.schedule for one in facts.scheduled)
+        yield Checked(check=CLOCK, subject="", fact=f"{names}: none was missed" if names else "none is on a schedule")
 
 
 def check_objectives(facts: Facts) -> Iterator[Said]:

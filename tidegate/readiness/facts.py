@@ -111,6 +111,15 @@ class StandbyRoom:
 
 
 @dataclass(frozen=True)
+class ScheduledDrill:
+    """A drill by the clock. ``missed``: when it was due, and that nothing ran; None: it was not missed."""
+
+    schedule: str
+    deployment: str
+    missed: str | None = None
+
+
+@dataclass(frozen=True)
 class Facts:
     """All about one deployment. ``regions``: home and standby; ``cell_away``: where it would run there."""
 
@@ -155,6 +164,8 @@ class Facts:
     """By region: its Kafka."""
     region_hosts: Mapping[str, tuple[str, ...]]
     """By region: where its Kafka and S3 are, as the fleet file names them."""
+    scheduled: tuple[ScheduledDrill, ...] | NotKnown = ()
+    """Its drills by the clock."""
 
     @property
     def inputs(self) -> tuple[str, ...]:

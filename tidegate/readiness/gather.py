@@ -26,7 +26,16 @@ from tidegate.operation.move import cell_in, home_of, standby_of, stopped
 from tidegate.points.model import Points
 from tidegate.points.store import PointStore
 from tidegate.readiness.drills import proves
-from tidegate.readiness.facts import Facts, JobFacts, LinkFacts, NotKnown, RegionFacts, StandbyRoom, StateFacts
+from tidegate.readiness.facts import (
+    Facts,
+    JobFacts,
+    LinkFacts,
+    NotKnown,
+    RegionFacts,
+    ScheduledDrill,
+    StandbyRoom,
+    StateFacts,
+)
 from tidegate.readiness.gather_job import look_at_job, look_at_state
 from tidegate.readiness.gather_links import look_at_ids, look_at_link, look_at_way_back
 from tidegate.readiness.gather_region import login, look_at_region
@@ -91,13 +100,14 @@ async def gather(reach: Reach, deployments: Sequence[str], outage_s: float) -> l
     links = sorted({name for place in places for name in _forward(fleet, place)})
     ways_back = sorted({name for place in places for name in _back(fleet, place)})
     queues = [CONTROL_QUEUE, *(region_queue(region) for region in regions)]
-    of_regions, of_links, of_back, polled = await asyncio.gather(
+    of_regions, of_links, of_back, polled, scheduled = await asyncio.gather(
         asyncio.gather(*(look_at_region(reach, region, _topics(places, region)) for region in regions)),
         asyncio.gather(*(ask(f"mirror {name}", partial(look_at_link, reach, name)) for name in links)),
         asyncio.gather(
             *(ask(f"Connect of mirror {name}", partial(look_at_way_back, reach, name)) for name in ways_back)
         ),
         ask("Temporal", partial(_pollers, reach, queues)),
+        ask("Temporal", reach.drills),
     )
     shared = _Shared(
         records=records,
@@ -105,6 +115,7 @@ async def gather(reach: Reach, deployments: Sequence[str], outage_s: float) -> l
         links=dict(zip(links, of_links, strict=True)),
         ways_back=dict(zip(ways_back, of_back, strict=True)),
         queues=polled,
+        scheduled=scheduled,
         outage_s=outage_s,
     )
     return list(await asyncio.gather(*(_facts(reach, place, shared) for place in places)))
@@ -119,6 +130,7 @@ class _Shared:
     links: Mapping[str, LinkFacts | NotKnown]
     ways_back: Mapping[str, str | NotKnown]
     queues: Mapping[str, int] | NotKnown
+    scheduled: tuple[ScheduledDrill, ...] | NotKnown
     outage_s: float
 
 
@@ -167,7 +179,16 @@ async def _facts(reach: Reach, place: _Place, shared: _Shared) -> Facts:
         flink_page=fleet.cell(place.home).flink.rest,
         bootstraps={region: fleet.region(region).kafka.bootstrap for region in place.regions},
         region_hosts={region: _hosts(fleet, region) for region in place.regions},
+        scheduled=_drills_of(name, shared.scheduled),
     )
+
+
+def _drills_of(
+    deployment: str, scheduled: tuple[ScheduledDrill, ...] | NotKnown
+) -> tuple[ScheduledDrill, ...] | NotKnown:
+    if isinstance(scheduled, NotKnown):
+        return scheduled
+    return tuple(one for one in scheduled if one.deployment == deployment)
 
 
 async def _job(reach: Reach, writer: Writer | None) -> JobFacts | NotKnown | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from tidegate.clients.flink import FlinkClient
@@ -16,7 +16,7 @@ from tidegate.errors import InvalidInput, TidegateError
 from tidegate.errors import Refused as RefusedError
 from tidegate.mirror.link import MirrorLink, access_of, open_link
 from tidegate.model.fleet import Fleet
-from tidegate.readiness.facts import Access, NotKnown, Refused
+from tidegate.readiness.facts import Access, NotKnown, Refused, ScheduledDrill
 from tidegate.registry import artifacts
 
 T = TypeVar("T")
@@ -29,6 +29,13 @@ ASK_S: Final = 12.0
 
 Pollers = Callable[[str], Awaitable[int]]
 """How many workers poll a task queue. Raises Unavailable."""
+Drills = Callable[[], Awaitable[tuple[ScheduledDrill, ...]]]
+"""All drills by the clock. Raises Unavailable."""
+
+
+async def no_drills() -> tuple[ScheduledDrill, ...]:
+    """Where nothing goes by the clock."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Reach:
     control: ObjectStore
     bucket: str
     pollers: Pollers
+    drills: Drills = field(default=no_drills, kw_only=True)
 
     def store(self, region: str) -> AbstractAsyncContextManager[ObjectStore]:
         """The S3 of a region. Raises InvalidInput for a secret that is not there."""

@@ -28,8 +28,10 @@ class ScheduleStore:
         found = await self._logs.read(names.schedule_key(name))
         return found.record if found else None
 
-    async def note(self, result: ScheduledResult) -> None:
+    async def note(self, result: ScheduledResult, *, paused: bool = False) -> ScheduleLog:
         """Keep what became of a run. The same again changes nothing, and an older one that comes late is not the last.
+
+        ``paused``: its failure pauses the schedule. Returns the log as it stands then.
 
         Raises:
             Unavailable: the bucket does not answer.
@@ -42,14 +44,28 @@ class ScheduleStore:
             wanted = log.model_copy(update={"last": _later(log.last, result)})
             if result.outcome is RunOutcome.DONE:
                 wanted = wanted.model_copy(update={"last_done": _later(log.last_done, result)})
+            if paused and result.outcome is RunOutcome.FAILED and wanted.last == result != log.last:
+                wanted = wanted.model_copy(update={"paused_by": result.run})
             if wanted == log:
-                return
+                return log
             write_id = names.derive_id(result.run, result.ended.isoformat(), log.seq)
+            wanted = wanted.model_copy(update={"seq": log.seq + 1, "write_id": write_id})
             try:
-                await self._logs.swap(key, basis, wanted.model_copy(update={"seq": log.seq + 1, "write_id": write_id}))
+                return (await self._logs.swap(key, basis, wanted)).record
             except SwapConflict:
                 continue
-            return
+
+    async def told_over(self, name: str, run: str) -> None:
+        """People know that the schedule which this run has paused runs again. Raises Unavailable."""
+        key = names.schedule_key(name)
+        while (basis := await self._logs.read(key)) is not None and basis.record.paused_by == run:
+            log = basis.record
+            write_id = names.derive_id("told over", run, log.seq)
+            calm = log.model_copy(update={"paused_by": None, "seq": log.seq + 1, "write_id": write_id})
+            try:
+                await self._logs.swap(key, basis, calm)
+            except SwapConflict:
+                continue
 
     async def incidents(self) -> Sequence[str]:
         """Ids of those that are open. Raises Unavailable."""

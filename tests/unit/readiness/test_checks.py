@@ -37,7 +37,19 @@ def _ids(said: object) -> list[str]:
 
 @pytest.mark.parametrize(
     "field",
-    ["record", "reports", "follow_ups", "jar_kept", "job", "state", "record_ids", "room", "queues", "cell_away"],
+    [
+        "record",
+        "reports",
+        "follow_ups",
+        "jar_kept",
+        "job",
+        "state",
+        "record_ids",
+        "room",
+        "queues",
+        "cell_away",
+        "scheduled",
+    ],
 )
 async def test_each_fact_that_is_missing_is_told_and_passes_for_nothing(facts: Facts, field: str):
     found = review(replace(facts, **{field: SILENT}))

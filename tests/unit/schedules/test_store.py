@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from temporalio.testing import ActivityEnvironment
 
 from activities.schedules import ScheduleActivities
 from activities.sites import Sites
 from tests.kit.objects import MemoryStore
 from tests.kit.scheduled import asked
+from tests.unit.fleet.test_fleetfile import SMALL
+from tests.unit.notices.samples import SECRET
 from tidegate import names
 from tidegate.clients.s3 import S3Uri
 from tidegate.model.fleetpart import Announce
 from tidegate.model.record import DeploymentRecord, Holder
-from tidegate.model.schedule import RunOutcome, ScheduledResult, SkipReason, WeighInput
+from tidegate.model.schedule import NoteFact, RunNote, RunOutcome, ScheduledResult, SkipReason, WeighInput
 from tidegate.model.secret import Secret
 from tidegate.notices.delivery import SIGNATURE, signed_by
+from tidegate.notices.sink import Sink
+from tidegate.registry.fleet import publish
 from tidegate.registry.records import encode
 from tidegate.schedules.late import breaches
 from tidegate.schedules.notice import tell_failed
@@ -147,3 +154,84 @@ async def test_what_was_missed_or_is_too_old_is_a_breach() -> None:
     assert await _late(7, yesterday, yesterday, long_ago) == ["missed"]
     assert await _late(7, None, None, NOW - timedelta(hours=1)) == []  # made after it was due
     assert await _late(7, None, None, yesterday) == ["missed"]
+
+
+# -- a failure that pauses the schedule
+
+
+async def _noted(bucket: MemoryStore, tmp_path: Path, result: ScheduledResult, *, paused: bool = True) -> NoteFact:
+    acts = ScheduleActivities(Sites(bucket, "tidegate", tmp_path))
+    note = RunNote(result=result, paused=paused, deployment="ledger")
+    found: NoteFact = await ActivityEnvironment().run(acts.note_run, note)
+    return found
+
+
+@pytest.fixture
+async def sink(monkeypatch: pytest.MonkeyPatch, bucket: MemoryStore) -> AsyncIterator[Sink]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Sink(secrets={"hook": SECRET}) as listening:
+        url = listening.url("hook")
+        target = f'{{name: hook, kind: webhook, url: {{literal: "{url}"}}, secret: {{literal: {SECRET}}}}}'
+        await publish(bucket, "tidegate", f"{SMALL}\nnotices:\n  - {target}\n", "ana")
+        yield listening
+
+
+@pytest.fixture
+def bucket() -> MemoryStore:
+    return MemoryStore()
+
+
+FAILED = _result("run-1", RunOutcome.FAILED, why="no space", operation="sweep-ledger-1a2b3c4d")
+
+
+async def test_a_pause_is_told_once_signed_with_the_command_that_resumes_i4(bucket, sink, tmp_path) -> None:
+    for _ in range(2):
+        assert await _noted(bucket, tmp_path, FAILED) == NoteFact()
+    (got,) = sink.got
+    assert (got.signed, got.body["event"], got.body["over"]) == ("signed by hook", "schedule-paused", False)
+    assert got.body["title"] == "schedule sweep-ledger is paused: its run of 2026-11-30 01:30 UTC has failed"
+    assert (got.body["detail"], got.body["deployment"]) == ("no space", "ledger")
+    assert got.body["commands"] == ["tidegate ops show sweep-ledger-1a2b3c4d", "tidegate schedules resume sweep-ledger"]
+
+
+async def test_a_failure_that_pauses_nothing_is_no_notice_of_a_pause(bucket, sink, tmp_path) -> None:
+    await _noted(bucket, tmp_path, FAILED, paused=False)
+    await _noted(bucket, tmp_path, _result("run-2", ended=AT + timedelta(days=1)), paused=False)
+    assert sink.got == []
+
+
+async def test_it_is_over_when_a_run_is_done_again_and_not_when_one_is_skipped(bucket, sink, tmp_path) -> None:
+    await _noted(bucket, tmp_path, FAILED)
+    for day, outcome in enumerate((RunOutcome.SKIPPED, RunOutcome.DONE, RunOutcome.DONE), 1):
+        run = _result(f"run-{day + 1}", outcome, ended=AT + timedelta(days=day))
+        for _ in range(2):  # a step that is done again
+            await _noted(bucket, tmp_path, run)
+    first, over = sink.got
+    assert (over.body["over"], over.body["subject"]) == (True, first.body["subject"])
+    await _noted(bucket, tmp_path, FAILED)  # an attempt that was held up: nothing is paused by it any more
+    assert len(sink.got) == 2
+
+
+async def test_o16_a_note_that_died_before_it_told_is_told_by_the_next_attempt(
+    bucket, sink, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(*_: object) -> None:
+        raise RuntimeError("killed here")
+
+    for result in (FAILED, _result("run-2", ended=AT + timedelta(days=1))):
+        before = len(sink.got)
+        with monkeypatch.context() as patched:
+            patched.setattr("activities.schedules.notify", killed)
+            with pytest.raises(RuntimeError):
+                await _noted(bucket, tmp_path, result)
+        assert len(sink.got) == before
+        await _noted(bucket, tmp_path, result)
+        assert len(sink.got) == before + 1
+
+
+async def test_a_pause_that_could_not_be_told_is_said_and_fails_nothing(bucket, tmp_path) -> None:
+    (problem,) = (await _noted(bucket, tmp_path, FAILED)).problems
+    assert "no fleet file" in problem
+    log = await ScheduleStore(bucket, "tidegate").log("sweep-ledger")
+    assert log is not None
+    assert (log.last, log.paused_by) == (FAILED, "run-1")
