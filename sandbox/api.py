@@ -23,6 +23,7 @@ from sandbox.flink import jobmanager_name, jobmanager_spec, taskmanager_spec
 from sandbox.identity import MARK, Identity, end_all, marked
 from sandbox.kafka import kafka_spec
 from sandbox.layout import CONTROL_BUCKET, DEFAULT_BASE_PORT, HOST, Layout
+from sandbox.notices import notices_spec
 from sandbox.parts import PARTS, ZOOKEEPER, fetch, find_java
 from sandbox.probes import look
 from sandbox.seaweed import remove_sockets, s3_spec
@@ -117,6 +118,7 @@ class Sandbox:
             specs = [
                 s3_spec(self.folder, "control/s3", self.layout.control_s3, CONTROL_BUCKET),
                 temporal_spec(self.folder, self.layout),
+                notices_spec(self.folder, self.layout),
             ]
             for name, ports in wanted.items():
                 specs.append(s3_spec(self.folder, f"{name}/s3", ports.s3, ports.bucket))

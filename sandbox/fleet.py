@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sandbox.layout import DEFAULT_BASE_PORT, PORTS
+from sandbox.layout import DEFAULT_BASE_PORT, HOST
 from tidegate.errors import InvalidInput
 
 TEMPLATE: Final = Path(__file__).parents[1] / "runbooks" / "fleet-sandbox.yaml"
 _MIRRORS, _DEPLOYMENTS, _LEDGER = "\nmirrors:\n", "\ndeployments:\n", "  ledger:\n"
 _TOPICS, _TIER, _PARALLELISM = "topics: [payments, balances]", "    tier: 1\n", "    parallelism: 2\n"
+_PORT: Final = re.compile(rf"{re.escape(HOST)}:(\d+)\b")
+"""Every port of the template is one of the sandbox's."""
 _LINKS: Final = ("east-to-west", "west-to-east")
 
 
@@ -71,8 +73,7 @@ def fleet_text(base_port: int, deployments: int = 1, *, apart: bool = False) -> 
 
     """
     text = TEMPLATE.read_text(encoding="utf-8")
-    for offset in range(PORTS):
-        text = text.replace(f'127.0.0.1:{DEFAULT_BASE_PORT + offset}"', f'127.0.0.1:{base_port + offset}"')
+    text = _PORT.sub(lambda found: f"{HOST}:{base_port + int(found[1]) - DEFAULT_BASE_PORT}", text)
     wanted = ledgers(deployments)
     if deployments == 1:
         return text

@@ -5,7 +5,7 @@ third to ``west``. Helper ports (controller, RPC, gRPC) are fixed as well: Seawe
 10,000 higher, where the kernel hands out ports of outgoing connections. (Only three inner ports of the Temporal server
 cannot be set: it takes free ones.)
 
-    base+0    Temporal gRPC        +1 its UI      +2 its HTTP API    +3 its metrics
+    base+0    Temporal gRPC        +1 its UI      +2 its HTTP API    +3 its metrics      +4 receiver of notices
     base+10   control S3           +11..+17 helpers of SeaweedFS
     base+100  east Kafka           +101 its controller               +102 its second listener (see below)
     base+110  east S3              +111..+117 helpers of SeaweedFS
@@ -38,6 +38,8 @@ S3_ACCESS_KEY = "tidegate"
 S3_SECRET_KEY = "tidegate-sandbox"  # noqa: S105  # fixed, for servers that listen on loopback only
 S3_REGION = "us-east-1"
 CONTROL_BUCKET = "tidegate"
+NOTICE_TARGET = "sandbox"
+NOTICE_SECRET = "tidegate-sandbox"  # noqa: S105  # the same: it signs what is sent on loopback
 KAFKA_USERS = ("admin", "ledger", "mirror", "producer", "consumer")
 SEARCH_ATTRIBUTES = (
     "TidegateRunbook",
@@ -203,6 +205,11 @@ class Layout:
         return self.base_port + 3
 
     @property
+    def notices(self) -> int:
+        """The receiver of notices."""
+        return self.base_port + 4
+
+    @property
     def control_s3(self) -> S3Ports:
         """The S3 of the control bucket."""
         return S3Ports.at(self.base_port + 10)
@@ -220,7 +227,7 @@ class Layout:
 
     def control_ports(self) -> Iterator[int]:
         """Every port on which a part of control listens."""
-        yield from (self.temporal, self.temporal_ui, self.temporal_http, self.temporal_metrics)
+        yield from (self.temporal, self.temporal_ui, self.temporal_http, self.temporal_metrics, self.notices)
         yield from _values(self.control_s3)
 
     def region_ports(self, name: str, taskmanagers: int) -> Iterator[int]:

@@ -37,6 +37,7 @@ def identity(sandbox: Sandbox, name: str) -> Identity:
 async def test_all_parts_run_and_flink_has_its_slots(east: Sandbox):
     assert {part.name: part.state for part in east.status()} == dict.fromkeys(
         (
+            "control/notices",
             "control/s3",
             "control/temporal",
             "east/flink/jobmanager",

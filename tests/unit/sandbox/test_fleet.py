@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.fleet import TEMPLATE, fleet_text, input_topics, ledgers
-from sandbox.layout import DEFAULT_BASE_PORT, SLOTS_PER_TASKMANAGER
+from sandbox.layout import DEFAULT_BASE_PORT, HOST, NOTICE_SECRET, NOTICE_TARGET, SLOTS_PER_TASKMANAGER, Layout
 from tidegate.errors import InvalidInput, Refused
 from tidegate.failover.turning import turning
 from tidegate.mirror.link import pick, returning
@@ -27,6 +27,11 @@ def test_one_deployment_is_the_template_at_the_sandboxes_ports(tmp_path):
     assert fleet.region("west").kafka.bootstrap == "127.0.0.1:12500"
     assert fleet.mirror("west-to-east").connect.rest == "http://127.0.0.1:12432"
     assert "127.0.0.1:27" not in fleet_text(12_300)
+    (target,) = fleet.notices
+    assert target.url is not None
+    assert target.secret is not None
+    assert target.url.resolve() == f"http://{HOST}:{Layout(12_300).notices}/hook"
+    assert (target.name, target.secret.resolve()) == (NOTICE_TARGET, NOTICE_SECRET)
 
 
 def test_a_link_leads_each_way_and_a_command_must_name_one(tmp_path):

@@ -25,7 +25,7 @@ def test_no_port_is_given_twice_and_none_is_outside(base):
 
 def test_the_documented_ports():
     layout = Layout(27000)
-    assert (layout.temporal, layout.temporal_ui, layout.control_s3.s3) == (27000, 27001, 27010)
+    assert (layout.temporal, layout.temporal_ui, layout.notices, layout.control_s3.s3) == (27000, 27001, 27004, 27010)
     east, west = layout.region("east"), layout.region("west")
     assert (east.kafka, east.s3.s3, east.flink_rest, east.kafka_proxied_advertised) == (27100, 27110, 27120, 27130)
     assert (west.kafka, west.s3.s3, west.flink_rest, west.kafka_proxied_advertised) == (27200, 27210, 27220, 27230)
