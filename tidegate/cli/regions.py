@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
+from tidegate.cli import output
 from tidegate.clients.kafka import Kafka
 from tidegate.clients.kafka_types import KafkaSecurity
 from tidegate.clients.s3 import S3Store
-from tidegate.errors import InvalidInput
+from tidegate.errors import InvalidInput, SnapshotIncomplete
 from tidegate.model.fleet import CellRef, Fleet, KafkaAccess
 from tidegate.model.record import DeploymentRecord
 from tidegate.operation.move import home_of, standby_of
@@ -21,6 +23,11 @@ from tidegate.snapshot.place import Place, location_of, place_in, region_of
 from tidegate.snapshot.reads import SnapshotReads
 
 TIMEOUT_S = 10.0
+NEWEST = "newest"
+"""In place of an id: the newest snapshot that is whole. No id looks so."""
+NEWEST_TRIES = 5
+"""So often the newest may be deleted while it is read: Flink retains few checkpoints, and takes one every second."""
+T = TypeVar("T")
 
 
 def open_kafka(access: KafkaAccess, timeout_s: float = TIMEOUT_S) -> Kafka:
@@ -56,15 +63,17 @@ async def read_catalog(fleet: Fleet, deployment: str, region: str | None) -> tup
 
 @dataclass(frozen=True)
 class Found:
-    """A snapshot that a person named. ``entry`` is there if it was named by its id."""
+    """A snapshot that a person named. ``entry`` is there if it was named by its id, or as the newest."""
 
     region: str
     location: str
     entry: Entry | None = None
+    passed_over: tuple[Entry, ...] = ()
+    """Of the newest: what is newer there, and not whole."""
 
 
 async def find(fleet: Fleet, named: str, region: str | None) -> Found:
-    """The snapshot behind ``DEPLOYMENT/ID`` or a location on S3.
+    """The snapshot behind ``DEPLOYMENT/ID``, ``DEPLOYMENT/newest`` or a location on S3.
 
     Raises InvalidInput: no such snapshot, or not told in which region.
     """
@@ -86,15 +95,47 @@ async def find(fleet: Fleet, named: str, region: str | None) -> Found:
     known: list[str] = []
     for at in regions:
         _, seen = await read_catalog(fleet, deployment, at)
-        for entry in seen.entries:
-            if entry.id == short:
-                return Found(at, str(entry.location), entry)
+        for number, entry in enumerate(seen.entries):
+            if entry.id == short or (short == NEWEST and entry.verified):
+                return Found(at, str(entry.location), entry, seen.entries[:number] if short == NEWEST else ())
         known += [entry.full_id for entry in seen.entries]
+    if short == NEWEST and known:
+        raise InvalidInput(
+            f"no snapshot of {deployment} in {' or '.join(regions)} is whole; there are {len(known)} that are not",
+            hint=f"what is wrong with each:  tidegate snapshot list {deployment}",
+        )
     there = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "") if known else "none"
     raise InvalidInput(
         f"no such snapshot: {named} in {' or '.join(regions)}; there are {there}",
         hint=f"tidegate snapshot list {deployment}",
     )
+
+
+async def look_into(
+    fleet: Fleet, named: str, region: str | None, read: Callable[[Found], Awaitable[T]]
+) -> tuple[Found, T]:
+    """Find a snapshot and read it. The newest may go while it is read: then the newest of that moment is read.
+
+    Which one was taken for the newest is said. Raises what ``find`` and ``read`` do; SnapshotIncomplete for the newest
+    only when ``NEWEST_TRIES`` in a row have gone.
+    """
+    newest = named.endswith(f"/{NEWEST}") and "://" not in named
+    tries = 0
+    while True:
+        found = await find(fleet, named, region)
+        try:
+            answer = await read(found)
+        except SnapshotIncomplete as error:
+            tries += 1
+            if newest and tries < NEWEST_TRIES:
+                continue
+            if newest:
+                error.message += f" ({NEWEST_TRIES} in a row have gone while they were read)"
+            raise
+        if newest and found.entry is not None:
+            broken = "".join(f"; not whole, and passed over: {one.full_id}" for one in found.passed_over)
+            output.note(f"{named} is {found.entry.full_id}, in {found.region}{broken}")
+        return found, answer
 
 
 async def deployment_of(fleet: Fleet, found: Found) -> str:

@@ -35,7 +35,9 @@ app = typer.Typer(
     help="Example:  tidegate snapshot list ledger\n\nSavepoints and retained checkpoints, in every region.",
 )
 
-Named = Annotated[str, typer.Argument(help="DEPLOYMENT/ID as in the list, or a location s3://BUCKET/KEY")]
+Named = Annotated[
+    str, typer.Argument(help="DEPLOYMENT/ID as in the list, DEPLOYMENT/newest, or a location s3://BUCKET/KEY")
+]
 RegionOption = Annotated[str | None, typer.Option("--region", help="default: where it runs")]
 
 
@@ -83,7 +85,7 @@ def show(
     fleet: FleetOption = None,
     form: OutputOption = output.Format.TEXT,
 ) -> None:
-    """Example:  tidegate snapshot show ledger/e7-chk-12
+    """Example:  tidegate snapshot show ledger/newest
 
     Operators by uid with the size of their state, positions of the Kafka sources, and the transactions that the
     snapshot wants committed, with the broker's word on each: what would be lost by a start from here.
@@ -100,10 +102,12 @@ def show(
 async def _show(
     fleet: Fleet, named: str, region: str | None
 ) -> tuple[regions.Found, Snapshot, SnapshotView, list[Judged], str | None, str | None]:
-    found = await regions.find(fleet, named, region)
-    async with regions.open_store_of(fleet, found.region) as store:
-        snapshot = await read_snapshot(store, found.location)
-        seen = await view(store, snapshot)
+    async def read(found: regions.Found) -> tuple[Snapshot, SnapshotView]:
+        async with regions.open_store_of(fleet, found.region) as store:
+            snapshot = await read_snapshot(store, found.location)
+            return snapshot, await view(store, snapshot)
+
+    found, (snapshot, seen) = await regions.look_into(fleet, named, region, read)
     judged: list[Judged] = []
     said: str | None = None
     # A shipped copy's transactions are on the Kafka of the region that it came from.
@@ -157,15 +161,17 @@ def verify(
 
 
 async def _verify(fleet: Fleet, named: str, region: str | None) -> tuple[regions.Found, Verified]:
-    found = await regions.find(fleet, named, region)
-    async with regions.open_store_of(fleet, found.region) as store:
-        try:
-            return found, await verify_files(store, found.location)
-        except SnapshotIncomplete as error:
-            wrong = error.details.get("files")
-            if isinstance(wrong, list) and wrong and isinstance(wrong[0], dict):
-                error.hint = "\n".join(text.wrong_file(one) for one in wrong)
-            raise
+    async def read(found: regions.Found) -> Verified:
+        async with regions.open_store_of(fleet, found.region) as store:
+            return await verify_files(store, found.location)
+
+    try:
+        return await regions.look_into(fleet, named, region, read)
+    except SnapshotIncomplete as error:
+        wrong = error.details.get("files")
+        if isinstance(wrong, list) and wrong and isinstance(wrong[0], dict):
+            error.hint = "\n".join(text.wrong_file(one) for one in wrong)
+        raise
 
 
 app.command("diff", short_help="what differs between two snapshots, or a snapshot and a job graph")(diff)

@@ -31,7 +31,10 @@ PLAN_TIMEOUT_S = 20.0
 
 
 def diff(
-    before: Annotated[str, typer.Argument(metavar="SNAPSHOT", help="DEPLOYMENT/ID as in the list, or s3://BUCKET/KEY")],
+    before: Annotated[
+        str,
+        typer.Argument(metavar="SNAPSHOT", help="DEPLOYMENT/ID as in the list, DEPLOYMENT/newest, or s3://BUCKET/KEY"),
+    ],
     after: Annotated[str | None, typer.Argument(metavar="[SNAPSHOT]", help="the other one, likewise")] = None,
     *,
     artifact: Annotated[
@@ -41,7 +44,7 @@ def diff(
     fleet: FleetOption = None,
     form: OutputOption = output.Format.TEXT,
 ) -> None:
-    """Example:  tidegate snapshot diff ledger/e7-chk-12 --artifact v2
+    """Example:  tidegate snapshot diff ledger/newest --artifact v2
 
     With two snapshots: operators and states that came, went or changed, by uid. With --artifact: what a start of that
     artifact from the snapshot would keep, drop or start empty. For it the Flink of its cell builds the artifact's job
@@ -52,7 +55,7 @@ def diff(
         raise InvalidInput(
             "expected a second snapshot or --artifact NAME, one of the two",
             hint="tidegate snapshot diff ledger/e6-chk-40 ledger/e7-chk-12\n"
-            "tidegate snapshot diff ledger/e7-chk-12 --artifact v2",
+            "tidegate snapshot diff ledger/newest --artifact v2",
         )
     if artifact is not None:
         start = asyncio.run(_start(loaded, before, artifact, region))
@@ -67,12 +70,17 @@ def diff(
 
 
 async def _both(fleet: Fleet, before: str, after: str, region: str | None) -> tuple[Snapshot, Snapshot]:
-    read: list[Snapshot] = []
-    for named in (before, after):
-        found = await regions.find(fleet, named, region)
+    _, one = await _read(fleet, before, region)
+    _, other = await _read(fleet, after, region)
+    return one, other
+
+
+async def _read(fleet: Fleet, named: str, region: str | None) -> tuple[regions.Found, Snapshot]:
+    async def read(found: regions.Found) -> Snapshot:
         async with regions.open_store_of(fleet, found.region) as store:
-            read.append(await read_snapshot(store, found.location))
-    return read[0], read[1]
+            return await read_snapshot(store, found.location)
+
+    return await regions.look_into(fleet, named, region, read)
 
 
 @dataclass(frozen=True)
@@ -90,11 +98,9 @@ class _Start:
 
 
 async def _start(fleet: Fleet, named: str, artifact: str, region: str | None) -> _Start:
-    found = await regions.find(fleet, named, region)
+    found, snapshot = await _read(fleet, named, region)
     deployment = await regions.deployment_of(fleet, found)
     spec = fleet.deployment(deployment)
-    async with regions.open_store_of(fleet, found.region) as store:
-        snapshot = await read_snapshot(store, found.location)
     entry = found.entry
     if entry is None:
         _, seen = await regions.read_catalog(fleet, deployment, found.region)

@@ -18,7 +18,7 @@ from tests.kit.snapshots import JOB, Job
 from tidegate.cli import regions, snapshot_diff, snapshot_sweep
 from tidegate.cli.main import run
 from tidegate.clients.kafka_types import TransactionState, TxnState
-from tidegate.errors import Unavailable
+from tidegate.errors import SnapshotIncomplete, Unavailable
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Writer
 from tidegate.registry import artifacts
 
@@ -138,6 +138,75 @@ def test_diff_of_two(capsys):
     changed = {one["operator"]: one["facts"] for one in result["operators"] if one["change"] == "changed"}
     assert changed["balance"] == ["keyed bytes 140 -> 2,188"]
     assert "the same operators" in told(capsys, "snapshot", "diff", "ledger/e7-chk-11", "ledger/e7-chk-12")[1]
+
+
+def goes_while_it_is_read(store, *numbers):
+    """Flink deletes each of these checkpoints just before its ``_metadata`` is read the second time.
+
+    The first time is the list's.
+    """
+    reads = dict.fromkeys(numbers, 0)
+
+    async def before(op, uri):
+        for number in numbers:
+            if op == "get_or_none" and uri.key.endswith(f"chk-{number}/_metadata"):
+                reads[number] += 1
+                if reads[number] == 2:
+                    await store.delete(uri)
+
+    store.before = before
+
+
+@pytest.mark.parametrize("command", [("show",), ("verify",), ("diff", "--artifact", "v1")])
+def test_the_newest_is_taken_and_said(capsys, flink, command):
+    name, *more = command
+    status, out, err = told(capsys, "snapshot", name, "ledger/newest", *more)
+    assert status == 0, err
+    assert "ledger/newest is ledger/e7-chk-12, in east" in err
+    assert Job().location(12) in out
+
+
+@pytest.mark.parametrize("command", [("show",), ("verify",), ("diff", "--artifact", "v1")])
+def test_the_newest_that_goes_while_it_is_read_is_looked_for_again(capsys, flink, store, command):
+    goes_while_it_is_read(store, 12)
+    name, *more = command
+    status, out, err = told(capsys, "snapshot", name, "ledger/newest", *more)
+    assert status == 0, err
+    assert "ledger/newest is ledger/e7-chk-11, in east" in err
+    assert Job().location(11) in out
+    goes_while_it_is_read(store, 11)
+    assert told(capsys, "snapshot", name, "ledger/e7-chk-11", *more)[0] == 1, "one that was named is no other one"
+
+
+def test_i6_the_newest_is_not_looked_for_for_ever(capsys, store):
+    async def always(op, uri):
+        if op == "get_or_none" and uri.key.endswith("/_metadata"):
+            always.reads += 1
+            if always.reads % 3 == 0:  # the list reads two
+                raise SnapshotIncomplete(f"there is no snapshot at {uri.parent}")
+
+    always.reads = 0
+    store.before = always
+    status, _, err = told(capsys, "snapshot", "verify", "ledger/newest")
+    assert status == 1
+    assert "(5 in a row have gone while they were read)" in err
+    assert always.reads == 3 * regions.NEWEST_TRIES
+
+
+def test_of_the_newest_what_is_not_whole_is_passed_over_and_named(capsys, store):
+    asyncio.run(store.delete(Job().shared("b")))
+    status, _, err = told(capsys, "snapshot", "verify", "ledger/newest")
+    assert status == 0
+    assert "is ledger/e7-chk-11, in east; not whole, and passed over: ledger/e7-chk-12" in err
+    asyncio.run(store.delete(Job().shared("a")))
+    status, _, err = told(capsys, "snapshot", "verify", "ledger/newest")
+    assert status == 2
+    assert "no snapshot of ledger in east or west is whole; there are 2 that are not" in err
+
+
+def test_two_can_be_compared_with_the_newest(capsys):
+    result = answered(capsys, "snapshot", "diff", "ledger/e7-chk-11", "ledger/newest")
+    assert (result["from"], result["to"]) == (Job().location(11), Job().location(12))
 
 
 def test_a_pin_shows_and_goes(capsys):
