@@ -14,7 +14,7 @@ from tidegate.failover.sides import Sides, of_topics, positions
 from tidegate.lineage.model import Excluded
 from tidegate.mirror import control
 from tidegate.mirror.link import MirrorLink
-from tidegate.mirror.positions import last_hop
+from tidegate.mirror.positions import last_hop, search
 from tidegate.mirror.status import wait_drained
 from tidegate.model.failover import CutFact, CutInput, MirrorBackFact, Topics
 from tidegate.model.mirror import LinkState, MirrorVerb
@@ -102,6 +102,7 @@ async def turn(sides: Sides, request: CutInput, record: DeploymentRecord, shut: 
             for first, last in ranges:
                 gone = Excluded(region=home.region, first=first, last=last, why="superseded (X21)", by=sides.operation)
                 excluded.append((topic, int(partition), gone))
+    excluded += await _copies(sides, topics)
     if left is not None and request.unplanned and record.pinned is not None:
         excluded += await _beyond(sides, topics, positions(record.pinned.output_ends))
     count = 0
@@ -126,6 +127,27 @@ async def turn(sides: Sides, request: CutInput, record: DeploymentRecord, shut: 
         drained=not request.unplanned,
         input_until=await input_until(sides, request.topics),
     )
+
+
+async def _copies(sides: Sides, topics: Collection[str]) -> list[tuple[str, int, Excluded]]:
+    """What does not count of what the old region wrote last has been mirrored: its copy counts as little (X26)."""
+    home, away = sides.home.site.region, sides.away.site
+    found: list[tuple[str, int, Excluded]] = []
+    for topic in topics:
+        known = await sides.lineage.read(topic)
+        for name, partition in known.partitions.items() if known is not None else ():
+            began = next((one.first for one in reversed(partition.segments) if one.region == home), None)
+            tp = TopicPartition(topic, int(name))
+            for one in partition.excluded:
+                if began is None or one.region != home or one.last < began:
+                    continue  # not of this turn: its copies were left out when that one was left
+                first = await search(away.kafka, home, tp, max(one.first, began))
+                behind = await search(away.kafka, home, tp, one.last + 1)
+                if first.at is None or first.offset >= behind.offset:
+                    continue
+                copy = {"region": away.region, "first": first.offset, "last": behind.offset - 1, "by": sides.operation}
+                found.append((topic, tp.partition, one.model_copy(update=copy)))
+    return found
 
 
 async def _beyond(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 from tidegate import names
 from tidegate.clients.objects import ObjectStore, PreconditionFailed, S3Uri
 from tidegate.errors import MustHalt
+from tidegate.lineage.model import Excluded
+from tidegate.lineage.store import LineageStore
 from tidegate.model.operation import ReplayRange
 from tidegate.model.record import DeploymentRecord, Frozen, Pinned, starts_of
 from tidegate.operation.run import Deadline, Run, patiently
@@ -57,15 +60,38 @@ async def counts_now(run: Run, record: DeploymentRecord, epoch: int) -> None:
     """Say that the start of this epoch took place, so that what its manifest names is superseded (X21).
 
     A manifest is written before the start, and the start may never come: then another goes on from what it would have
-    superseded. So readers take only those beside which this mark stands. Said again, it is one object.
+    superseded. So readers take only those beside which this mark stands. Said again, it is one object. Readers who go
+    by a topic's lineage find the ranges there, after the mark: who died between them is finished by the next one.
     """
     start = next((start for start in starts_of(record.intents) if start.epoch == epoch), None)
     if start is None or start.after_stop is not None:
         return
     deadline = Deadline("marking the replay manifest", 60.0)
-    uri = S3Uri(run.site.control_bucket, names.manifest_mark(names.manifest_key(record.deployment, start.id)))
+    key = names.manifest_key(record.deployment, start.id)
+    uri = S3Uri(run.site.control_bucket, names.manifest_mark(key))
     with suppress(PreconditionFailed):
         await patiently(deadline, run, lambda: run.site.control.create(uri, b"{}\n"))
+    await _exclude(run, await read_note(run, key))
+
+
+async def _exclude(run: Run, note: EnsureNote) -> None:
+    """Ranges of topics that are being turned are left to whoever turns them: he excludes them before he opens."""
+    if note.region is None:
+        return
+    holder = run.tenure.claim.holder
+    by = f"{holder.operation}/{holder.run_id}"
+    store = LineageStore(run.site.control, run.site.control_bucket)
+    deadline = Deadline("excluding in the lineage what is superseded", 60.0)
+    for topic, partition in sorted({(one.topic, one.partition) for one in note.superseded}):
+        known = await patiently(deadline, run, partial(store.read, topic))
+        if known is None or known.holder not in {None, by}:
+            continue
+        ranges = [
+            Excluded(region=note.region, first=one.first, last=one.last, why="superseded (X26)", by=by)
+            for one in note.superseded
+            if (one.topic, one.partition) == (topic, partition)
+        ]
+        await patiently(deadline, run, partial(store.exclude, topic, by, partition, ranges))
 
 
 async def notes_that_count(store: ObjectStore, bucket: str, deployment: str) -> list[EnsureNote]:

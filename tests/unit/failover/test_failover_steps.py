@@ -8,17 +8,19 @@ from functools import partial
 import pytest
 
 from tests.kit.eventually import eventually
-from tests.kit.failover_world import BACK, FLEET, OUT, TOPICS, FailoverWorld
+from tests.kit.failover_world import BACK, BUCKET, FLEET, OUT, TOPICS, FailoverWorld
 from tests.kit.kafka_fake import Denied
 from tests.kit.mirror_world import holder
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.errors import Held, NoProgress, OperationFailed, Refused
 from tidegate.failover import cut as cut_module
 from tidegate.failover import rebasing
-from tidegate.lineage.model import Gate
+from tidegate.lineage.model import Excluded, Gate
+from tidegate.lineage.store import LineageStore
 from tidegate.mirror import control
 from tidegate.mirror import status as status_module
 from tidegate.mirror.link import MirrorLink
+from tidegate.mirror.provenance import of_headers
 from tidegate.model.failover import CutInput
 from tidegate.model.mirror import LinkState
 from tidegate.model.operation import ReplayRange
@@ -448,6 +450,33 @@ async def test_i7_a_second_failover_after_one_that_went_back(world: FailoverWorl
     known = await world.lineage("balances")
     assert known is not None
     assert (known.region, known.turn) == ("west", 1)
+
+
+async def test_x26_the_copy_of_what_does_not_count_does_not_count_either(world: FailoverWorld):
+    """A restore has gone back within the region; then the topic turns. A reader of the west's log skips it, too."""
+    store = LineageStore(world.control, BUCKET)
+    await store.begin("balances", "east", {0: 0, 1: 0})
+    gone = Excluded(region="east", first=2, last=4, why="superseded (X26)", by="restore-ledger-1/r")
+    await store.exclude("balances", "restore-ledger-1/r", 0, [gone])
+    await _to(world, "close", "stop", "cut")
+    for again in (False, True):
+        if again:
+            await world.cut(world.sides())
+        known = await world.lineage("balances")
+        assert known is not None
+        assert known.region == "west"
+        copies = [one for one in known.partitions["0"].excluded if one.region == "west"]
+        assert len(copies) == 1
+        assert gone in known.partitions["0"].excluded
+    tp = TopicPartition("balances", 0)
+    skipped, kept = set(), set()
+    async for record in world.kafka["west"].records(tp, 0, (await world.kafka["west"].end_offsets(["balances"]))[tp]):
+        there = of_headers(record.headers)
+        assert there is not None
+        (skipped if copies[0].first <= record.offset <= copies[0].last else kept).add(there.hop.offset)
+    assert skipped <= {2, 3, 4}
+    assert skipped
+    assert kept.isdisjoint({2, 3, 4})
 
 
 async def test_x24_once_opened_there_is_no_way_back(world: FailoverWorld):

@@ -12,6 +12,8 @@ from tests.kit.world_job import OUTPUT, PARTITIONS
 from tidegate.clients.kafka_types import TxnState
 from tidegate.clients.s3 import S3Uri
 from tidegate.errors import InvalidInput, MustHalt, Refused
+from tidegate.lineage.model import TopicLineage
+from tidegate.lineage.store import LineageStore
 from tidegate.model.appraisal import Appraisal, SnapshotPrice
 from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Plan, RestoreInput
 from tidegate.model.steps import EVERY_EPOCH, EnsureFact, RestoreFrom
@@ -341,6 +343,57 @@ def test_x26_an_older_one_is_refused_unless_asked_for_by_name_and_replays_what_w
         assert sum(told.records for told in fact.replay) == older.replayed > 0
         w.go("release", op.release)
         assert w.assert_sound(artifact="v1").announced == older.replayed
+
+
+def _lineage(w: World) -> TopicLineage:
+    known = w.go("reads", lambda: LineageStore(w.site.control, w.site.control_bucket).read(OUTPUT))
+    assert known is not None
+    return known
+
+
+def _begin_lineage(w: World) -> None:
+    firsts = dict.fromkeys(range(PARTITIONS), 0)
+    w.go("begins", lambda: LineageStore(w.site.control, w.site.control_bucket).begin(OUTPUT, "east", firsts))
+
+
+def _excluded(w: World) -> set[tuple[str, int, int, int]]:
+    return {
+        (one.region, int(number), one.first, one.last)
+        for number, partition in _lineage(w).partitions.items()
+        for one in partition.excluded
+    }
+
+
+@pytest.mark.parametrize("died", [False, True], ids=["", "died after the mark"])
+def test_x26_readers_who_go_by_the_lineage_find_there_what_comes_again(died: bool):
+    """Also if who said that the start took place died before he had said it there: the next operation does."""
+    with world() as w:
+        _ran(w)
+        if not died:
+            _begin_lineage(w)
+        op = w.op()
+        older = _look(w).choices[1]
+        fact = _restore(w, op, source=older.location, accept_replay=older.name)
+        if died:
+            _begin_lineage(w)
+            assert _excluded(w) == set()
+            op = w.op(take_over=True)
+            w.go("again", lambda: op.ensure("v1"))
+        assert fact.replay
+        assert _excluded(w) == {("east", one.partition, one.first, one.last) for one in fact.replay}
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced == older.replayed
+
+
+def test_x26_a_topic_that_is_being_turned_is_left_to_whoever_turns_it():
+    with world() as w:
+        _ran(w)
+        _begin_lineage(w)
+        w.go("closes", lambda: LineageStore(w.site.control, w.site.control_bucket).close(OUTPUT, "failover-1/run"))
+        older = _look(w).choices[1]
+        _restore(w, w.op(), source=older.location, accept_replay=older.name)
+        assert _excluded(w) == set()
+        assert _lineage(w).holder == "failover-1/run"
 
 
 def test_x26_restored_twice_to_ever_older_ones():
