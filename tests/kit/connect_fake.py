@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -29,6 +29,8 @@ class FakeConnector:
     failed: int = 0
     """So many times a task fails after it was started."""
     task: str = "RUNNING"
+    strips: bool = False
+    """What says where a record comes from is dropped again, by a transform behind ours."""
 
     def started(self) -> None:
         self.task = "RUNNING"
@@ -173,12 +175,17 @@ class FakeConnect:
         self._serial += 1
         producer = target.producer(f"{link.group}-{link.connector}-0", "User:admin")
         await producer.init()
-        await producer.write(tp.topic, tp.partition, kept)
+        await producer.write(tp.topic, tp.partition, [_stripped(one) for one in kept] if known.strips else kept)
         await producer.commit()
         offset = of_headers(kept[-1].headers)
         assert offset is not None
         known.offsets[(link.source, tp.topic, tp.partition)] = offset.hop.offset
         return len(kept)
+
+
+def _stripped(record: LogRecord) -> LogRecord:
+    own = tuple(header for header in record.headers if header[0] not in {ORIGIN, HOP})
+    return replace(record, headers=own)
 
 
 def transformed(link: MirrorLink, tp: TopicPartition, record: LogRecord) -> LogRecord | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tidegate.clients.kafka_types import KafkaClient, TopicPartition
@@ -26,6 +26,10 @@ AT_ONCE: Final = 8
 FETCH_BYTES: Final = 4 << 20
 Position = tuple[str, int, int]
 """Topic, partition, next offset to read, on the source."""
+
+
+class NoProvenance(Refused):
+    """Records have come without what says where they stood: which of them were read, the offset syncs may say."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ async def carry(
 ) -> Carried:
     """Every position on the target. ``topics``: names on the source to those on the target, of a mirror that renames.
 
-    By provenance where a link of the fleet file brings the topic, else (or with ``by_floor``) by the offset syncs.
+    By provenance where a link of the fleet file brings the topic; by the offset syncs where none does, where what has
+    come has no provenance, or with ``by_floor``.
 
     Raises:
         Refused: a position cannot be proven; the partition is named, and what to do.
@@ -94,20 +99,33 @@ async def carry(
             f"--topic {topic}={topics[topic]}: a mirror link of the fleet file brings {topic} under its own name, so "
             f"its positions are not those of {topics[topic]}"
         )
-    syncs: OffsetSyncs | None = None
-    if {topic for topic, _, _ in wanted} - exactly:
-        syncs = await _syncs(crossing)
     turns = asyncio.Semaphore(AT_ONCE)
+    known = asyncio.create_task(_syncs(crossing)) if {topic for topic, _, _ in wanted} - exactly else None
 
     async def one(at: Position) -> tuple[Position, Translated]:
+        nonlocal known
         topic, partition, offset = at
         tp = TopicPartition(topic, partition)
         link = crossing.link_of(topic)
+        missing = ""
         async with turns:
             if topic in exactly and link is not None:
-                return at, await by_provenance(link, tp, offset, crossing.window_of(tp, offset))
-            assert syncs is not None
-            return at, await by_syncs(crossing, syncs, tp, offset, bounds[(topics.get(topic, topic), partition)])
+                try:
+                    return at, await by_provenance(link, tp, offset, crossing.window_of(tp, offset))
+                except NoProvenance as error:
+                    missing = error.message
+            known = known or asyncio.create_task(_syncs(crossing))
+            there = bounds[(topics.get(topic, topic), partition)]
+            try:
+                found = await by_syncs(crossing, await known, tp, offset, there)
+            except Refused as error:
+                if link is None or not missing:
+                    raise
+                again = f"let the mirror put it on again:  tidegate mirror start {link.name}"
+                raise Refused(
+                    f"{missing}; and {error.message}", hint=f"{again}; then rebase a newer snapshot"
+                ) from error
+            return at, replace(found, note=found.note or missing, floor=True)
 
     return Carried(bounds, dict(await asyncio.gather(*map(one, sorted(wanted)))))
 
@@ -118,6 +136,7 @@ async def by_provenance(link: MirrorLink, tp: TopicPartition, offset: int, where
     ``where``: the segment that it belongs to; None: the topic was never turned.
 
     Raises:
+        NoProvenance: something that has come does not say where it stood.
         Refused: what stood there is in the target no more, or that cannot be ruled out.
         InvalidInput, OperationFailed, Unavailable: as ``translate``.
 
@@ -127,6 +146,7 @@ async def by_provenance(link: MirrorLink, tp: TopicPartition, offset: int, where
         return await _by_hop_back(link, tp, offset, where)
     turned = (where.low, where.high, where.source_first) != (0, None, 0)
     found = await find(link, tp, offset, (where.low, where.high if where.high is not None else LOG_END))
+    await _require_provenance(link, tp, found, where)
     if found.beyond:
         return await _beyond(link, tp, offset, found, where if turned else None)
     assert found.at is not None
@@ -180,12 +200,6 @@ async def _beyond(
                 f"behind it is missing there",
                 hint="rebase a newer snapshot, whose records the target still holds",
             )
-        if came is not None and await _holds_records(link, tp, found.offset):
-            raise Refused(
-                f"{tp} at {offset:,}: {link.target} holds records of it without provenance, so nothing shows which of "
-                f"them were read",
-                hint="is the transform of mirror/ set in the connector?  tidegate mirror status",
-            )
         came_to = 0 if came is None else came + 1
     count, counted = await _count(link.source_kafka, link, tp, came_to, offset, to_come=True)
     if count == 0:
@@ -194,9 +208,23 @@ async def _beyond(
     return Translated(found.offset, count, counted, note)
 
 
-async def _holds_records(link: MirrorLink, tp: TopicPartition, first: int) -> bool:
-    end = (await link.target_kafka.last_stable_offsets([tp.topic]))[tp]
-    return (await link.target_kafka.committed_data_count(tp, first, end)).count > 0
+async def _require_provenance(link: MirrorLink, tp: TopicPartition, found: Translation, where: Window) -> None:
+    """Nothing committed stands between the last record of before the position and the place that was found, or, where
+    none was found, the end of what the mirror has brought.
+    """
+    end = found.offset
+    if found.beyond:
+        end = (await link.target_kafka.last_stable_offsets([tp.topic]))[tp]
+        end = end if where.high is None else min(end, where.high)
+    start = (await link.target_kafka.start_offsets([tp.topic]))[tp]
+    first = max(found.behind, start)
+    if first >= end or not (await link.target_kafka.committed_data_count(tp, first, end)).count:
+        return
+    raise NoProvenance(
+        f"{tp}: {link.target} holds records of it without provenance, from {first:,} to {end - 1:,}, so nothing shows "
+        f"which of them were read",
+        hint=f"is the transform of mirror/ set in the connector?  tidegate mirror status {link.name}",
+    )
 
 
 async def by_syncs(

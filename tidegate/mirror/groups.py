@@ -236,7 +236,7 @@ async def _found(crossing: Crossing, at: Position) -> tuple[Translated, tuple[in
     if best is None:
         assert refused is not None
         raise refused
-    return best[0], best[1].bounds[topic, partition], True
+    return best[0], best[1].bounds[topic, partition], not best[0].floor
 
 
 def _superseded(moving: Moving, tp: TopicPartition, low: int) -> list[tuple[int, int]]:

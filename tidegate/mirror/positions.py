@@ -47,7 +47,8 @@ class Translation:
     the position has come. Then ``offset`` is the one behind the last record that came, ``at`` is None, and what the
     source holds from ``came_to`` (its next offset; None: nothing came) to the position is not in the target.
     ``first``: no record of before the position is in the target's log (any more), so nothing proves by itself that
-    ``at`` is the first one behind it.
+    ``at`` is the first one behind it. ``behind``: the first offset of the target behind the last record of before the
+    position; whatever is committed from there to ``offset`` has come without provenance.
     """
 
     offset: int
@@ -55,6 +56,7 @@ class Translation:
     beyond: bool
     came_to: int | None
     first: bool = False
+    behind: int = 0
 
 
 async def passed(link: MirrorLink, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, bool]:
@@ -183,6 +185,7 @@ async def search(
     """As ``translate``, in the log of ``kafka``, for a position of the region ``source``; no link is asked."""
     start, stable = await _bounds(kafka, tp)
     low, high = (max(start, within[0]), min(stable, within[1])) if within is not None else (start, stable)
+    begin = low
     before: Hop | None = None
     answer: Hop | None = None
     while high - low > SCAN_OFFSETS:
@@ -206,11 +209,12 @@ async def search(
                 answer = hop
                 break
             before = hop
+    behind = begin if before is None else before.offset + 1
     if answer is not None:
-        return Translation(answer.offset, answer, False, answer.source_offset + 1, first=before is None)
+        return Translation(answer.offset, answer, False, answer.source_offset + 1, first=before is None, behind=behind)
     if before is None:
-        return Translation(low, None, beyond=True, came_to=None, first=True)
-    return Translation(before.offset + 1, None, beyond=True, came_to=before.source_offset + 1)
+        return Translation(begin, None, beyond=True, came_to=None, first=True, behind=behind)
+    return Translation(behind, None, beyond=True, came_to=before.source_offset + 1, behind=behind)
 
 
 async def last_hop(kafka: KafkaClient, source: str, tp: TopicPartition) -> Hop | None:

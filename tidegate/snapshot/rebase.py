@@ -32,13 +32,15 @@ _LONGEST: Final = (1 << 63) - 1
 class Translated:
     """A position on the target: the next offset to read. ``replays``: records that come a second time.
 
-    ``counted`` False: at most so many; they could not be counted. ``note``: what a person should know of it.
+    ``counted`` False: at most so many; they could not be counted. ``note``: what a person should know of it. ``floor``:
+    told by an offset sync, which may lie before the place itself.
     """
 
     offset: int
     replays: int = 0
     counted: bool = True
     note: str = ""
+    floor: bool = False
 
     @property
     def exact(self) -> bool:

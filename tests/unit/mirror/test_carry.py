@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.kit.mirror_world import MirrorWorld, transaction
 from tests.unit.mirror.test_positions import P0, noisy, started, sync_record, truth
 from tidegate.clients.kafka_types import LogRecord, TopicPartition
 from tidegate.errors import InvalidInput, Refused
+from tidegate.mirror import positions
 from tidegate.mirror.carry import Crossing, carry, stay
 from tidegate.mirror.link import MirrorLink
 from tidegate.snapshot.rebase import Translated
@@ -133,6 +135,70 @@ async def test_what_retention_took_from_the_target_is_refused_not_jumped():
         await one(over, max(known) + 1)
 
 
+async def _stripped(world: MirrorWorld, link: MirrorLink, upto: int) -> None:
+    world.connect["west"].connectors[link.connector].strips = True
+    await world.connect["west"].mirror(link, at_most=upto)
+    world.connect["west"].connectors[link.connector].strips = False
+
+
+async def _by_value(world: MirrorWorld) -> dict[int, int]:
+    """Source offset to target offset of every record that has come, by its value and how often that came before."""
+    found: dict[str, dict[tuple[bytes | None, int], int]] = {"east": {}, "west": {}}
+    for region, places in found.items():
+        seen: Counter[bytes | None] = Counter()
+        kafka = world.kafka[region]
+        async for record in kafka.records(P0, 0, (await kafka.end_offsets(["payments"]))[P0]):
+            places[record.value, seen[record.value]] = record.offset
+            seen[record.value] += 1
+    return {upstream: found["west"][key] for key, upstream in found["east"].items() if key in found["west"]}
+
+
+@pytest.mark.parametrize("scan", [2, 256])
+@pytest.mark.parametrize(("before", "stripped"), [(0, 1_000), (20, 25), (0, 30), (40, 1_000)])
+async def test_x20_what_came_without_provenance_is_found_by_the_syncs_and_never_jumped(
+    before: int, stripped: int, scan: int, monkeypatch: pytest.MonkeyPatch
+):
+    """The headers were stripped from some time on, or for a while: a position in there has no place by provenance, and
+    the next record that has one stands behind what would be jumped.
+    """
+    monkeypatch.setattr(positions, "SCAN_OFFSETS", scan)
+    world = await MirrorWorld.made()
+    await noisy(world, 5)
+    link = await started(world)
+    await world.connect["west"].mirror(link, at_most=before)
+    await _stripped(world, link, stripped)
+    await world.connect["west"].mirror(link)
+    known = await _by_value(world)
+    assert len(known) > 60
+    synced = sorted(random.Random(3).sample(sorted(known), 12))
+    await with_syncs(world, known, synced)
+    over, west = crossing(world, link), world.kafka["west"]
+    end = (await west.end_offsets(["payments"]))[P0]
+    told: set[bool] = set()
+    for offset in range(synced[0], max(known) + 2):
+        found = await one(over, offset)
+        read = [record.offset async for record in west.records(P0, found.offset, end)]
+        left = [downstream for upstream, downstream in known.items() if upstream >= offset]
+        assert read[len(read) - len(left) :] == left, f"{offset}: jumped"
+        assert len(read) - len(left) == found.replays
+        assert found.counted
+        told.add("without provenance" in found.note)
+    assert True in told
+    if before or stripped < 1_000:
+        assert False in told, "where there is provenance it is exact"
+
+
+async def test_x20_without_provenance_and_without_syncs_it_is_refused():
+    world = await MirrorWorld.made()
+    await noisy(world, 5)
+    link = await started(world)
+    await _stripped(world, link, 1_000)
+    with pytest.raises(Refused, match="no offset sync") as caught:
+        await one(crossing(world, link), 30)
+    assert "without provenance" in caught.value.message
+    assert "by-floor" not in (caught.value.hint or "")
+
+
 async def test_what_cannot_be_moved_is_named_with_what_to_do():
     world, link, known = await mirrored()
     over, bare = crossing(world, link), crossing(world)
@@ -154,7 +220,7 @@ async def test_what_cannot_be_moved_is_named_with_what_to_do():
     some = sorted(known)[4]
     await with_syncs(world, known, [some])
     carried = await carry(bare, [("payments", 0, some)], {"payments": "east.payments"})
-    assert carried.translate("payments", 0, some) == Translated(known[some])
+    assert carried.translate("payments", 0, some) == Translated(known[some], floor=True)
     assert carried.bounds[("east.payments", 0)] == (0, 40)
 
 
