@@ -57,9 +57,29 @@ class Scene:
             assert done.status == status, f"{done.out}\n{done.err}"
         return done
 
-    async def set_up(self, rate: int, *, keep: bool = False) -> None:
+    async def begin(self, *arguments: str) -> str:
+        """Start an operation and leave it running; its id."""
+        done = await self.run(*arguments, "--no-follow", "-o", "json")
+        return str(json.loads(done.out)["operation"])
+
+    async def steps(self, operation: str) -> dict[str, str]:
+        """The state of each of its steps, by the first word of its name; none while no worker answers."""
+        shown = await self.stage.tidegate("ops", "show", operation, "-o", "json")
+        status = json.loads(shown.out)["status"] if shown.status == 0 else None
+        return {one["name"].split()[0]: one["state"] for one in status["steps"]} if status is not None else {}
+
+    async def until_begun(self, operation: str, step: str) -> None:
+        """Wait until a step has begun."""
+
+        async def begun() -> None:
+            steps = await self.steps(operation)
+            assert steps.get(step, "pending") != "pending", f"{operation} has not come to {step}: {steps}"
+
+        await eventually(begun, within_s=240.0)
+
+    async def set_up(self, rate: int, *, keep: bool = False, ha: bool = False) -> None:
         """Everything under way: both regions, the mirror, traffic, the job in the east."""
-        await self.sandbox.up(REGIONS, 2, print, UP_S, mirror=True)
+        await self.sandbox.up(REGIONS, 2, print, UP_S, mirror=True, ha=ha)
         await self.stage.build_ledger()
         await self.stage.create_topics(*REGIONS)
         await self.stage.publish(("v1",))
