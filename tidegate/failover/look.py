@@ -31,7 +31,8 @@ from tidegate.snapshot.files import verify
 LOOK_S: Final = 3.0
 """A part that has not answered by then does not answer."""
 POINTS_SHOWN: Final = 5
-POINTS_TRIED: Final = 20
+POINTS_TRIED: Final = 40
+"""More than are kept: the last good one stands behind all that a mirror that is behind has not completed."""
 
 
 async def look(

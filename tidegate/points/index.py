@@ -38,6 +38,12 @@ def against(points: Points, point: Point) -> str | None:
     return None
 
 
+def newest_good(points: Points) -> Point | None:
+    """The newest that the region can be restored from; None: there is none."""
+    good = [point for point in points.points if against(points, point) is None]
+    return max(good, key=lambda point: (point.taken_at, point.checkpoint_id or 0), default=None)
+
+
 def outages(before: Points | None, points: Sequence[Point], now: datetime) -> tuple[Outage, ...]:
     """The outages of a region after one more look: new ones begin, and end where all files are there again."""
     known = before.outages if before is not None else ()
@@ -60,12 +66,11 @@ def restorability(points: Points | None, deployment: str, region: str, now: date
         return Restorability(
             deployment=deployment, region=region, restorable=False, why_not="no recovery points are kept"
         )
-    good = [point for point in points.points if against(points, point) is None]
-    if not good:
+    best = newest_good(points)
+    if best is None:
         newest = points.points[0] if points.points else None
         why = f"{newest.id}: {against(points, newest)}" if newest else "there is no snapshot"
         return Restorability(deployment=deployment, region=region, restorable=False, why_not=why)
-    best = max(good, key=lambda point: (point.taken_at, point.checkpoint_id or 0))
     looked_s = (now - points.updated_at).total_seconds()
     stale = looked_s > STALE_S
     return Restorability(
@@ -77,5 +82,5 @@ def restorability(points: Points | None, deployment: str, region: str, now: date
         snapshot=best.snapshot,
         age_s=max(0.0, (now - best.taken_at).total_seconds()),
         verified_age_s=max(0.0, (now - best.verified_at).total_seconds()) if best.verified_at else None,
-        points=len(good),
+        points=sum(against(points, point) is None for point in points.points),
     )

@@ -20,7 +20,7 @@ from tidegate.errors import Refused, SnapshotError, SnapshotIncomplete
 from tidegate.model.mirror import LinkHealth
 from tidegate.model.record import utc_now
 from tidegate.points.attribution import Cut, Log, sides_of
-from tidegate.points.index import outages
+from tidegate.points.index import newest_good, outages
 from tidegate.points.model import OutputCut, Point, Points, Settlement
 from tidegate.points.store import PointStore, Stored
 from tidegate.points.topics import Topics, as_seen, changes, first_seen
@@ -142,10 +142,12 @@ class Keeper:
 
     async def _keep_away(self, away: Side, newest: Entry | None, here: Mapping[str, Point], kept: Kept) -> None:
         """Look at what stands in the standby, then ship; a file that was missing is told even if it is sent again."""
-        seen = await catalog(away.store, away.place, shipped_at_most=KEPT, reads=away.reads)
+        stored = self._of_this_home(await self.points.read(away.place.deployment, away.place.region))
+        good = newest_good(stored) if stored is not None else None
+        too = [S3Uri.parse(good.snapshot)] if good is not None else []
+        seen = await catalog(away.store, away.place, shipped_at_most=KEPT, shipped_too=too, reads=away.reads)
         stands = [entry for entry in seen.entries if entry.shipped_from == self.home.place.region]
-        known = _by_id(self._of_this_home(await self.points.read(away.place.deployment, away.place.region)))
-        told = {point.id: point.problem for point in known.values()}
+        told = {point.id: point.problem for point in _by_id(stored).values()}
         if any(entry.problem is not None and told.get(entry.id) != entry.problem for entry in stands[:KEPT]):
             kept.away = await self._publish(away, stands, here, kept.notes)
         sent = await self._ship(newest, away, stands, kept)
@@ -294,7 +296,10 @@ class Keeper:
         before = await self.points.read(place.deployment, place.region)
         known = _by_id(self._of_this_home(before))
         found: list[Point] = []
-        for entry in stands[:KEPT]:
+        # While the mirror is behind, those that are shipped meanwhile are none: the last good one stays until one is.
+        good = newest_good(mine) if (mine := self._of_this_home(before)) is not None else None
+        last = [entry for entry in stands[KEPT:] if good is not None and str(entry.location) == good.snapshot]
+        for entry in (*stands[:KEPT], *last):
             was, original = known.get(entry.id), here.get(entry.id)
             source = was.source if was is not None else None
             if source is None and (record := await read_shipped(away.store, entry.location)) is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -97,18 +97,20 @@ async def catalog(
     jobs: Mapping[str, int] | None = None,
     *,
     shipped_at_most: int | None = None,
+    shipped_too: Collection[S3Uri] = (),
     reads: SnapshotReads | None = None,
 ) -> Catalog:
     """Every snapshot of the deployment at a place, each one verified by listing.
 
     ``jobs``: epochs of the job ids that are known to be the deployment's. A call for a thousand objects and a few for
     each snapshot. ``shipped_at_most``: of the checkpoints that were shipped here from a region only so many, the newest
-    by epoch and number, and ``reads``, what was read before: for who looks every few seconds, however many there are.
+    by epoch and number, beside those of ``shipped_too``, and ``reads``, what was read before: for who looks every few
+    seconds, however many there are.
     Raises what the store raises.
     """
     reads = reads or SnapshotReads(store)
     listing = Listing(store)
-    found = await _savepoints(store, place, listing, shipped_at_most)
+    found = await _savepoints(store, place, listing, shipped_at_most, shipped_too)
     job_ids = [name.rstrip("/") for name in await store.list_names(place.checkpoints) if name.endswith("/")]
     gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -170,18 +172,21 @@ def _age(entry: Entry) -> tuple[datetime, int, str]:
     return entry.at, entry.checkpoint_id or 0, entry.id
 
 
-def _newest(names: Iterable[str], at_most: int | None) -> list[str]:
-    """The copies to be looked at: all, or the newest checkpoints and whatever else there is."""
+def _newest(names: Iterable[str], at_most: int | None, too: Collection[str]) -> list[str]:
+    """The copies to be looked at: all, or the newest checkpoints, those asked for, and whatever else there is."""
     copies = [name for name in names if name.endswith("/") and name.rstrip("/") != FILES_NAME]
     if at_most is None:
         return copies
     told = {name: match for name in copies if (match := _COPY.match(name))}
     numbers = {name: (int(match["epoch"]), int(match["number"])) for name, match in told.items()}
-    newest = sorted(numbers, key=lambda name: numbers[name], reverse=True)[:at_most]
-    return [*newest, *(name for name in copies if name not in numbers)]
+    ordered = sorted(numbers, key=lambda name: numbers[name], reverse=True)
+    asked = [name for name in ordered[at_most:] if name.rstrip("/") in too]
+    return [*ordered[:at_most], *asked, *(name for name in copies if name not in numbers)]
 
 
-async def _savepoints(store: ObjectStore, place: Place, listing: Listing, at_most: int | None) -> list[_Found]:
+async def _savepoints(
+    store: ObjectStore, place: Place, listing: Listing, at_most: int | None, too: Collection[S3Uri]
+) -> list[_Found]:
     home = place.savepoint_home
     found: list[_Found] = []
     # Of what was shipped here only the directories of snapshots: their files, many, are listed as they are needed.
@@ -200,7 +205,7 @@ async def _savepoints(store: ObjectStore, place: Place, listing: Listing, at_mos
                 return await listing.below(directory)
 
         names = await store.list_names(top)
-        chosen = _newest(names, at_most)
+        chosen = _newest(names, at_most, {one.name for one in too if one.parent.key == top.key.rstrip("/")})
         if len(names) <= _A_PAGE * len(chosen):
             # All copies of checkpoints in a page or a few, never their files: of these an older page could say less.
             await listing.beginning_with(S3Uri(top.bucket, f"{top.key.rstrip('/')}/{COPIED}", top.scheme))

@@ -15,7 +15,7 @@ from tidegate.clients.objects import S3Uri
 from tidegate.errors import BasisChanged
 from tidegate.model.mirror import LinkHealth, Revival
 from tidegate.points.index import STALE_S, against, restorability
-from tidegate.points.keep import Keeper, Side
+from tidegate.points.keep import KEPT, Keeper, Side
 from tidegate.points.model import Points
 from tidegate.points.store import PointStore, points_key
 from tidegate.points.topics import accepted
@@ -449,3 +449,36 @@ async def test_what_the_mirror_was_restarted_for_is_written_for_the_standby_only
     assert east is not None
     assert west is not None
     assert (east.mirror, west.mirror) == (None, scene.mirror.health)
+
+
+async def test_x5_a_mirror_that_is_behind_pushes_the_last_good_point_out_of_the_index_by_no_number_of_others(
+    scene: Scene,
+):
+    keeper = scene.keeper()
+    await keeper.cycle()
+    for _ in range(2):
+        await scene.checkpoint(0, 1)
+        await keeper.cycle()
+    await scene.all_mirrored()
+    await keeper.cycle()
+    assert (await _line(scene, "west")).point == "e7-chk-2"
+    for _ in range(2 * KEPT):  # the mirror brings no output for so long as so many are shipped
+        await scene.checkpoint(0, 1)
+        scene.now += timedelta(seconds=2)
+        await keeper.cycle()
+    line = await _line(scene, "west")
+    assert (line.restorable, line.point, line.points) == (True, "e7-chk-2", 1)
+    keeper = scene.keeper()  # a new process has only what is written down
+    await scene.checkpoint(0, 1)
+    await keeper.cycle()
+    assert (await _line(scene, "west")).point == "e7-chk-2"
+    stored = (await PointStore(scene.control, "tidegate").read("ledger", "west")).points
+    assert stored is not None
+    assert len(stored.points) == KEPT + 1
+    await scene.all_mirrored()
+    for _ in range(2):
+        await keeper.cycle()
+    stored = (await PointStore(scene.control, "tidegate").read("ledger", "west")).points
+    assert stored is not None
+    assert len(stored.points) == KEPT, "it is needed no more"
+    assert (await _line(scene, "west")).point != "e7-chk-2"
