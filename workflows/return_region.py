@@ -38,6 +38,8 @@ class ReturnRegion(RunningOperation):
         self.regions: RegionsSeen | None = None
         self.quarantine_fact: QuarantineFact | None = None
         self.tail_fact: TailFact | None = None
+        self.others: tuple[str, ...] = ()
+        """Deployments that share a link with it and are to be returned before that link can run."""
 
     @workflow.run
     async def run(self, request: ReturnInput | None = None) -> OperationResult:
@@ -71,11 +73,17 @@ class ReturnRegion(RunningOperation):
         await self.insist(self._mirror)
 
         # Step 8. Conclude, in every outcome: verdict, report, release (concluding).
-        name = self.base.deployment
+        name, region = self.base.deployment, self.request.region
+        if self.others:
+            return Ending(
+                Outcome.DONE,
+                f"{name} is in quarantine in {region}; it is mirrored to once {', '.join(self.others)} is, too",
+                next_commands=tuple(f"tidegate return region {region} --deployment {one}" for one in self.others),
+            )
         return Ending(
             Outcome.DONE,
-            f"{self.request.region} is a standby of {name} again",
-            next_commands=(f"tidegate failover deployment {name} --to {self.request.region}",),
+            f"{region} is a standby of {name} again",
+            next_commands=(f"tidegate failover deployment {name} --to {region}",),
         )
 
     async def observe_in(self, located: Located) -> Observation:
@@ -119,7 +127,8 @@ class ReturnRegion(RunningOperation):
         self.begin("mirror", BACK_S)
         step = FailoverStep(**self._step().model_dump(exclude={"tail"}))
         fact = await self.calls.control(contracts.mirror_back, step, deadline_s=BACK_S)
-        if fact.waiting:
+        self.others = fact.at_large
+        if fact.waiting and not fact.at_large:
             raise errors.Unavailable(f"{self.request.region} does not answer any more: {fact.waiting[0]}")
         self.ok("mirror", failover_facts.mirrored(fact))
         self.acted_at = workflow.now()

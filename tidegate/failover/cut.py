@@ -9,6 +9,7 @@ from functools import partial
 
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.errors import Unavailable
+from tidegate.failover.atlarge import at_large
 from tidegate.failover.producers import hold_gate
 from tidegate.failover.sides import Sides, of_topics, positions
 from tidegate.lineage.model import Excluded
@@ -229,12 +230,14 @@ async def mirror_home_again(sides: Sides, topics: Topics) -> None:
 async def mirror_back(sides: Sides, topics: Topics) -> MirrorBackFact:
     """Start the links of the other direction from the cut on, and give the shut ones back (X20).
 
-    A link whose target does not answer waits: ReturnRegion starts it. Last, the gate is read back (``hold_gate``): the
+    A link whose target does not answer waits: ReturnRegion starts it; and so does one that leads to where an old job is
+    at large (``atlarge``). Last, the gate is read back (``hold_gate``): the
     proof lies behind, and whatever was on its way to Kafka has had its time. Raises Held, Superseded, Unavailable.
     """
     await sides.away.tenure.read()
     started: list[str] = []
     waiting: list[str] = []
+    loose: set[str] = set()
     shut_out = False
     async with sides.links(topics.links) as links:
         for link in links:
@@ -244,6 +247,14 @@ async def mirror_back(sides: Sides, topics: Topics) -> MirrorBackFact:
     async with sides.links(topics.back) as links:
         for link in links:
             tenure = await sides.hold(link)
+            if names := await at_large(sides, link):
+                loose.update(names)
+                waiting.append(
+                    f"{link.name}: {', '.join(names)} could not be shut out in {link.target}, and may commit there: it "
+                    f"is put in quarantine first"
+                )
+                await tenure.release()
+                continue
             try:
                 await link.target_kafka.ping()
                 offsets = await _from_the_cut(sides, link, topics)
@@ -266,7 +277,12 @@ async def mirror_back(sides: Sides, topics: Topics) -> MirrorBackFact:
                 continue
             await tenure.release()
             started.append(link.name)
-    return MirrorBackFact(started=tuple(started), waiting=tuple(waiting), notes=await hold_gate(sides, topics))
+    return MirrorBackFact(
+        started=tuple(started),
+        waiting=tuple(waiting),
+        at_large=tuple(sorted(loose)),
+        notes=await hold_gate(sides, topics),
+    )
 
 
 async def _from_the_cut(sides: Sides, link: MirrorLink, topics: Topics) -> dict[TopicPartition, int]:

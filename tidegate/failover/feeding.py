@@ -34,7 +34,7 @@ BEAT_EVERY: Final = 10_000
 class Beyond:
     """What stands in a partition of the region beyond the cut: [first, end) of its log, and when it was cut.
 
-    ``lost``: so many offsets before ``first`` that its log does not hold any more.
+    ``lost``: so many offsets before ``first`` that its log does not hold any more. ``turn``: the segment's.
     """
 
     tp: TopicPartition
@@ -42,6 +42,7 @@ class Beyond:
     end: int
     cut_at_ms: int
     lost: int = 0
+    turn: int = 0
 
 
 @dataclass

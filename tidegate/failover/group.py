@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from tidegate.errors import InvalidInput, NoProgress, Unavailable
 from tidegate.failover import ahead, cut, producers
+from tidegate.failover.crossing import refuse_unproven, unproven
 from tidegate.failover.look import LOOK_S, answers_of, lags
 from tidegate.failover.room import families_of
 from tidegate.failover.sides import Sides
@@ -322,6 +323,8 @@ async def look_group(
     lag: dict[str, int | None] = {}
     for family in found:
         lag |= await lags(away.fleet, family.topics, answers, warnings)
+        blind = await unproven(away, home.region, family.topics.turn)
+        refuse_unproven(blind, home.region, away.region, family.topics.links)
     others = [one for one in known if one.region == away.region and one.why_not is None]
     specs = away.fleet.deployments
     return GroupSeen(

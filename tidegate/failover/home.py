@@ -72,6 +72,7 @@ async def shut_home(sides: Sides, request: ShutInput, wanted: str | None) -> Hom
         later={name: cut.later for name, cut in (point.outputs or {}).items() if cut.later},
         operation=sides.operation,
         taken_at=choice.taken_at,
+        epoch=writer.epoch,
     )
     pinned = _pinned(record, writer, choice, point, left)
     why = f"{sides.home.site.region} was given up ({strength.value}); gone on from {choice.id}"

@@ -8,6 +8,7 @@ from typing import Final
 
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import Refused, SnapshotError, TidegateError, Unavailable
+from tidegate.failover.crossing import count_ahead, positions_of, unproven
 from tidegate.failover.groups import look_at_groups
 from tidegate.failover.turning import turning
 from tidegate.lineage.store import LineageStore
@@ -65,8 +66,10 @@ async def look(
         raise Unavailable(f"{away.region} cannot be gone on in: {'; '.join(other.silent)}")
     topics = turning(away.fleet, {away.deployment, *together}, home.region, away.region, lives)
     warnings: list[str] = []
-    lag, groups = await asyncio.gather(
-        lags(away.fleet, topics, answers, warnings), look_at_groups(home, away, topics, answers)
+    lag, groups, blind = await asyncio.gather(
+        lags(away.fleet, topics, answers, warnings),
+        look_at_groups(home, away, topics, answers),
+        unproven(away, home.region, topics.turn),
     )
     points: tuple[PointChoice, ...] = ()
     if unplanned:
@@ -86,6 +89,7 @@ async def look(
         rto_objective_s=away.spec.objectives.rto_s,
         rpo_objective_s=away.spec.objectives.rpo_s,
         groups=groups,
+        unproven=() if returning else blind,
         warnings=tuple(warnings),
     )
 
@@ -188,9 +192,11 @@ async def judged(
         if wanted is not None and point.id != wanted:
             continue
         problem = await against_now(away, kept, point, topics, ask_home=ask_home)
-        superseded = None
+        superseded: int | None = None
+        ahead: tuple[int | None, bool] = (None, True)
         if problem is None and count:
             superseded = await count_superseded(away, kept.home, point)
+            ahead = await _ahead(away, point, topics, ask_home=ask_home)
         found.append(
             PointChoice(
                 id=point.id,
@@ -200,11 +206,22 @@ async def judged(
                 taken_at=point.taken_at,
                 problem=problem,
                 superseded=superseded,
+                ahead=ahead[0],
+                ahead_exact=ahead[1],
             )
         )
         if problem is None:
             break
     return tuple(found[: POINTS_SHOWN - 1] + found[-1:] if len(found) > POINTS_SHOWN else found)
+
+
+async def _ahead(away: Site, point: Point, topics: Topics, *, ask_home: bool) -> tuple[int, bool]:
+    count, exact = 0, True
+    for name in topics.links:
+        async with open_link(away.fleet, name, LOOK_S) as link:
+            found, sure = await count_ahead(link, positions_of(point), ask_source=ask_home)
+        count, exact = count + found, exact and sure
+    return count, exact
 
 
 async def against_now(away: Site, kept: Points, point: Point, topics: Topics, *, ask_home: bool = True) -> str | None:

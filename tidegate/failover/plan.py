@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tidegate.errors import InvalidInput, Refused
+from tidegate.failover.crossing import refuse_unproven
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput, PointChoice, RegionsSeen
 from tidegate.model.fleet import CellRef
 from tidegate.model.operation import NOTHING_TO_UNDO, ArtifactFacts, Observation, Plan
@@ -37,6 +38,7 @@ def plan_failover(asked: FailoverInput, observed: Observation, seen: RegionsSeen
         raise InvalidInput(f"to: {asked.deployment} runs in {observed.region} already")
     if group is None:
         refuse_without_room(asked.deployment, asked.parallelism or observed.parallelism, seen, observed.region)
+    refuse_unproven(seen.unproven, seen.home.region, observed.region, seen.topics.links)
     target = target_of(observed)
     source = CellRef(writer.region, writer.cell)
     point = None
@@ -243,6 +245,12 @@ def _notes(seen: RegionsSeen, point: PointChoice | None) -> list[str]:
     if point is not None:
         age_s = (seen.at - point.taken_at).total_seconds()
         notes.append(f"{point.id} was taken {age_s:,.1f} s ago; its files and outputs were looked for now")
+        if point.ahead:
+            many = f"{point.ahead:,}" if point.ahead_exact else f"up to {point.ahead:,}"
+            notes.append(
+                f"{point.id} has read {many} input records that have not come: what it made of them counts, and they "
+                f"are not fed again when {seen.home.region} returns (X22); an audit of the standby alone lacks them"
+            )
         notes += [f"newer, and cannot be gone on from: {one.id}: {one.problem}" for one in seen.points if one.problem]
         if seen.newest is not None and seen.newest != point.id:
             notes.append(f"the newest that {seen.home.region} has told of is {seen.newest}")

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from tidegate import names
+from tidegate.failover.atlarge import left_in
 from tidegate.failover.cut import shut_links
 from tidegate.failover.oldjobs import old_jobs
 from tidegate.failover.producers import CLOSE_S
@@ -83,6 +84,9 @@ async def _epochs(sides: Sides, record: DeploymentRecord) -> set[int]:
     """Epochs that may write there: that of the job that was left, and every one that Kafka there knows."""
     last = _last_old(record)
     found = {one.epoch for one in (record.base, record.pinned) if one is not None and one.epoch <= last}
+    left = left_in(record, sides.home.site.region)
+    if left is not None and left.epoch is not None and left.epoch <= last:
+        found.add(left.epoch)
     kafka = sides.home.site.kafka
     deadline = Deadline(f"Kafka in {sides.home.site.region}", ASK_S)
     for sink in sides.home.site.spec.sinks:

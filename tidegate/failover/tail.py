@@ -5,6 +5,9 @@ that their producers have sent again (by record id), and those that the state ha
 carries the place where it stood (header ``tidegate.fed``), so that an attempt that died is gone on with and nothing
 comes twice. It is a record of the region that it is fed into, and has no origin elsewhere: else the mirror back would
 drop it on its way to where it once stood, and that region's log, where the tail does not count, would lack it.
+
+What the state had read is fed to nobody, and counts where it stands: the region's segment goes on to there. What was
+made of it counts, so a reader over both regions' logs must find it, once (X22).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from tidegate.failover.sides import Sides
 from tidegate.failover.tailreaders import rule_for
 from tidegate.failover.turning import written_from_outside
 from tidegate.lineage.model import Excluded, Segment, TopicLineage
+from tidegate.mirror.positions import search
 from tidegate.mirror.provenance import of_headers
 from tidegate.model.record import DeploymentRecord
 from tidegate.model.returning import ReturnStep, TailFact
@@ -31,6 +35,7 @@ class _Tally:
     inputs: Sorted = field(default_factory=Sorted)
     outputs: int = 0
     zombies: int = 0
+    read_to: dict[TopicPartition, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def add(self, topic: Sorted) -> None:
@@ -74,14 +79,17 @@ async def set_apart(sides: Sides, request: ReturnStep) -> TailFact:
     for topic, tails in beyond.items():
         for one in tails:
             why = "superseded (X21)" if topic in written else "never crossed (X23)"
-            gone = Excluded(
-                region=sides.home.site.region,
-                first=one.first - one.lost,
-                last=one.end - 1,
-                why=why,
-                by=sides.operation,
-            )
-            await sides.lineage.exclude(topic, sides.operation, one.tp.partition, [gone])
+            read_to = tally.read_to.get(one.tp, one.first)
+            first = one.first - one.lost if read_to == one.first else read_to
+            if first < one.end:
+                gone = Excluded(
+                    region=sides.home.site.region, first=first, last=one.end - 1, why=why, by=sides.operation
+                )
+                await sides.lineage.exclude(topic, sides.operation, one.tp.partition, [gone])
+    # Last: an attempt that died finds the tail where it was.
+    turns = {one.tp: one.turn for tails in beyond.values() for one in tails}
+    for tp, read_to in tally.read_to.items():
+        await sides.lineage.extend(tp.topic, sides.operation, tp.partition, turns[tp], read_to)
     return _fact(sides, request, tally, held_at)
 
 
@@ -113,6 +121,10 @@ async def _inputs(
             names = ", ".join(reader.deployment for reader in rule.readers)
             tally.notes.append(f"{topic} was judged for all that read it, and is fed once: {names}")
         tally.add(await sort_out(sides, topic, tails, rule, held))
+        for one in tails:
+            read_to = rule.read_to(one.tp, one.first, one.end)
+            if read_to > one.first and not one.lost:
+                tally.read_to[one.tp] = read_to
 
 
 def _fact(sides: Sides, request: ReturnStep, tally: _Tally, held_at: str | None) -> TailFact:
@@ -152,12 +164,21 @@ async def _beyond(sides: Sides, topic: str) -> list[Beyond]:
         left = _left(partition.segments, region) if partition is not None else None
         if left is None or left[0].end is None:
             continue
-        cut = left[0].end
+        cut = min(left[0].end, await _came_to(sides, tp, *left))
         first = min(max(cut, starts.get(tp, 0)), end)
         until = await _until_mirrored(sides, tp, first, end)
         if until > cut:
-            found.append(Beyond(tp, first, until, _turned_at_ms(lineage, left[1]), lost=first - cut))
+            turned_at_ms = _turned_at_ms(lineage, left[1])
+            found.append(Beyond(tp, first, until, turned_at_ms, lost=first - cut, turn=left[0].turn))
     return found
+
+
+async def _came_to(sides: Sides, tp: TopicPartition, segment: Segment, after: Segment) -> int:
+    """Where the tail begins: behind what had crossed of the segment, also if it was said since that more counts."""
+    kafka, region = sides.away.site.kafka, sides.home.site.region
+    end = segment.end or 0
+    found = await search(kafka, region, tp, end, (0, after.first))
+    return end if not found.beyond else max(segment.first, found.came_to or 0)
 
 
 def _turned_at_ms(lineage: TopicLineage, segment: Segment) -> int:

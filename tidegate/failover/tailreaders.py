@@ -83,6 +83,12 @@ class Rule:
             return f"{had} had read them before the region was lost (X22), and {lacks} had not"
         return next(iter(words.values())) is True
 
+    def read_to(self, tp: TopicPartition, first: int, end: int) -> int:
+        """Up to where, from ``first`` on, all readers had surely read everything."""
+        surely = [end if one.read.all else one.read.surely.get(tp, 0) for one in self.readers if not one.read.unknown]
+        known = len(surely) == len(self.readers) and surely
+        return max(first, min(end, *surely)) if known else first
+
 
 async def rule_for(sides: Sides, topic: str, record: DeploymentRecord, asked: TailPolicy | None) -> Rule:
     """Judge a topic over all deployments that read it and have ever run. ``asked``: a person's word, which counts for

@@ -227,6 +227,21 @@ class LineageStore:
 
         return await self._change(topic, operation, f"end-{partition}-{turn}", amended)
 
+    async def extend(self, topic: str, operation: str, partition: int, turn: int, end: int) -> TopicLineage:
+        """Say that more of a segment counts than what had crossed: up to ``end``, not included. It grows only.
+
+        Raises:
+            InvalidInput: there is no such segment, or it has no end.
+            Superseded: another operation holds the topic, or took it over from this one.
+
+        """
+
+        def extended(known: TopicLineage) -> TopicLineage:
+            turning.require_not_anothers(known, operation)
+            return turning.extended(known, partition, turn, end)
+
+        return await self._change(topic, operation, f"extend-{partition}-{turn}", extended)
+
     async def _read(self, topic: str) -> Stood[TopicLineage] | None:
         key = names.lineage_key(topic)
         try:

@@ -133,6 +133,20 @@ def amended(known: TopicLineage, partition: int, turn: int, end: int) -> TopicLi
     return known.model_copy(update={"partitions": known.partitions | {str(partition): changed}})
 
 
+def extended(known: TopicLineage, partition: int, turn: int, end: int) -> TopicLineage:
+    """A segment that has ended, as one that goes on to ``end``; it grows only. Raises InvalidInput."""
+    segments = segments_of(known, partition)
+    at = next((number for number, segment in enumerate(segments[:-1]) if segment.turn == turn), None)
+    if at is None or segments[at].end is None:
+        raise InvalidInput(f"{known.topic}/{partition}, turn {turn}: there is no such segment that has ended")
+    segment = segments[at]
+    if segment.end is not None and end <= segment.end:
+        return known
+    wanted = (*segments[:at], segment.model_copy(update={"end": end}), *segments[at + 1 :])
+    changed = known.partitions[str(partition)].model_copy(update={"segments": wanted})
+    return known.model_copy(update={"partitions": known.partitions | {str(partition): changed}})
+
+
 def segments_of(known: TopicLineage, partition: int) -> tuple[Segment, ...]:
     """The segments of a partition, oldest first. Raises InvalidInput if there is no such partition."""
     there = known.partitions.get(str(partition))

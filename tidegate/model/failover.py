@@ -90,6 +90,10 @@ class PointChoice(Frozen):
     """Why it cannot be gone on from; None: it can."""
     superseded: int | None = None
     """Outputs in the standby that would no longer count; None: not counted."""
+    ahead: int | None = None
+    """Input records that its state has read and that have not come to the standby (X22); None: not counted."""
+    ahead_exact: bool = True
+    """False: home cannot be asked, and it is so many at most."""
 
 
 class RegionsSeen(Frozen):
@@ -116,6 +120,8 @@ class RegionsSeen(Frozen):
     rpo_objective_s: float | None = None
     groups: tuple[GroupLook, ...] = ()
     """The consumer groups of the fleet file that read what turns."""
+    unproven: tuple[str, ...] = ()
+    """Partitions in the standby whose newest record does not say where it stood at home (X20)."""
     warnings: tuple[str, ...] = ()
 
 
@@ -243,6 +249,8 @@ class MirrorBackFact(Frozen):
     started: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
     """Those that cannot be started while the other region does not answer, each with why."""
+    at_large: tuple[str, ...] = ()
+    """Deployments whose old job may commit there still: links wait until these are returned, too."""
     notes: tuple[str, ...] = ()
     """What was not as it should be of who may write where, and was put right."""
 

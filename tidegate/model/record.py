@@ -92,6 +92,8 @@ class Left(Frozen):
     """Ranges of the old region's output before ``output_ends`` that are later than the point, both ends included."""
     operation: str
     taken_at: datetime
+    epoch: int | None = None
+    """Of the job that was left; None: an earlier version did not write it down."""
 
 
 class Gone(Frozen):

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.kit.failover_world import AT, OUT, TOPICS, FailoverWorld
+from tests.kit.failover_world import AT, BACK, OUT, TOPICS, FailoverWorld
 from tests.kit.temporal_world import writer
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import Refused, Unavailable
 from tidegate.failover import look as look_module
+from tidegate.failover.crossing import unproven
 from tidegate.failover.look import POINTS_SHOWN, against_now, answers_of, judged, lives_now, look
 from tidegate.model.failover import PointChoice, RegionsSeen, Topics
 from tidegate.points.model import OutputCut, Point, Points
@@ -127,7 +128,43 @@ async def test_topics_that_cannot_turn_refuse_it(world: FailoverWorld):
         await _look(world)
 
 
+# -- what crossed without saying where it stood
+
+
+async def test_x20_what_the_mirror_brings_without_provenance_is_named(world: FailoverWorld):
+    assert (await _look(world)).unproven == ()
+    world.kafka["west"].write_plain("payments", 1, [b"x"], "User:mirror")
+    assert (await _look(world)).unproven == ("payments-1",)
+    assert (await _look(world, returning=True)).unproven == ()
+    await world.traffic("east", 1)
+    await world.mirror(OUT)
+    assert (await _look(world)).unproven == (), "the transform is there again"
+
+
+async def test_x20_what_a_region_wrote_itself_before_it_was_left_says_nothing_of_the_mirror(world: FailoverWorld):
+    for step in ("close", "stop", "cut", "rebase", "started", "traffic_of_the_job", "open", "back"):
+        act = getattr(world, step)
+        await (act() if step in {"stop", "started", "traffic_of_the_job"} else act(world.sides()))
+    assert await unproven(world.site("east"), "west", TOPICS.turn) == (), "its own, and nothing has come yet"
+    assert await unproven(world.site("west"), "east", TOPICS.turn) == (), "the topics live there"
+    await world.mirror(BACK)
+    assert await unproven(world.site("east"), "west", TOPICS.turn) == ()
+    world.kafka["east"].write_plain("balances", 0, [b"x"], "User:mirror")
+    assert await unproven(world.site("east"), "west", TOPICS.turn) == ("balances-0",)
+
+
 # -- recovery points
+
+
+async def test_x22_what_a_state_has_read_and_what_has_not_come_is_counted(world: FailoverWorld):
+    await world.traffic("east", 3)
+    (choice,) = await _judged(world, world.point(3, inputs={"payments-source": {"payments/0": 8, "payments/1": 5}}))
+    assert (choice.problem, choice.ahead, choice.ahead_exact) == (None, 2, True)
+    (choice,) = await _judged(world, world.point(3))
+    assert choice.ahead == 0
+    world.kafka["east"].down = True
+    (choice,) = await _judged(world, world.point(3, inputs={"payments-source": {"payments/0": 8}}))
+    assert (choice.ahead, choice.ahead_exact) == (2, False)
 
 
 async def test_x5_the_newest_that_holds_ends_the_search_and_says_what_it_costs(world: FailoverWorld):

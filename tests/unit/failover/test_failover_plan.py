@@ -75,6 +75,22 @@ def test_the_notes_say_how_old_the_point_is_and_what_is_newer():
     assert "Kafka in east: connection refused" in told
 
 
+@pytest.mark.parametrize(("exact", "many"), [(True, "1,234"), (False, "up to 1,234")])
+def test_x22_a_state_that_is_ahead_of_the_mirror_is_told_before(exact: bool, many: str):
+    ahead = POINT.model_copy(update={"ahead": 1_234, "ahead_exact": exact})
+    plan = _plan(_seen(home=SILENT, points=(ahead,)), unplanned=True)
+    assert any(f"e7-chk-12 has read {many} input records that have not come" in note for note in plan.notes)
+    assert not any("have not come" in note for note in _plan(_seen(home=SILENT, points=(POINT,)), unplanned=True).notes)
+
+
+@pytest.mark.parametrize("unplanned", [False, True])
+def test_x20_without_provenance_it_is_refused_before_anything_is_given_up(unplanned: bool):
+    seen = _seen(points=(POINT,), unproven=("payments-0",))
+    with pytest.raises(Refused, match=r"does not say where it stood in east \(payments-0\)") as told:
+        _plan(seen, unplanned=unplanned)
+    assert "tidegate mirror start east-to-west" in (told.value.hint or "")
+
+
 def test_topics_that_stay_are_told():
     stay = TOPICS.model_copy(update={"turn": ("balances",), "stay": ("payments",)})
     assert any("payments stay in east" in note for note in _plan(_seen(topics=stay)).notes)

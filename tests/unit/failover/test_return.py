@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 
 from tests.kit.failover_world import FailoverWorld
-from tests.kit.return_world import AT, returned
+from tests.kit.return_world import AT, BACK, returned
 from tests.kit.snapshots import Job
 from tests.kit.temporal_world import writer
 from tidegate.clients.flink_types import JobState
+from tidegate.clients.kafka_types import TopicPartition
 from tidegate.errors import Refused
+from tidegate.failover.atlarge import is_at_large
 from tidegate.failover.look import look
 from tidegate.failover.plan import plan_return
+from tidegate.model.mirror import LinkState
 from tidegate.model.operation import Observation
 from tidegate.model.record import DeploymentRecord
 from tidegate.model.returning import ReturnInput
@@ -116,3 +119,51 @@ def _observed() -> Observation:
         approval_required=False, record=DeploymentRecord(deployment="ledger", epoch=8, writer=job),
         slots_free=4, slots_total=8, artifacts=(),
     )  # fmt: skip
+
+
+async def test_x23_nothing_is_mirrored_to_where_an_old_job_is_at_large_before_it_is_in_quarantine(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The region answers again while the failover is not through: its job was superseded only, and commits."""
+    world = await returned(monkeypatch)
+    fact = await world.back(world.sides())
+    assert (fact.started, fact.at_large) == ((), ("ledger",))
+    assert "west-to-east: ledger could not be shut out in east, and may commit there" in fact.waiting[0]
+    link = await world.link(BACK)
+    assert link is not None
+    assert link.mirror is not LinkState.RUNNING
+    assert link.holder is None, "it is given back, and waits"
+    await world.zombie()
+    await world.quarantine(world.sides())
+    tail = await world.apart(world.sides())
+    fact = await world.back(world.sides())
+    assert (fact.started, fact.waiting, fact.at_large) == ((BACK,), (), ())
+    await world.mirror(BACK)
+    lineage = await world.lineage("balances")
+    assert lineage is not None
+    assert tail.zombies == 2
+    gone = [one for one in lineage.partitions["0"].excluded if one.region == "east"]
+    balances, ends = TopicPartition("balances", 0), await world.kafka["east"].last_stable_offsets(["balances"])
+    values = [
+        (one.offset, one.value)
+        async for one in world.kafka["east"].records(balances, 0, ends[balances])
+        if (one.value or b"").startswith(b"zombie-")
+    ]
+    assert len(values) == 2
+    assert all(any(x.first <= at <= x.last for x in gone) for at, _ in values), "each of them is excluded"
+
+
+async def test_x23_one_that_was_shut_out_or_whose_epoch_is_denied_since_is_not_at_large(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    world = await returned(monkeypatch)
+    record = await world.record()
+    assert is_at_large(record, "east")
+    assert not is_at_large(record, "west")
+    assert not is_at_large(record.model_copy(update={"denied_epochs": (7,)}), "east")
+    gone = record.gone["east"]
+    assert gone.left is not None
+    for change in ({"strength": "shut out"}, {"strength": "stopped"}, {"epoch": None}):
+        left = gone.left.model_copy(update=change)
+        other = record.model_copy(update={"gone": {"east": gone.model_copy(update={"left": left})}})
+        assert not is_at_large(other, "east"), change

@@ -14,6 +14,7 @@ from tests.kit.kafka_fake import Denied
 from tests.kit.return_world import BACK, OUT, ReturnWorld
 from tests.kit.world_gate import ACTOR, Call, Fault, Gate
 from tidegate.clients.flink_types import JobState
+from tidegate.clients.kafka_types import TopicPartition
 from tidegate.errors import Superseded, Unavailable
 from tidegate.failover.feeding import place_fed
 from tidegate.model.fleet import Fleet
@@ -79,7 +80,9 @@ async def _sound(world: ReturnWorld, way: str) -> None:
     """What must hold whoever died where."""
     await world.mirror(BACK)
     east, west = await world.counted("east"), await world.counted("west")
-    assert sorted(east) == sorted(west)
+    # What the state had read and never crossed counts where it stands, once (X22): nobody is fed it.
+    (read,) = [one.value or b"" async for one in world.kafka["east"].records(TopicPartition("payments", 0), 6, 7)]
+    assert sorted(east) == sorted([*west, read])
     assert len(west) == len(set(west)), "something was fed twice"
     tail = {(tp, n) for tp in (0, 1) for n in range(6, 10)} - {(0, 6)}
     fed = {(at.partition, at.offset) for at in map(place_fed, await world.payments("west")) if at is not None}

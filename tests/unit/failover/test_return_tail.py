@@ -10,6 +10,7 @@ from tests.kit.failover_world import FLEET
 from tests.kit.return_world import AT, BACK, ReturnWorld, fed, fleet_with, returned
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.failover.feeding import place_fed
+from tidegate.lineage.read import counted
 from tidegate.mirror.provenance import of_headers
 from tidegate.model.fleet import RecordId
 from tidegate.model.record import Gone
@@ -38,6 +39,35 @@ async def test_x22_what_the_state_had_read_is_not_fed(monkeypatch: pytest.Monkey
     fact = await world.apart(world.sides())
     assert (fact.ahead, fact.fed) == (2, 6)
     assert sorted(await fed(world)) == [(0, 8), (0, 9), *((1, n) for n in range(6, 10))]
+
+
+async def test_x22_what_the_state_had_read_counts_where_it_stands_once_for_a_reader_over_both_logs(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    world = await returned(monkeypatch, read=(8, 6))
+    await world.quarantine(world.sides())
+    first = await world.apart(world.sides())
+    lineage = await world.lineage("payments")
+    assert lineage is not None
+    assert [lineage.partitions[n].segments[0].end for n in "01"] == [8, 6]
+    assert [(x.first, x.last) for n in "01" for x in lineage.partitions[n].excluded] == [(8, 9), (6, 9)]
+    assert [[one.end for one in counted(lineage.partitions[n]) if one.region == "east"] for n in "01"] == [[8], [6]]
+    again = await world.apart(world.sides())
+    assert await world.lineage("payments") == lineage
+    assert (again.fed, again.held) == (first.fed, first.held)
+
+
+async def test_x22_what_only_one_copy_had_read_does_not_count_where_it_stands(monkeypatch: pytest.MonkeyPatch):
+    world = await returned(monkeypatch, read=(8, 6))
+    other = await world.copy_of("ledger", {0: 7, 1: 6})
+    gone = (await world.record()).gone["east"]
+    await world.change(gone={"east": gone.model_copy(update={"snapshots": (*gone.snapshots, other)})})
+    await world.quarantine(world.sides())
+    await world.apart(world.sides())
+    lineage = await world.lineage("payments")
+    assert lineage is not None
+    assert [lineage.partitions[n].segments[0].end for n in "01"] == [7, 6]
+    assert (7, 9) in [(x.first, x.last) for x in lineage.partitions["0"].excluded]
 
 
 async def test_x22_what_the_state_had_read_and_a_producer_sent_again_is_not_fed_either(monkeypatch: pytest.MonkeyPatch):

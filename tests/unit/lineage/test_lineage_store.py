@@ -301,6 +301,20 @@ async def test_x23_the_end_of_a_lost_region_is_learned_later(store: LineageStore
         await store.amend_end(TOPIC, B, 0, 0, 51)
 
 
+async def test_x22_a_segment_that_has_ended_goes_on_to_what_was_read_and_never_shrinks(store: LineageStore) -> None:
+    await run(store, (begin, close()))
+    await store.turn(TOPIC, A, "west", planned=False, ends={0: None, 1: 60}, cuts={0: 30, 1: 31})
+    await store.open(TOPIC, A)
+    with pytest.raises(InvalidInput, match="no such segment that has ended"):
+        await store.extend(TOPIC, B, 0, 0, 50)
+    with pytest.raises(InvalidInput, match="no such segment that has ended"):
+        await store.extend(TOPIC, B, 1, 1, 70)
+    first = await store.extend(TOPIC, B, 1, 0, 64)
+    assert first.partitions["1"].segments[0].end == 64
+    assert await store.extend(TOPIC, B, 1, 0, 64) == first
+    assert await store.extend(TOPIC, B, 1, 0, 62) == first
+
+
 async def test_x21_ranges_are_excluded_once_and_only_where_there_is_a_partition(store: LineageStore) -> None:
     await run(store, PLANNED)
     before = await store.read(TOPIC)
