@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +78,18 @@ class Scene:
 
         await eventually(begun, within_s=240.0)
 
-    async def set_up(self, rate: int, *, keep: bool = False, ha: bool = False) -> None:
-        """Everything under way: both regions, the mirror, traffic, the job in the east."""
+    async def set_up(
+        self, rate: int, *, keep: bool = False, ha: bool = False, fleet: Callable[[str], str] | None = None
+    ) -> None:
+        """Everything under way: both regions, the mirror, traffic, the job in the east. ``fleet`` changes the file."""
         await self.sandbox.up(REGIONS, 2, print, UP_S, mirror=True, ha=ha)
         await self.stage.build_ledger()
         await self.stage.create_topics(*REGIONS)
         await self.stage.publish(("v1",))
         await publish(self.stage)
+        if fleet is not None:
+            self.stage.fleet_file.write_text(fleet(self.stage.fleet_file.read_text()))
+            await self.run("fleet", "apply", str(self.stage.fleet_file), "--yes")
         await self.stage.add_workers(*REGIONS)
         await self.run("lineage", "begin")
         await self.run("mirror", "start", LINKS["east"], "--yes", "--timeout", "240")
