@@ -94,16 +94,6 @@ class OpenKafka(GatedKafka):
 
         return call
 
-    async def records(self, *args: Any, **named: Any) -> AsyncIterator[Any]:
-        await self._gate("kafka", "records", _nothing, mutating=False)
-        async for record in self._kafka.records(*args, **named):
-            yield record
-
-    async def batches(self, *args: Any) -> AsyncIterator[Any]:
-        await self._gate("kafka", "batches", _nothing, mutating=False)
-        async for batch in self._kafka.batches(*args):
-            yield batch
-
 
 class GatedConnect(FakeConnect):
     """A `FakeConnect` behind the gate. ``offsets_set``: what it was told counts as mirrored, each time."""
@@ -508,10 +498,6 @@ class FailoverWorld:
         sides = self.sides()
         with contextlib.suppress(Unavailable):
             await self.go("victim", lambda: step(sides))
-
-
-async def _nothing() -> None:
-    return None
 
 
 async def _gone(op: str, uri: S3Uri) -> None:

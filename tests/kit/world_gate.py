@@ -190,6 +190,20 @@ class GatedKafka:
 
         return call
 
+    async def records(self, *args: Any, **named: Any) -> AsyncIterator[Any]:
+        await self._gate("kafka", "records", _nothing, mutating=False)
+        async for record in self._kafka.records(*args, **named):
+            yield record
+
+    async def batches(self, *args: Any) -> AsyncIterator[Any]:
+        await self._gate("kafka", "batches", _nothing, mutating=False)
+        async for batch in self._kafka.batches(*args):
+            yield batch
+
+
+async def _nothing() -> None:
+    """A log is read as one call."""
+
 
 _STORE_ACTS = {"put", "create", "replace", "delete", "upload_file"}
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 
 from tidegate import names
 from tidegate.clients.objects import ObjectStore, PreconditionFailed, S3Uri
 from tidegate.errors import MustHalt
-from tidegate.lineage.model import Excluded
-from tidegate.lineage.store import LineageStore
 from tidegate.model.operation import ReplayRange
 from tidegate.model.record import DeploymentRecord, Frozen, Pinned, starts_of
+from tidegate.operation.excluding import exclude_superseded
 from tidegate.operation.run import Deadline, Run, patiently
 
 
@@ -71,27 +69,7 @@ async def counts_now(run: Run, record: DeploymentRecord, epoch: int) -> None:
     uri = S3Uri(run.site.control_bucket, names.manifest_mark(key))
     with suppress(PreconditionFailed):
         await patiently(deadline, run, lambda: run.site.control.create(uri, b"{}\n"))
-    await _exclude(run, await read_note(run, key))
-
-
-async def _exclude(run: Run, note: EnsureNote) -> None:
-    """Ranges of topics that are being turned are left to whoever turns them: he excludes them before he opens."""
-    if note.region is None:
-        return
-    holder = run.tenure.claim.holder
-    by = f"{holder.operation}/{holder.run_id}"
-    store = LineageStore(run.site.control, run.site.control_bucket)
-    deadline = Deadline("excluding in the lineage what is superseded", 60.0)
-    for topic, partition in sorted({(one.topic, one.partition) for one in note.superseded}):
-        known = await patiently(deadline, run, partial(store.read, topic))
-        if known is None or known.holder not in {None, by}:
-            continue
-        ranges = [
-            Excluded(region=note.region, first=one.first, last=one.last, why="superseded (X26)", by=by)
-            for one in note.superseded
-            if (one.topic, one.partition) == (topic, partition)
-        ]
-        await patiently(deadline, run, partial(store.exclude, topic, by, partition, ranges))
+    await exclude_superseded(run, (await read_note(run, key)).superseded)
 
 
 async def notes_that_count(store: ObjectStore, bucket: str, deployment: str) -> list[EnsureNote]:

@@ -36,7 +36,7 @@ async def read_by_a_new_group(scene: Scene, one: Ledger, region: str, folder: Pa
     argv = [
         "python", "-m", "ledger.consumer", "--topic", one.output, "--group", f"new-{one.name}", "--from-start",
         *(word for name in REGIONS for word in ("--region", f"{name}={regions[name].kafka}")),
-        "--idle-s", "5", "--out", str(out), "-o", "json", *kafka_properties("admin"),
+        "--idle-s", "5", "--out", str(out), "-o", "json", *kafka_properties("consumer"),
     ]  # fmt: skip
     done = await execute(argv, scene.stage.root, scene.stage.environment, 300.0)
     assert done.status == 0, done.err[-1_000:]
