@@ -7,6 +7,7 @@ and producers are denied.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Final
 
@@ -22,7 +23,7 @@ from tidegate.model.failover import CutInput
 from tidegate.model.record import CancelIntent, DenyIntent, DeploymentRecord, starts_of
 from tidegate.model.returning import QuarantineFact, ReturnStep
 from tidegate.operation.resolve import cancel_job, deny, deny_epoch, end_job
-from tidegate.operation.run import Deadline, patiently
+from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import Settled, end_the_rest
 
 ASK_S: Final = 60.0
@@ -40,6 +41,7 @@ async def quarantine(sides: Sides, request: ReturnStep) -> QuarantineFact:
     epochs = await _epochs(sides, record)
     for epoch in sorted(epochs):
         record = await deny_epoch(home, epoch)
+    await _deny_again(home, epochs)
     # What an attempt before this one had begun is finished first: its job may have ended, and is not looked for again.
     for intent in _begun(record, sides.away.site.region):
         record = await (end_job(home, intent) if isinstance(intent, CancelIntent) else deny(home, intent))
@@ -63,6 +65,15 @@ async def quarantine(sides: Sides, request: ReturnStep) -> QuarantineFact:
         shut=shut,
         unknown=jobs.unknown,
     )
+
+
+async def _deny_again(home: Run, epochs: Collection[int]) -> None:
+    """The record says that these are denied; its Kafka is asked, for a rule can be taken away by hand (X14)."""
+    who = f"User:{home.site.spec.principal}"
+    deadline = Deadline(f"what Kafka in {home.site.region} denies", ASK_S)
+    stands = set(await patiently(deadline, home, partial(home.site.kafka.denied_prefixes, who)))
+    for prefix in sorted({one for epoch in epochs for one in home.site.prefixes(epoch)} - stands):
+        await patiently(deadline, home, partial(home.site.kafka.deny_transactional_prefix, who, prefix))
 
 
 def _begun(record: DeploymentRecord, away: str) -> list[CancelIntent | DenyIntent]:

@@ -153,8 +153,9 @@ async def test_x14_a_job_that_was_shut_out_commits_nothing_and_does_if_the_deny_
     assert not late
 
     east = scene.stage.kafka("east")
+    prefix = transactional_prefix(DEPLOYMENT, "balances-sink", epoch)
     try:
-        await east.lift_denied_prefix("User:ledger", transactional_prefix(DEPLOYMENT, "balances-sink", epoch))
+        await east.lift_denied_prefix("User:ledger", prefix)
     finally:
         await east.aclose()
 
@@ -167,3 +168,10 @@ async def test_x14_a_job_that_was_shut_out_commits_nothing_and_does_if_the_deny_
     scene.say(f"without the DENY epoch {epoch} has committed {records_of(late):,} records")
     assert not await that_count(scene, "east", late, in_its_log=False)
     await returned(scene)
+    east = scene.stage.kafka("east")
+    try:
+        assert prefix in await east.denied_prefixes("User:ledger"), (
+            "the record said so, and Kafka was asked all the same"
+        )
+    finally:
+        await east.aclose()

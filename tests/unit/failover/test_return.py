@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.kit.failover_world import FailoverWorld
+from tests.kit.kafka_fake import Denied
 from tests.kit.return_world import AT, BACK, returned
 from tests.kit.snapshots import Job
 from tests.kit.temporal_world import writer
@@ -21,6 +22,7 @@ from tidegate.model.mirror import LinkState
 from tidegate.model.operation import Observation
 from tidegate.model.record import DeploymentRecord
 from tidegate.model.returning import ReturnInput
+from tidegate.names import transactional_prefix
 
 STRANGER = "f" * 32
 
@@ -167,3 +169,15 @@ async def test_x23_one_that_was_shut_out_or_whose_epoch_is_denied_since_is_not_a
         left = gone.left.model_copy(update=change)
         other = record.model_copy(update={"gone": {"east": gone.model_copy(update={"left": left})}})
         assert not is_at_large(other, "east"), change
+
+
+async def test_x14_a_deny_that_was_taken_away_by_hand_is_set_again(monkeypatch: pytest.MonkeyPatch):
+    world = await returned(monkeypatch)
+    await world.change(denied_epochs=(7,))  # as a failover has left it that could reach Kafka
+    east = world.kafka["east"]
+    prefix = transactional_prefix("ledger", "balances-sink", 7)
+    assert await east.denied_prefixes("User:ledger") == []
+    await world.quarantine(world.sides())
+    assert await east.denied_prefixes("User:ledger") == [prefix]
+    with pytest.raises(Denied):
+        await world.zombie()
