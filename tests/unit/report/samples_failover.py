@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.unit.report.samples import BACK_JOB, NEW_JOB, OLD_JOB, V1, at, done, ms, observation, rate, start_fact, step
 from tidegate.model.failover import FAILOVER_DEPLOYMENT
 from tidegate.model.operation import Outcome, Plan, PlanBasis, PlanStep, ReplayRange, StepState, Verdict
 from tidegate.model.recovery import FailoverFacts, Strength
-from tidegate.model.steps import EnsureFact
+from tidegate.model.steps import EnsureFact, ReportInput
 
 COPY = "s3://west/savepoints/ledger/copy-e7-savepoint-5b5b5b-0a1b2c3d4e5f-1a2b3c4d"
 PLANNED = ("observe", "ship", "close", "stop", "cut", "start v1", "open", "prove", "mirror", "conclude")
@@ -47,7 +49,7 @@ def plan(names):
     )
 
 
-def _request(names, steps, **changes):
+def _request(names, steps, **changes) -> ReportInput:
     """An operation of 40 s in which nothing came for 6 s; it runs in the west."""
     base = done(
         operation="failover-ledger-7c1f",
@@ -76,7 +78,7 @@ def _request(names, steps, **changes):
     return base.model_copy(update=changes)
 
 
-def planned(**changes):
+def planned(**changes: Any) -> ReportInput:
     steps = (
         step(1, "observe", 0, 0.8, "v1 in east/cell-1, all of it answers; 4 of 4 slots free in west"),
         step(0, "take", 0.8, 0.9, "fence 13"),
@@ -110,7 +112,7 @@ def planned(**changes):
     return _request(PLANNED, steps, failover=facts, **changes)
 
 
-def unplanned(**changes):
+def unplanned(**changes: Any) -> ReportInput:
     """East is gone: from a recovery point, with 1,204 outputs that no longer count, and the mirror back waits."""
     steps = (
         step(1, "observe", 0, 5.8, "v1 in east/cell-1, no answer from 3 of 3 parts there; 4 of 4 slots free in west"),
