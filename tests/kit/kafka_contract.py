@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.kit.kafka_fake import Denied, Fenced
+from tests.kit.kafka_fake_logs import Denied, Fenced
 from tidegate.clients.kafka_types import (
     Batch,
     ControlType,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.kit.failover_world import AT, BACK, BUCKET, FLEET, OUT, Driver, FailoverWorld
-from tests.kit.kafka_fake import FakeProducer, Fenced
+from tests.kit.kafka_fake_job import FakeProducer
+from tests.kit.kafka_fake_logs import Fenced
 from tests.kit.objects import _nothing as nothing
 from tests.kit.temporal_world import writer
 from tests.kit.world_gate import Gate

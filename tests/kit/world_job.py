@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from tests.kit import snapshot_bytes as w
 from tests.kit.flink_fake import FakeFlink
 from tests.kit.flink_fake_model import FakeJob, Hooks, Program
-from tests.kit.kafka_fake import Committable, Denied, FakeKafka, FakeProducer, Fenced
+from tests.kit.kafka_fake import FakeKafka
+from tests.kit.kafka_fake_job import FakeProducer
+from tests.kit.kafka_fake_logs import Committable, Denied, Fenced
 from tests.kit.objects import MemoryStore
 from tests.kit.world_loop import drive
 from tidegate import names

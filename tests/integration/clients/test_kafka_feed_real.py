@@ -7,7 +7,7 @@ from confluent_kafka import KafkaException
 
 from sandbox.kafka import allow_everyone
 from tests.integration.clients.test_kafka_real import Broker, RealWriter, broker, kafka, name
-from tests.kit.kafka_fake import Fenced
+from tests.kit.kafka_fake_logs import Fenced
 from tidegate.clients.kafka import Kafka
 from tidegate.clients.kafka_feed import open_feed
 from tidegate.clients.kafka_types import LogRecord, TopicPartition

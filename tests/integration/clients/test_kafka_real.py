@@ -21,7 +21,7 @@ from sandbox.layout import Layout, kafka_password
 from sandbox.parts import fetch, find_java
 from sandbox.spec import Folder, ProcessSpec
 from tests.kit.kafka_contract import KafkaContract
-from tests.kit.kafka_fake import Denied, Fenced
+from tests.kit.kafka_fake_logs import Denied, Fenced
 from tests.kit.sandbox import free_base_port
 from tidegate.clients.kafka import Kafka
 from tidegate.clients.kafka_transactions import TRANSACTION_LOG, log_partition

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.kit.kafka_contract import KafkaContract
-from tests.kit.kafka_fake import Denied, FakeKafka, FakeProducer, FakeSink
+from tests.kit.kafka_fake import FakeKafka
+from tests.kit.kafka_fake_job import FakeProducer, FakeSink
+from tests.kit.kafka_fake_logs import Denied
 from tidegate.clients.kafka_types import EndOutcome, TopicPartition, TxnState
 from tidegate.errors import Unavailable
 

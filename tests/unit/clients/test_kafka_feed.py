@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from tests.kit.kafka_fake import ADMIN, Denied, FakeKafka, FakeProducer, Fenced
+from tests.kit.kafka_fake import FakeKafka
+from tests.kit.kafka_fake_job import FakeProducer
+from tests.kit.kafka_fake_logs import ADMIN, Denied, Fenced
 from tidegate.clients import kafka_feed
 from tidegate.clients.kafka_types import LogRecord, TopicPartition, TxnState
 from tidegate.errors import NoProgress, Refused, TidegateError, Unavailable

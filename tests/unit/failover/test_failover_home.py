@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.kit.failover_world import OUT, FailoverWorld
-from tests.kit.kafka_fake import Denied
+from tests.kit.kafka_fake_logs import Denied
 from tests.kit.temporal_world import AT, artifact, pinned, writer
 from tidegate.clients.flink_types import JobState
 from tidegate.clients.kafka_types import TopicPartition, TxnState

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kit.eventually import eventually
 from tests.kit.failover_world import BACK, BUCKET, FLEET, OUT, TOPICS, FailoverWorld
-from tests.kit.kafka_fake import Denied
+from tests.kit.kafka_fake_logs import Denied
 from tests.kit.mirror_world import holder
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.errors import Held, NoProgress, OperationFailed, Refused

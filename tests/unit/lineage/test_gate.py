@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.kit.kafka_fake import Denied, FakeKafka
+from tests.kit.kafka_fake import FakeKafka
+from tests.kit.kafka_fake_logs import Denied
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.errors import NoProgress, Refused, Unavailable
 from tidegate.lineage import gate

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kit.connect_fake import FakeConnect
 from tests.kit.eventually import eventually
-from tests.kit.kafka_fake import Denied
+from tests.kit.kafka_fake_logs import Denied
 from tests.kit.mirror_world import MirrorWorld
 from tidegate.clients.kafka_types import TopicPartition, TxnState
 from tidegate.errors import NoProgress, Refused, Unavailable

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.kit.kafka_fake import FakeKafka, FakeProducer
+from tests.kit.kafka_fake import FakeKafka
+from tests.kit.kafka_fake_job import FakeProducer
 from tests.kit.objects import MemoryStore
 from tests.kit.snapshots import EAST, JOB, WEST, Job
 from tidegate.clients.kafka_types import TopicDescription, TopicPartition
