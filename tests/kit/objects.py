@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import hashlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -115,7 +116,7 @@ class MemoryStore:
                 found_uri = S3Uri(uri.bucket, uri.key, at.scheme)
                 yield ObjectInfo(found_uri, len(item.body), item.etag, item.last_modified)
 
-    async def list_names(self, directory: Uri) -> list[str]:
+    async def list_names(self, directory: Uri) -> builtins.list[str]:
         at = await self._enter("list_names", directory)
         base = f"{at.key.rstrip('/')}/" if at.key else ""
         names = set()
@@ -169,13 +170,13 @@ class MemoryStore:
         await self.after("start_upload", at)
         return upload_id
 
-    async def uploads(self, uri: Uri) -> list[str]:
+    async def uploads(self, uri: Uri) -> builtins.list[str]:
         at = await self._enter("uploads", uri)
         found = sorted(name for name, (to, _, _) in self.open_uploads.items() if to == at)
         await self.after("uploads", at)
         return found
 
-    async def uploads_below(self, uri_prefix: Uri) -> list[OpenUpload]:
+    async def uploads_below(self, uri_prefix: Uri) -> builtins.list[OpenUpload]:
         at = await self._enter("uploads_below", uri_prefix)
         found = [
             OpenUpload(to, name, self.touched.get(name))
@@ -185,7 +186,7 @@ class MemoryStore:
         await self.after("uploads_below", at)
         return sorted(found, key=lambda one: (one.uri, one.upload_id))
 
-    async def uploaded_parts(self, uri: Uri, upload_id: str) -> list[UploadedPart]:
+    async def uploaded_parts(self, uri: Uri, upload_id: str) -> builtins.list[UploadedPart]:
         at = await self._enter("uploaded_parts", uri)
         _, parts, _ = self.open_uploads.get(upload_id, (at, {}, {}))
         await self.after("uploaded_parts", at)

@@ -96,9 +96,9 @@ class World:
         world = cls()
         for region in ("east", "west"):
             world._region(region)
-        for region in world.kafka.values():
+        for kafka in world.kafka.values():
             for topic in TOPICS:
-                await region.create_topic(topic, 2, TOPIC)
+                await kafka.create_topic(topic, 2, TOPIC)
         world.workers = dict.fromkeys(world.queues, 2)
         await world._job()
         await world._traffic()

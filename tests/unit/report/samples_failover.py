@@ -51,7 +51,7 @@ def plan(names):
 
 def _request(names, steps, **changes) -> ReportInput:
     """An operation of 40 s in which nothing came for 6 s; it runs in the west."""
-    base = done(
+    base: ReportInput = done(
         operation="failover-ledger-7c1f",
         runbook=FAILOVER_DEPLOYMENT,
         reason="east is worked on tonight",
