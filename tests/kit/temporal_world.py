@@ -225,6 +225,7 @@ class World:
         """Consumer groups that the fleet file names, and what becomes of them."""
         self.moved: tuple[GroupFact, ...] = ()
         self.waiting: tuple[str, ...] = ()
+        self.at_large: tuple[str, ...] = ()
         self.gate_notes: tuple[str, ...] = ()
         """Links of the other direction that cannot be started."""
 
@@ -570,7 +571,8 @@ class World:
 
     def _mirror_back(self, request: FailoverStep) -> MirrorBackFact:
         self._check(request.held)
-        return MirrorBackFact(started=() if self.waiting else request.topics.back, waiting=self.waiting)
+        started = () if self.waiting else request.topics.back
+        return MirrorBackFact(started=started, waiting=self.waiting, at_large=self.at_large)
 
     def _hold_gate(self, request: FailoverStep) -> GateFact:
         self._check(request.held)

@@ -50,6 +50,17 @@ async def test_x23_quarantine_comes_before_anything_is_trusted(client: Client, w
     assert world.job_state == "RUNNING"
 
 
+async def test_x23_a_link_that_others_share_waits_until_they_are_in_quarantine_too(
+    client: Client, world: World
+) -> None:
+    world.waiting = ("west-to-east: ledger-2 could not be shut out in east, and may commit there",)
+    world.at_large = ("ledger-2",)
+    result = await (await _return(client)).done()
+    assert result.outcome is Outcome.DONE
+    assert result.summary == "ledger is in quarantine in east; it is mirrored to once ledger-2 is, too"
+    assert result.next_commands == ("tidegate return region east --deployment ledger-2",)
+
+
 async def test_a_dry_run_changes_nothing(client: Client, world: World) -> None:
     assert (await (await _return(client, dry_run=True)).done()).outcome is Outcome.PLANNED
     assert world.names() == LOOK
