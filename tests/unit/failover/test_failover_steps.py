@@ -15,6 +15,7 @@ from tidegate.clients.kafka_types import TopicPartition
 from tidegate.errors import Held, NoProgress, OperationFailed, Refused
 from tidegate.failover import cut as cut_module
 from tidegate.failover import rebasing
+from tidegate.failover.producers import turn_back
 from tidegate.lineage.model import Excluded, Gate
 from tidegate.lineage.store import LineageStore
 from tidegate.mirror import control
@@ -154,6 +155,34 @@ async def test_x17_after_the_cut_nothing_comes_any_more(world: FailoverWorld):
     assert link is not None
     assert link.mirror is LinkState.STOPPED
     assert link.holder is not None, "it is the failover's until it is all over"
+
+
+async def test_x26_what_counts_no_more_at_home_counts_as_little_where_the_mirror_has_brought_it(world: FailoverWorld):
+    await world.close(world.sides())
+    gone = [
+        Excluded(region="east", first=first, last=last, why="superseded (X26)", by="restore-ledger-1")
+        for first, last in ((1, 2), (4, 400))
+    ]
+    await LineageStore(world.control, BUCKET).exclude("balances", "failover-ledger-1/r1", 0, gone)
+    await _to(world, "stop", "cut", "cut")
+    lineage = await world.lineage("balances")
+    assert lineage is not None
+    copies = [one for one in lineage.partitions["0"].excluded if one.region == "west"]
+    assert len(copies) == 2
+    tp = TopicPartition("balances", 0)
+    end = (await world.kafka["west"].last_stable_offsets(["balances"]))[tp]
+    stood = [
+        (one.offset, came.hop.offset)
+        async for one in world.kafka["west"].records(tp, 0, end)
+        if (came := of_headers(one.headers)) is not None
+    ]
+    left = [there for at, there in stood if not any(x.first <= at <= x.last for x in copies)]
+    assert left == [there for _, there in stood if not any(x.first <= there <= x.last for x in gone)]
+    assert len(left) < len(stood)
+    await turn_back(world.sides(), TOPICS)
+    back = await world.lineage("balances")
+    assert back is not None
+    assert [one.region for one in back.partitions["0"].excluded] == ["east", "east"]
 
 
 async def test_x19_what_has_not_crossed_is_waited_for_and_named(world: FailoverWorld, monkeypatch: pytest.MonkeyPatch):
