@@ -64,7 +64,11 @@ async def unproven(away: Site, home: str, topics: Collection[str]) -> tuple[str,
     Then no position of home can be found here, nor which outputs no longer count (X20). Raises Unavailable.
     """
     known = await lineage_of(away, topics)
-    starts, ends = await away.kafka.start_offsets(topics), await away.kafka.last_stable_offsets(topics)
+    made = set(await away.kafka.topics())
+    there = [topic for topic in topics if topic in made]
+    if not there:
+        return ()
+    starts, ends = await away.kafka.start_offsets(there), await away.kafka.last_stable_offsets(there)
     found: list[str] = []
     for tp, end in sorted(ends.items()):
         mirrored = _mirrored(known.get(tp.topic), tp, home, away.region)

@@ -141,6 +141,10 @@ async def test_x20_what_the_mirror_brings_without_provenance_is_named(world: Fai
     assert (await _look(world)).unproven == (), "the transform is there again"
 
 
+async def test_x20_a_topic_that_is_not_there_yet_says_nothing(world: FailoverWorld):
+    assert await unproven(world.site("west"), "east", ["nobody-has-made-it"]) == ()
+
+
 async def test_x20_what_a_region_wrote_itself_before_it_was_left_says_nothing_of_the_mirror(world: FailoverWorld):
     for step in ("close", "stop", "cut", "rebase", "started", "traffic_of_the_job", "open", "back"):
         act = getattr(world, step)
