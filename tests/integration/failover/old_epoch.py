@@ -53,6 +53,18 @@ def records_of(late: list[Late]) -> int:
     return sum(one.records for one in late)
 
 
+async def beyond_the_cut(scene: Scene, region: str, late: list[Late]) -> int:
+    """How many of them stand behind the region's last segment. (Before it stand those of interleaved transactions.)"""
+    partitions = (await scene.lineage(OUTPUT_TOPIC)).partitions
+    count = 0
+    for one in late:
+        ends = [part.end for part in partitions[str(one.tp.partition)].segments if part.region == region]
+        cut = ends[-1] if ends else 0
+        assert cut is not None, f"{one.tp} lives in {region}"
+        count += max(0, one.last + 1 - max(one.first, cut))
+    return count
+
+
 async def that_count(scene: Scene, region: str, late: list[Late], *, in_its_log: bool) -> list[Late]:
     """Those of them that a reader would take who goes by the lineage, over both regions.
 
