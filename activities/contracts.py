@@ -42,6 +42,7 @@ from tidegate.model.failover import (
     ShutInput,
     TranslateInput,
 )
+from tidegate.model.gamedaysteps import GameDayLook, GameDaySeen, GameDayWatched, GameDayWatchStep, Stands, WhereInput
 from tidegate.model.groups import GroupsFact
 from tidegate.model.keep import KeepFact, KeepStep
 from tidegate.model.notice import NotifyFact, NotifyInput
@@ -397,6 +398,24 @@ async def tear_down_drill(request: TearDownStep) -> TornDown:
     _contract(f"tear_down_drill({request.fork})")
 
 
+@activity.defn(name="look_at_game_day")
+async def look_at_game_day(request: GameDayLook) -> GameDaySeen:
+    """May these go to the other region, and could they come back? Changes nothing. Raises Refused, Held."""
+    _contract(f"look_at_game_day({request.region})")
+
+
+@activity.defn(name="where_game_day")
+async def where_game_day(request: WhereInput) -> Stands:
+    """Where each deployment of a game day lives now, its topics, and which links run. Changes nothing."""
+    _contract(f"where_game_day({request.fleet_digest})")
+
+
+@activity.defn(name="watch_game_day")
+async def watch_game_day(request: GameDayWatchStep) -> GameDayWatched:
+    """Hold the deployments of a game day against its rules until one is broken or the time is up. Changes nothing."""
+    _contract(f"watch_game_day({request.fleet_digest})")
+
+
 @activity.defn(name="weigh_schedule")
 async def weigh_schedule(request: WeighInput) -> WeighFact:
     """Shall a scheduled run begin now? Changes nothing. Raises Unavailable."""
@@ -467,6 +486,9 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         watch_drill,
         compare_drill,
         tear_down_drill,
+        look_at_game_day,
+        where_game_day,
+        watch_game_day,
         review_readiness,
         note_breaches,
         weigh_schedule,

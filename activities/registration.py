@@ -10,6 +10,7 @@ from temporalio.client import Client
 from activities.drill import DrillActivities
 from activities.failover import FailoverActivities
 from activities.flink import FlinkActivities
+from activities.gameday import GameDayActivities
 from activities.group import GroupActivities
 from activities.notify import NotifyActivities
 from activities.points import PointActivities
@@ -37,6 +38,7 @@ def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
         *ReturnActivities(sites, client).all(),
         *GroupActivities(sites, client).all(),
         *DrillActivities(sites, client).all(),
+        *GameDayActivities(sites, client).all(),
         *ReviewActivities(sites, client).all(),
         *NotifyActivities(sites).all(),
     ]

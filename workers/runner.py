@@ -17,6 +17,7 @@ from workflows.drill_recovery import DrillRecovery
 from workflows.failover_deployment import FailoverDeployment
 from workflows.failover_member import FailoverMember
 from workflows.failover_region import FailoverRegion
+from workflows.game_day import GameDay
 from workflows.keep_recovery_points import KeepRecoveryPoints
 from workflows.restore_deployment import RestoreDeployment
 from workflows.return_region import ReturnRegion
@@ -44,6 +45,7 @@ WORKFLOWS: tuple[type, ...] = (
     FailoverMember,
     FailoverRegion,
     DrillRecovery,
+    GameDay,
     ScheduledRun,
 )
 

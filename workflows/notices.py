@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import names
     from tidegate.model.failover import FAILOVER_DEPLOYMENT
+    from tidegate.model.gameday import GAME_DAY
     from tidegate.model.notice import Event, Notice, NotifyFact, NotifyInput, Severity
     from tidegate.model.operation import OperationStatus, Outcome, Phase
     from tidegate.model.region import FAILOVER_REGION
@@ -155,7 +156,11 @@ def _end(status: OperationStatus) -> tuple[Event, Severity, bool] | None:
     if status.outcome is Outcome.UNDONE:
         if status.abort_requested is not None:
             return Event.FAILED, Severity.INFO, False  # a person wanted it so
-        return (Event.DRILL_FAILED, Severity.ERROR, False) if drill else (Event.FAILED, Severity.WARNING, False)
+        if drill or status.runbook == GAME_DAY:
+            return Event.DRILL_FAILED, Severity.ERROR, False
+        return Event.FAILED, Severity.WARNING, False
+    if status.outcome is Outcome.SUPERSEDED and status.runbook == GAME_DAY:
+        return Event.DRILL_FAILED, Severity.ERROR, False  # it leaves jobs where they are: who took one knows of one
     if status.outcome is Outcome.DONE and status.runbook in _FAILOVERS:
         return Event.FAILOVER_DONE, Severity.WARNING, True
     return None

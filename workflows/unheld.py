@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from tidegate import errors
     from tidegate.errors import TidegateError
     from tidegate.model.drilled import DrillFacts
+    from tidegate.model.gameday import GameDayFacts
     from tidegate.model.operation import (
         ControlInput,
         MemberResult,
@@ -23,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         Outcome,
         Phase,
         StepState,
+        Verdict,
     )
     from tidegate.model.review import DeploymentReview
     from tidegate.model.steps import Located, ObserveInput, ReportInput
@@ -67,6 +69,9 @@ class Unheld(Shown):
         self.ending: Ending | None = None
         self.report_key: str | None = None
         self.drill_facts: DrillFacts | None = None
+        self.game_day: GameDayFacts | None = None
+        self.verdict: Verdict | None = None
+        """Of an operation that moved deployments by operations of their own: over all of them."""
         self.review: DeploymentReview | None = None
         """Of a review: what was found. It goes into the report."""
         self.members: tuple[MemberResult, ...] = ()
@@ -192,6 +197,7 @@ class Unheld(Shown):
                 deployment=self._asked.deployment,
                 outcome=ending.outcome,
                 summary=ending.summary,
+                verdict=self.verdict,
                 report=self.report_key,
                 why=ending.why,
                 next_commands=ending.next_commands,
@@ -221,7 +227,9 @@ class Unheld(Shown):
             plan=None,
             approval=None,
             steps=self.board.rows,
+            verdict=self.verdict,
             drill=self.drill_facts,
+            game_day=self.game_day,
             review=self.review,
             commands=ending.next_commands,
             undelivered=self.bell.undelivered,

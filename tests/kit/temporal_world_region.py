@@ -4,6 +4,7 @@ share, faked by contract: who closed, turned and opened which topics, in which o
 
 from __future__ import annotations
 
+import inspect
 from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any
@@ -129,6 +130,9 @@ class MemberWorld(World):
 class RegionWorld:
     """Deployments by name; ``told`` lists what was done in common, and to which deployment what, in order."""
 
+    shared: tuple[str, ...] = SHARED
+    """Activities that are about no single deployment, and that this keeps itself."""
+
     def __init__(self, tiers: dict[str, int], families: tuple[tuple[str, ...], ...] = ()) -> None:
         self.worlds = {name: MemberWorld(name, tier) for name, tier in tiers.items()}
         self.families = families or (tuple(tiers),)
@@ -150,12 +154,12 @@ class RegionWorld:
 
     def activities(self) -> list[Callable[..., Any]]:
         member = next(iter(self.worlds.values()))
-        known = [name for name in CONTRACTS if name in SHARED or hasattr(member, f"_{name}")]
+        known = [name for name in CONTRACTS if name in self.shared or hasattr(member, f"_{name}")]
         return [self._activity(name) for name in known]
 
     def _activity(self, name: str) -> Callable[..., Any]:
         async def run(request: Any) -> Any:
-            deployment = "" if name in SHARED else _deployment_of(request)
+            deployment = "" if name in self.shared else _deployment_of(request)
             self.told.append((name, deployment))
             self.requests[name].append(request)
             planned = self.plans[name, deployment]
@@ -166,8 +170,9 @@ class RegionWorld:
                 answer = await thing()
                 if answer is not None:
                     return answer
-            if name in SHARED:
-                return getattr(self, f"_{name}")(request)
+            if name in self.shared:
+                answer = getattr(self, f"_{name}")(request)
+                return await answer if inspect.isawaitable(answer) else answer
             if name == "write_report" and deployment not in self.worlds:
                 return next(iter(self.worlds.values()))._write_report(request)
             return getattr(self.worlds[deployment], f"_{name}")(request)
@@ -193,14 +198,14 @@ class RegionWorld:
                 since=AT,
             ),
             home=self.home,
-            standby=Answers(region="west"),
+            standby=Answers(region=request.to),
             members=tuple(
                 Member(
                     deployment=name,
                     tier=world.tier,
                     parallelism=1,
-                    home="east/cell-1",
-                    at="west/cell-1",
+                    home=f"{request.region}/cell-1",
+                    at=f"{request.to}/cell-1",
                     reads=(f"in-{name}",),
                     writes=(f"out-{name}",),
                 )
@@ -212,11 +217,15 @@ class RegionWorld:
                     members=members,
                     topics=Topics(
                         turn=tuple(topic for name in members for topic in (f"in-{name}", f"out-{name}")),
-                        links=("east-to-west",),
-                        back=("west-to-east",),
+                        links=(f"{request.region}-to-{request.to}",),
+                        back=(f"{request.to}-to-{request.region}",),
                     ),
                 )
-                for members in self.families
+                for members in (
+                    tuple(name for name in family if not request.deployments or name in request.deployments)
+                    for family in self.families
+                )
+                if members
             ),
             others=self.others,
             slots_free=slots,

@@ -153,7 +153,7 @@ def region(
         request = FailoverRegionInput.model_validate(fields)
     except ValidationError as error:
         raise invalid_input(error, FailoverRegionInput.__name__) from error
-    operation = operations.operation_id("failover", request, asyncio.run(_epochs(launching.fleet)))
+    operation = operations.operation_id("failover", request, asyncio.run(epochs(launching.fleet)))
     if launching.print_command:
         output.say(operations.plain_command(FAILOVER_REGION, request, operation))
         return 0
@@ -165,7 +165,7 @@ def region(
     )
 
 
-async def _epochs(fleet: Path | None) -> int:
+async def epochs(fleet: Path | None) -> int:
     """The epochs of all deployments together: each start of any makes the same request another operation (O12)."""
     async with open_control(fleet) as control:
         records = [await control.record(name) for name in (await control.fleet()).fleet.deployments]

@@ -26,6 +26,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from tidegate.errors import InvalidInput, OperationFailed, Refused, TidegateError
 from tidegate.model.drill import DrillInput
+from tidegate.model.gameday import GameDayInput
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import OperationResult, OperationStatus, Outcome, RunbookInput
 from tidegate.model.region import FailoverRegionInput
@@ -42,7 +43,9 @@ ANSWER_S = 10.0
 
 Handle = WorkflowHandle[Any, Any]
 Begin = Callable[[], Awaitable[Handle]]
-Request = RunbookInput | ShipInput | KeepInput | SweepInput | ReviewInput | FailoverRegionInput | DrillInput
+Request = (
+    RunbookInput | ShipInput | KeepInput | SweepInput | ReviewInput | FailoverRegionInput | DrillInput | GameDayInput
+)
 T = TypeVar("T")
 
 NO_WORKER_HINT = "start one:  tidegate worker run --role control"

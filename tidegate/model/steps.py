@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from tidegate.model.drilled import DrillFacts
+from tidegate.model.gameday import GameDayFacts
 from tidegate.model.operation import (
     Approval,
     Observation,
@@ -324,6 +325,7 @@ class ReportInput(Frozen):
     verdict: Verdict | None = None
     failover: FailoverFacts | None = None
     drill: DrillFacts | None = None
+    game_day: GameDayFacts | None = None
     review: DeploymentReview | None = None
     commands: tuple[str, ...] = ()
     undelivered: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from tidegate.model.fleetcheck import Problem
 from tidegate.model.fleetfile import canonical, judge, refusal, text_of
 from tidegate.model.nearest import did_you_mean
 from tidegate.model.schedule import SchedulesFile
-from tidegate.schedules.runbooks import OWN_FIELDS, SCHEDULABLE, unknown
+from tidegate.schedules.runbooks import OWN_FIELDS, SCHEDULABLE, no_consent, unknown
 
 SCHEDULES = Path("runbooks/schedules.yaml")
 
@@ -80,8 +80,15 @@ def _entry(path: tuple[str, ...], entry: Mapping[str, object], fleet: Fleet | No
             else:
                 what = f"{detail['msg']} ({runbook})"
             yield Problem((*path, "input", *field), what)
-    deployment = given.get("deployment")
-    if fleet is not None and isinstance(deployment, str) and deployment and deployment not in fleet.deployments:
-        near = did_you_mean(deployment, fleet.deployments)
-        what = f"no such deployment: {deployment}{near}; expected one of: {', '.join(fleet.deployments)}"
-        yield Problem((*path, "input", "deployment"), what)
+    if (wrong := no_consent(runbook, given)) is not None:
+        yield Problem((*path, "input"), wrong)
+    if fleet is None:
+        return
+    several = given.get("deployments")
+    named: list[tuple[tuple[str | int, ...], object]] = [(("deployment",), given.get("deployment"))]
+    named += [(("deployments", n), one) for n, one in enumerate(several if isinstance(several, list) else ())]
+    for field, deployment in named:
+        if isinstance(deployment, str) and deployment and deployment not in fleet.deployments:
+            near = did_you_mean(deployment, fleet.deployments)
+            what = f"no such deployment: {deployment}{near}; expected one of: {', '.join(fleet.deployments)}"
+            yield Problem((*path, "input", *field), what)

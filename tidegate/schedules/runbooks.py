@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from tidegate.errors import InvalidInput
 from tidegate.model.drill import DRILL_RECOVERY, DrillInput
+from tidegate.model.gameday import GAME_DAY, GameDayInput
 from tidegate.model.nearest import did_you_mean
 from tidegate.model.operation import TAKE_SNAPSHOT, Input, SnapshotInput
 from tidegate.model.review import REVIEW_READINESS, ReviewInput
@@ -21,13 +22,15 @@ from tidegate.names import derive_id
 
 @dataclass(frozen=True)
 class Schedulable:
-    """A runbook that nobody need watch: it moves and stops no job of its own accord."""
+    """A runbook that nobody need watch: it moves and stops no job of its own accord, or the entry says yes to that."""
 
     model: type[Input]
     verb: str
     """What the ids of its operations begin with, as those that its command starts."""
     drill: bool = False
     """Its last success must not be older than ``objectives.drill_days`` of its deployment."""
+    consent: str | None = None
+    """The field of its input that says yes to what it moves: only with it a schedule may begin it."""
 
 
 SCHEDULABLE: Final[Mapping[str, Schedulable]] = {
@@ -35,9 +38,11 @@ SCHEDULABLE: Final[Mapping[str, Schedulable]] = {
     TAKE_SNAPSHOT: Schedulable(SnapshotInput, "take"),
     SHIP_SNAPSHOTS: Schedulable(ShipInput, "ship"),
     DRILL_RECOVERY: Schedulable(DrillInput, "drill", drill=True),
+    GAME_DAY: Schedulable(GameDayInput, "game-day", consent="unattended"),
     REVIEW_READINESS: Schedulable(ReviewInput, "review"),
 }
-"""One line each. What moves or stops a job for good is begun by a person and is not here."""
+"""One line each. What moves or stops a job for good is begun by a person and is not here; a game day brings back what
+it moves, and its entry must say in so many words that production may move while nobody looks."""
 
 OWN_FIELDS: Final = ("requested_by", "reason")
 """Of the input: filled in by the run, if the entry does not say otherwise."""
@@ -50,11 +55,24 @@ def unknown(runbook: str) -> str | None:
     return f"no such runbook: {runbook}{did_you_mean(runbook, SCHEDULABLE)}; expected one of: {', '.join(SCHEDULABLE)}"
 
 
+def no_consent(runbook: str, given: Mapping[str, object]) -> str | None:
+    """Why a schedule may not begin it: what moves production unattended must be asked for in so many words."""
+    field = SCHEDULABLE[runbook].consent
+    if field is None or given.get(field) is True:
+        return None
+    return (
+        f"{field}: {runbook} moves production for real, by the clock and with nobody there; a schedule may begin it "
+        f"only with {field}: true in its input. With people watching, begin it by its command"
+    )
+
+
 def request_of(asked: ScheduledInput) -> Input:
     """The input of the runbook, as a person would give it. Raises InvalidInput with what does not fit."""
     if (wrong := unknown(asked.entry.runbook)) is not None:
         raise InvalidInput(f"schedules.{asked.name}.runbook: {wrong}")
     model = SCHEDULABLE[asked.entry.runbook].model
+    if (wrong := no_consent(asked.entry.runbook, asked.entry.input)) is not None:
+        raise InvalidInput(f"schedules.{asked.name}.input.{wrong}")
     own = {"requested_by": f"schedule {asked.name}", "reason": f"due by schedule {asked.name}"}
     given = {name: value for name, value in own.items() if name in model.model_fields} | dict(asked.entry.input)
     try:
@@ -68,4 +86,6 @@ def request_of(asked: ScheduledInput) -> Input:
 def operation_of(asked: ScheduledInput, run: str) -> str:
     """The id of the operation that a run begins: its own, and the same however often the run is played again."""
     runbook = SCHEDULABLE[asked.entry.runbook]
-    return f"{runbook.verb}-{asked.entry.deployment or 'fleet'}-{derive_id('scheduled', asked.name, run)[:8]}"
+    region = asked.entry.input.get("region")
+    on = asked.entry.deployment or (f"region-{region}" if region else "fleet")
+    return f"{runbook.verb}-{on}-{derive_id('scheduled', asked.name, run)[:8]}"
