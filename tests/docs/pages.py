@@ -28,6 +28,7 @@ PAGES = (
     "runbooks/drill-recovery.md",
     "runbooks/failover-deployment.md",
     "runbooks/failback.md",
+    "runbooks/game-day.md",
     "runbooks/return-region.md",
     "runbooks/break-glass.md",
     "runbooks/failover-region.md",

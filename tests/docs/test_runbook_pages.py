@@ -15,6 +15,7 @@ from tidegate.failover.plan import plan_failover
 from tidegate.model.appraisal import Appraisal
 from tidegate.model.drill import DRILL_RECOVERY, DrillInput
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, Answers, FailoverInput, PointChoice, RegionsSeen, Topics
+from tidegate.model.gameday import GAME_DAY, GameDayInput
 from tidegate.model.groups import GroupLook
 from tidegate.model.keep import KEEP_RECOVERY_POINTS, KeepInput
 from tidegate.model.operation import (
@@ -52,6 +53,7 @@ from tidegate.operation.take_snapshot import plan_snapshot
 from workflows import (
     drill_recovery,
     failover_deployment,
+    game_day,
     restore_deployment,
     review_readiness,
     ship_snapshots,
@@ -75,6 +77,7 @@ STOP = "runbooks/stop-deployment.md"
 FAILOVER = "runbooks/failover-deployment.md"
 PLANNED, UNPLANNED = "## What it does", "## What it does when a region is lost"
 REGION = "runbooks/failover-region.md"
+GAME = "runbooks/game-day.md"
 WORKFLOWS = {
     UPGRADE: upgrade_deployment,
     START: start_deployment,
@@ -168,6 +171,7 @@ def test_the_steps_stand_in_the_order_of_the_workflow(page: str) -> None:
         (SWEEP, sweep_snapshots.STEPS),
         (REVIEW, review_readiness.STEPS),
         (DRILL, drill_recovery.STEPS),
+        (GAME, game_day.STEPS),
     ],
 )
 def test_the_steps_of_what_has_no_plan_are_those_of_the_workflow(page: str, steps: tuple[str, ...]) -> None:
@@ -256,6 +260,7 @@ def input_rows(model: type[BaseModel]) -> list[list[str]]:
         (DRILL, DrillInput),
         (FAILOVER, FailoverInput),
         (REGION, FailoverRegionInput),
+        (GAME, GameDayInput),
     ],
 )
 def test_the_input_is_that_of_the_model(page: str, model: type[BaseModel]) -> None:
@@ -298,6 +303,7 @@ def test_the_outcomes_and_their_exit_statuses_are_those_of_the_code() -> None:
         (DRILL, DRILL_RECOVERY),
         (FAILOVER, FAILOVER_DEPLOYMENT),
         (REGION, FAILOVER_REGION),
+        (GAME, GAME_DAY),
     ],
 )
 def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
@@ -307,7 +313,9 @@ def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
     assert {"touches", "does not touch"} <= set(head)
 
 
-@pytest.mark.parametrize("page", [*PLANS, SHIP, KEEP, SWEEP, REVIEW, DRILL, FAILOVER, REGION, "runbooks/failback.md"])
+@pytest.mark.parametrize(
+    "page", [*PLANS, SHIP, KEEP, SWEEP, REVIEW, DRILL, FAILOVER, REGION, GAME, "runbooks/failback.md"]
+)
 def test_a_page_opens_with_what_to_do_now(page: str) -> None:
     text = text_of(page)
     opening = (text.split("---\n", 2)[2] if text.startswith("---") else text).strip().splitlines()
@@ -327,6 +335,7 @@ if __name__ == "__main__":
         ReviewInput,
         FailoverInput,
         FailoverRegionInput,
+        GameDayInput,
     ):
         print(one.__name__)
         for row in input_rows(one):

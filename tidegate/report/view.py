@@ -8,6 +8,7 @@ from typing import Literal
 
 from tidegate.model.drill import DRILL_RECOVERY
 from tidegate.model.failover import FAILOVER_DEPLOYMENT
+from tidegate.model.gameday import GAME_DAY
 from tidegate.model.operation import (
     RESTORE_DEPLOYMENT,
     START_DEPLOYMENT,
@@ -18,7 +19,7 @@ from tidegate.model.operation import (
 )
 from tidegate.model.region import FAILOVER_REGION
 from tidegate.model.steps import ReportInput
-from tidegate.report import drill, facts, failover, words
+from tidegate.report import drill, facts, failover, gameday, words
 from tidegate.report import review as told_of_review
 from tidegate.report.page import Cell, Command, Page
 
@@ -53,6 +54,7 @@ def page_of(request: ReportInput, key: str, sha256: str) -> Page:
             for block in (
                 failover.failover_table(request.failover, request.ensure, request.verdict),
                 drill.drill_table(request.drill),
+                *gameday.tables(request.game_day),
                 facts.verdict_table(request),
             )
             if block is not None
@@ -75,6 +77,10 @@ def headline(request: ReportInput) -> str:
     if request.drill is not None:
         failed = request.outcome is Outcome.BAD_VERDICT
         return " · ".join([f"{_what(request)}: failed" if failed else parts[0], *drill.headline_parts(request.drill)])
+    if request.game_day is not None:
+        failed = request.outcome is Outcome.BAD_VERDICT
+        told = [f"{_what(request)}: failed" if failed else parts[0], words.verdict_short(request.verdict)]
+        return " · ".join([*told, *gameday.headline_parts(request.game_day)])
     if request.outcome is Outcome.BAD_VERDICT:
         ended = "undone, with a bad" if _went_back(request) else words.OUTCOMES[request.outcome]
         parts = [f"{_what(request)}: {ended} {words.verdict_short(request.verdict)}"]
@@ -129,6 +135,8 @@ def _alerts(request: ReportInput) -> tuple[Cell, ...]:
     verdict, ensure = request.verdict, request.ensure
     if request.break_glass is not None:
         bad.append(f"Break-glass: went on without the approval that is required: {request.break_glass}")
+    if request.game_day is not None:
+        bad += gameday.alerts(request.game_day)
     if verdict is not None and not verdict.good:
         bad.append("Bad verdict: the output is not right. The job runs on; the commands are below.")
     if request.take_over is not None:
@@ -184,7 +192,7 @@ def _commands(request: ReportInput) -> tuple[Command, ...]:
         _add_failover(request, add)
     elif request.runbook == DRILL_RECOVERY:
         add("repeat it", f"tidegate drill recovery {deployment}")
-    if request.runbook == FAILOVER_REGION:
+    if request.runbook in {FAILOVER_REGION, GAME_DAY}:
         add("what each of its deployments did", "tidegate ops list")
     else:
         add("what is now", f"tidegate registry show {deployment}")
