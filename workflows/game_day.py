@@ -55,8 +55,8 @@ LOOK_AGAIN_S = 60.0
 """How often it is looked whether a person has brought them back by hand."""
 HALTED_S = 86_400.0
 """After that it ends, and says where they are (I6)."""
-PROVE_TRIES = 6
-PROVE_AGAIN_S = 5.0
+PROVE_TRIES = 4
+PROVE_AGAIN_S = 3.0
 T = TypeVar("T")
 
 

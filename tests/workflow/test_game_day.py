@@ -375,5 +375,5 @@ async def test_nothing_to_resume_is_refused(client: Client) -> None:
         await block.entered.wait()
         with pytest.raises(WorkflowUpdateFailedError):
             await run.update("resume")
-        block.released.set()
-        await run.done()
+        await run.update("abort")
+        await run.failed("Undone")

@@ -174,7 +174,7 @@ async def _open_at(lineage: LineageStore, topics: Collection[str], region: str) 
     for topic in topics:
         known = await lineage.read(topic)
         if known is None:
-            raise Refused(f"topic {topic} has no lineage yet", hint="begin it:  tidegate lineage begin")
+            continue  # the failover begins it
         if known.region != region or known.gate is not Gate.OPEN:
             by = f" by {known.holder}" if known.holder else ""
             raise Refused(
@@ -217,10 +217,10 @@ async def where(
             holder=holder,
         )
 
-    async def topic(name: str) -> tuple[str, str]:
+    async def topic(name: str) -> tuple[str, str | None]:
         known = await lineage.read(name)
         if known is None:
-            return name, "nowhere"
+            return name, None
         return name, known.region if known.gate is Gate.OPEN else CLOSED
 
     async def link(name: str) -> tuple[str, str]:
@@ -230,7 +230,7 @@ async def where(
     return Stands(
         at=utc_now(),
         stands=tuple(await asyncio.gather(*(one(member) for member in request.members))),
-        topics=dict(await asyncio.gather(*(topic(name) for name in request.topics))),
+        topics={name: at for name, at in await asyncio.gather(*map(topic, request.topics)) if at is not None},
         links=dict(await asyncio.gather(*(link(name) for name in request.links))),
     )
 

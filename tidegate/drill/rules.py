@@ -48,8 +48,8 @@ class Memory(Frozen):
 
     inputs: int
     outputs: int
-    inputs_at: datetime
-    """When input was last seen to come."""
+    waits_since: datetime | None = None
+    """When input was first seen to come after the last output; None: none did."""
     outputs_at: datetime
     """When output was last seen to come."""
     moved: bool = False
@@ -65,22 +65,21 @@ def see(memory: Memory | None, reading: Reading) -> Memory:
     at = reading.at
     if memory is None:
         away = at if reading.away is not None else None
-        return Memory(inputs=reading.inputs, outputs=reading.outputs, inputs_at=at, outputs_at=at, away_since=away)
+        return Memory(inputs=reading.inputs, outputs=reading.outputs, outputs_at=at, away_since=away)
     if reading.away is not None:
         return memory.model_copy(update={"away_since": memory.away_since or at})
     update: dict[str, object] = {"away_since": None}
     if reading.inputs > memory.inputs:
-        update |= {"inputs": reading.inputs, "inputs_at": at}
+        update |= {"inputs": reading.inputs, "waits_since": memory.waits_since or at}
     if reading.outputs > memory.outputs:
-        update |= {"outputs": reading.outputs, "outputs_at": at, "moved": True}
+        update |= {"outputs": reading.outputs, "outputs_at": at, "moved": True, "waits_since": None}
     return memory.model_copy(update=update)
 
 
 def quiet_s(memory: Memory, at: datetime, *, moving: bool) -> float:
     """For how long no output has come though it should have. ``moving``: it is on its way to the other region."""
-    counts = memory.moved if moving else memory.inputs_at > memory.outputs_at
-    since = memory.outputs_at if moving or memory.moved else memory.inputs_at
-    return max(0.0, (at - since).total_seconds()) if counts else 0.0
+    since = (memory.outputs_at if memory.moved else None) if moving else memory.waits_since
+    return max(0.0, (at - since).total_seconds()) if since is not None else 0.0
 
 
 def sample_of(deployment: str, memory: Memory, reading: Reading) -> Sample:

@@ -93,7 +93,7 @@ class Stands(Frozen):
     at: datetime
     stands: tuple[Stand, ...]
     topics: dict[str, str]
-    """By topic: the region where it is written; ``CLOSED`` if nobody may."""
+    """By topic: the region where it is written; ``CLOSED`` if nobody may. One that never turned may not be here."""
     links: dict[str, str]
     """By link: RUNNING or what else its record says."""
 

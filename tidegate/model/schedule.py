@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from tidegate.model.fleetfields import Days, Name, Text
@@ -103,6 +103,12 @@ class Freeze(Part):
         return self
 
 
+def _as_json(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _as_json(one) for key, one in value.items()}
+    return [_as_json(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 class Entry(Part):
     """One runbook by the clock."""
 
@@ -121,6 +127,12 @@ class Entry(Part):
         default=("incident-open", "rollout-running"), description="a list of incident-open, rollout-running"
     )
     max_age_days: Days | None = Field(default=None, description="days that its last success may be old")
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _lists(cls, value: object) -> object:
+        """A list of the file is read as a tuple, which is no JSON."""
+        return _as_json(value)
 
     @property
     def deployment(self) -> str:

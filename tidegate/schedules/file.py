@@ -86,7 +86,7 @@ def _entry(path: tuple[str, ...], entry: Mapping[str, object], fleet: Fleet | No
         return
     several = given.get("deployments")
     named: list[tuple[tuple[str | int, ...], object]] = [(("deployment",), given.get("deployment"))]
-    named += [(("deployments", n), one) for n, one in enumerate(several if isinstance(several, list) else ())]
+    named += [(("deployments", n), one) for n, one in enumerate(several if isinstance(several, list | tuple) else ())]
     for field, deployment in named:
         if isinstance(deployment, str) and deployment and deployment not in fleet.deployments:
             near = did_you_mean(deployment, fleet.deployments)

@@ -98,3 +98,41 @@ def test_an_operation_has_an_id_of_its_own_per_run_and_the_same_if_played_again_
     ids = [operation_of(request, run) for run in ("a", "b", "a")]
     assert ids[0] == ids[2] != ids[1]
     assert ids[0].startswith("sweep-ledger-")
+
+
+GAME_DAY = "{region: east, to: west, deployments: [ledger], unattended: true}"
+
+
+def _game_day(given: str) -> str:
+    return GOOD.replace("SweepSnapshots", "GameDay").replace("{deployment: ledger}", given)
+
+
+def test_a_game_day_by_the_clock_must_be_asked_for_in_so_many_words(tmp_path: Path) -> None:
+    assert _load(tmp_path, _game_day(GAME_DAY)).schedules["nightly"].runbook == "GameDay"
+    for missing in (GAME_DAY.replace(", unattended: true", ""), GAME_DAY.replace("true", "false")):
+        with pytest.raises(InvalidInput) as caught:
+            _load(tmp_path, _game_day(missing))
+        assert "nightly.input: unattended: GameDay moves production for real" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("{region: east, to: west, unattended: true}", "nightly.input.deployments: missing; GameDay needs it"),
+        (GAME_DAY.replace("[ledger]", "[]"), "nightly.input.deployments"),
+        (GAME_DAY.replace("[ledger]", "[leger]"), "nightly.input.deployments.0: no such deployment: leger"),
+    ],
+)
+def test_it_names_its_deployments(tmp_path: Path, given: str, told: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        _load(tmp_path, _game_day(given))
+    assert told in caught.value.message
+
+
+def test_a_run_without_consent_begins_nothing_even_if_its_schedule_was_made_by_other_means() -> None:
+    given = {"region": "east", "to": "west", "deployments": ["ledger"]}
+    with pytest.raises(InvalidInput, match="unattended: true"):
+        request_of(asked("game", runbook="GameDay", input=given))
+    allowed = asked("game", runbook="GameDay", input={**given, "unattended": True})
+    assert request_of(allowed).model_dump()["deployments"] == ("ledger",)
+    assert operation_of(allowed, "run-1").startswith("game-day-region-east-")
