@@ -12,7 +12,7 @@ from temporalio import activity
 from activities.beats import beating
 from activities.group import GroupActivities
 from tidegate.drill import gameday
-from tidegate.drill.gameday_watch import Memories, Watcher, watch
+from tidegate.drill.gameday_watch import Memories, Watcher, so_far, watch
 from tidegate.lineage.store import LineageStore
 from tidegate.model.gamedaysteps import (
     GameDayLook,
@@ -73,7 +73,10 @@ class GameDayActivities(GroupActivities):
 
     @activity.defn(name="watch_game_day")
     async def watch_game_day(self, request: GameDayWatchStep) -> GameDayWatched:
-        """See ``tidegate.drill.gameday_watch``. Goes on from what the last attempt's heartbeat remembers."""
+        """See ``tidegate.drill.gameday_watch``. Goes on from what the last attempt's heartbeat remembers.
+
+        Cancelled by its operation, it ends with what it has seen.
+        """
         fleet, _ = await self._sites.fleet(request.fleet_digest)
         watchers = [
             Watcher(
@@ -100,6 +103,11 @@ class GameDayActivities(GroupActivities):
                 activity.heartbeat(figures, memories)
                 await asyncio.wait({task}, timeout=1.0)
             return task.result()
+        except asyncio.CancelledError:
+            asked = activity.cancellation_details()
+            if asked is None or not asked.cancel_requested:
+                raise  # the worker stops: the next one goes on with the watch
+            return so_far(watchers, request, memories)
         finally:
             task.cancel()
 

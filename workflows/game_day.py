@@ -7,41 +7,25 @@ operation looks, judges by the rules, and sees to it that what went comes back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
-    from tidegate.drill.rules import broken_by_way, slim, union
+    from tidegate.drill.rules import broken_by_way
     from tidegate.errors import TidegateError
-    from tidegate.model.gameday import GAME_DAY, GameDayFacts, GameDayInput, Rule, Trip, Way
-    from tidegate.model.gamedaysteps import (
-        GameDayLook,
-        GameDaySeen,
-        GameDayWatched,
-        GameDayWatchStep,
-        Stands,
-        WhereInput,
-    )
-    from tidegate.model.operation import (
-        ControlInput,
-        OperationResult,
-        OperationStatus,
-        Outcome,
-        Phase,
-        StepState,
-    )
+    from tidegate.model.gameday import GAME_DAY, GameDayInput, Rule, Trip
+    from tidegate.model.gamedaysteps import GameDayLook, GameDaySeen, GameDayWatched, GameDayWatchStep, Stands
+    from tidegate.model.operation import OperationResult, Outcome, Phase, StepState
     from tidegate.model.steps import Located
     from workflows import game_day_facts as facts
     from workflows.calls import Aborted, Calls
-    from workflows.controls import refuse
     from workflows.ending import Ending
+    from workflows.game_day_kit import PlayedGameDay, SomebodyElse, in_short
     from workflows.game_day_ways import WayOf
-    from workflows.kit import given, known, with_hint
-    from workflows.unheld import OBSERVE_S, Unheld
+    from workflows.kit import given, known
+    from workflows.unheld import OBSERVE_S
 
 STEPS = ("observe", "fail over", "watch", "fail back", "prove", "conclude")
 ALL_CELLS = "all"
@@ -51,100 +35,27 @@ WATCH_MARGIN_S = 300.0
 TRIES = 3
 """So often the way back is tried before a person is called."""
 TRY_AGAIN_S = 20.0
-LOOK_AGAIN_S = 60.0
-"""How often it is looked whether a person has brought them back by hand."""
 HALTED_S = 86_400.0
 """After that it ends, and says where they are (I6)."""
 PROVE_TRIES = 4
 PROVE_AGAIN_S = 3.0
-T = TypeVar("T")
-
-
-class _SomebodyElse(Exception):
-    """Another operation moved or restarted one of them: nothing more is done to it."""
 
 
 @workflow.defn(name=GAME_DAY)
-class GameDay(Unheld):
+class GameDay(PlayedGameDay):
     """Done: they went, ran there within the rules, and are back. Undone: it was cut short, and they are back."""
 
     runbook = GAME_DAY
 
     @workflow.init
     def __init__(self, request: GameDayInput | None = None) -> None:
-        self.request = given(request, GameDayInput)
-        super().__init__(self.request, STEPS[:1] if self.request.dry_run else STEPS, reason=self.request.reason)
-        self.seen: GameDaySeen | None = None
-        self.way: WayOf | None = None
-        """The failover that is under way."""
-        self.going_back = False
-        self.resumed = 0
-        self.halted_for: str | None = None
-        self.guarding = Calls(changed=self.show, aborting=lambda: self.stops or self.way is None)
-        """The watch beside a failover; it ends with it."""
-        self.game_day = GameDayFacts(
-            region=self.request.region,
-            to=self.request.to,
-            deployments=self.request.deployments,
-            rules=self.request.rules,
-            stay_s=self.request.stay_s,
-        )
+        asked = given(request, GameDayInput)
+        super().__init__(asked, STEPS[:1] if asked.dry_run else STEPS)
 
     @workflow.run
     async def run(self, request: GameDayInput | None = None) -> OperationResult:
         """Run the steps; see `Unheld.run_steps` for how it ends."""
         return await self.run_steps(self.steps)
-
-    # -- what people say and see
-
-    @workflow.update(description="Stop, and go back from wherever it stands: what has turned comes back by a failback.")
-    def abort(self, request: ControlInput) -> str:
-        """The one command that stops and goes back."""
-        self.stop(request)
-        if self.halted_for is not None:
-            self.resumed += 1
-            return "the way back is tried again"
-        if self.going_back:
-            return "it is on its way back already"
-        if self.way is not None:
-            return "goes back: what has not turned stays where it is, what has turned comes back when it runs there"
-        return f"goes back to {self.request.region}"
-
-    @abort.validator
-    def _may_abort(self, request: ControlInput) -> None:
-        self.refuse_if_ended(request)
-
-    @workflow.update(description="After a halt: try the way back again.")
-    def resume(self, request: ControlInput) -> str:
-        """Also if they were brought back by hand: it looks first."""
-        self.resumed += 1
-        return f"tries again, asked by {request.by}"
-
-    @resume.validator
-    def _may_resume(self, request: ControlInput) -> None:
-        if self.halted_for is None:
-            refuse(f"nothing to resume for {request.by}: the operation is {self.phase}")
-
-    @workflow.query(description="Where the operation stands: its steps, what runs, what it waits for.")
-    def status(self) -> OperationStatus:
-        """As for all, and which failover is under way."""
-        told = super().status()
-        if self.ending is not None:
-            return told
-        update: dict[str, object] = {"activity": told.activity or self.guarding.running}
-        if self.way is not None:
-            update["waiting_for"] = f"{self.way.operation}:  tidegate ops watch {self.way.operation}"
-        if self.halted_for is not None:
-            update |= {"why": self.halted_for, "waiting_for": "a person", "next_commands": self._ways_on()}
-        return told.model_copy(update=update)
-
-    def _ways_on(self) -> tuple[str, ...]:
-        return (f"tidegate ops resume {workflow.info().workflow_id}", *self._by_hand())
-
-    @property
-    def stops(self) -> bool:
-        """Whether it goes back now, for whatever reason."""
-        return self.abort_requested is not None or self._facts.stopped is not None
 
     # -- the runbook
 
@@ -173,7 +84,7 @@ class GameDay(Unheld):
 
             # Step 4. Fail back what is there.
             back = await self._fail_back()
-        except _SomebodyElse as error:
+        except SomebodyElse as error:
             return await self._give_way(str(error))
 
         # Step 5. Prove: all of it is as it was, or it is said what is not.
@@ -219,9 +130,10 @@ class GameDay(Unheld):
         done = await ends
         self.way = None
         await guard
-        self._tell(there=_slim(done))
+        self._tell(there=in_short(done))
         for trip in broken_by_way(self.request.rules, done, f"on the way to {self.request.to}"):
             self._trip(trip)
+        self._refuse_if_superseded(done)
         stands = await self._where()
         gone = stands.of(self.request.to)
         state = StepState.OK if done.outcome is Outcome.DONE else StepState.FAILED
@@ -263,12 +175,15 @@ class GameDay(Unheld):
             return
         self._tell(samples=watched.samples, stayed_s=watched.watched_s)
         if watched.trip is None:
-            self.ok("watch", facts.watched(watched))
+            state = StepState.OK if self.abort_requested is None else StepState.FAILED
+            why = f"{self.abort_requested}; " if self.abort_requested is not None else ""
+            self.board.end("watch", state, workflow.now(), f"{why}{facts.watched(watched)}")
+            self.show()
             return
         self._trip(watched.trip)
         self.board.end("watch", StepState.FAILED, workflow.now(), f"{watched.trip.text}; {facts.watched(watched)}")
         if watched.trip.rule is Rule.TAKEN:
-            raise _SomebodyElse(watched.trip.what)
+            raise SomebodyElse(watched.trip.what)
 
     def _watch_step(self, until: datetime, *, jobs: dict[str, str] | None) -> GameDayWatchStep:
         seen = known(self.seen)
@@ -314,9 +229,10 @@ class GameDay(Unheld):
             self.show()
             done = await way.run()
             self.way = None
-            self._tell(back=(*self._facts.back, _slim(done)))
+            self._tell(back=(*self._facts.back, in_short(done)))
             for trip in broken_by_way(self.request.rules, done, f"on the way back to {self.request.region}"):
                 self._trip(trip, stops=False)
+            self._refuse_if_superseded(done)
             left = (await self._where()).of(self.request.to)
             if not left:
                 continue
@@ -325,6 +241,7 @@ class GameDay(Unheld):
                 continue
             ends_at = ends_at or workflow.now() + timedelta(seconds=HALTED_S)
             if not await self._stand_halted(facts.not_back(done, left, self.request.region), ends_at):
+                self._settle(await self._where())
                 return False
 
     def _end_back(self, tries: int, stands: Stands) -> None:
@@ -332,24 +249,6 @@ class GameDay(Unheld):
             self.ok("fail back", facts.came_back(self._facts.back[-1], stands))
         else:
             self.board.end("fail back", StepState.SKIPPED, workflow.now(), "none of them is there")
-            self.show()
-
-    async def _stand_halted(self, why: str, ends_at: datetime) -> bool:
-        """Until a person has it tried again, or has brought them back by hand. False: that took too long."""
-        self.halted_for = why
-        before = self.resumed
-        self.phase = Phase.HALTED
-        self.upsert_phase()
-        try:
-            while workflow.now() < ends_at:
-                await self._rest(LOOK_AGAIN_S, lambda: self.resumed > before)
-                if self.resumed > before or not (await self._where()).of(self.request.to):
-                    return True
-            return False
-        finally:
-            self.halted_for = None
-            self.phase = Phase.UNDOING
-            self.upsert_phase()
             self.show()
 
     async def _prove(self) -> tuple[str, ...]:
@@ -368,76 +267,6 @@ class GameDay(Unheld):
         self.board.end("prove", StepState.FAILED, workflow.now(), "; ".join(problems))
         return problems
 
-    async def _where(self) -> Stands:
-        """Where each of them is. While nobody can say it is asked again: nothing may be done on a guess."""
-        seen = known(self.seen)
-        asked = WhereInput(fleet_digest=seen.fleet_digest, members=seen.members, topics=seen.topics, links=seen.links)
-
-        async def ask() -> Stands:
-            return await self.calls.control(contracts.where_game_day, asked, deadline_s=OBSERVE_S)
-
-        return await self._insist("look where they are", ask)
-
-    async def _insist(self, what: str, act: Callable[[], Awaitable[T]]) -> T:
-        before, phase = self.halted_for, self.phase
-        while True:
-            try:
-                found = await act()
-            except TidegateError as error:
-                self.halted_for = before or f"cannot {what}: {with_hint(error)}"
-                self.phase = Phase.HALTED
-                self.upsert_phase()
-                seen = self.resumed
-                await self._rest(LOOK_AGAIN_S, lambda seen=seen: self.resumed > seen)  # type: ignore[misc]
-                continue
-            if self.phase is not phase:
-                self.halted_for, self.phase = before, phase
-                self.upsert_phase()
-                self.show()
-            return found
-
-    # -- small things
-
-    @property
-    def _facts(self) -> GameDayFacts:
-        return known(self.game_day)
-
-    def _tell(self, **update: object) -> None:
-        self.game_day = self._facts.model_copy(update=update)
-
-    def _note(self, text: str) -> None:
-        self._tell(notes=(*self._facts.notes, text))
-
-    def _trip(self, trip: Trip, *, stops: bool = True) -> None:
-        """A rule is broken. The first reason to stop is the one that is told."""
-        self._tell(trips=(*self._facts.trips, trip))
-        if stops and not self.stops:
-            self._tell(stopped=trip.text)
-        self.show()
-
-    def _stop_if_asked(self) -> None:
-        if self.abort_requested is not None and self._facts.stopped is None:
-            self._tell(stopped=self.abort_requested)
-
-    def _why(self) -> str:
-        return self.abort_requested or self._facts.stopped or "stopped"
-
-    def _refuse_if_taken(self, stands: Stands) -> None:
-        """Raises _SomebodyElse: one of them lives in neither of the two regions."""
-        lost = [one for one in stands.stands if one.region not in {self.request.region, self.request.to}]
-        if lost:
-            raise _SomebodyElse(f"{lost[0].text}: neither in {self.request.region} nor in {self.request.to}")
-
-    async def _rest(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
-        try:
-            await workflow.wait_condition(until, timeout=timedelta(seconds=seconds), timeout_summary="again")
-        except TimeoutError:
-            return
-
-    def _by_hand(self) -> tuple[str, ...]:
-        names = " ".join(f"--deployment {name}" for name in self._facts.deployments)
-        return (f"tidegate failover region {self.request.to} --to {self.request.region} {names}",)
-
     # -- how it ends
 
     async def _give_way(self, why: str) -> Ending:
@@ -452,15 +281,6 @@ class GameDay(Unheld):
             why=why,
             next_commands=self._by_hand() if gone else (),
         )
-
-    def _settle(self, stands: Stands | None = None) -> None:
-        """What is told of all of it: members, verdict, where they are."""
-        if stands is not None:
-            self._tell(stands=tuple(one.text for one in stands.stands))
-        ways = [one for one in (self._facts.there, *self._facts.back) if one is not None]
-        self.verdict = union(ways)
-        last = {member.deployment: member for way in ways for member in way.members}
-        self.members = tuple(last.values())
 
     def _ended(self, back: bool, problems: tuple[str, ...]) -> Ending:
         self._settle()
@@ -490,7 +310,3 @@ class GameDay(Unheld):
     def undone(self) -> str:
         """Only before anything was begun."""
         return "nothing was changed"
-
-
-def _slim(way: Way) -> Way:
-    return way.model_copy(update={"members": tuple(slim(one) for one in way.members)})

@@ -19,11 +19,13 @@ from temporalio.client import Client, WorkflowFailureError
 
 from tests.kit.scheduled import asked
 from tests.kit.temporal_env import Run, begin, start_server, upgrade, workers
-from tests.kit.temporal_world import World
+from tests.kit.temporal_world import AT, Block, World
 from tests.kit.temporal_world_drill import DrillWorld
+from tests.kit.temporal_world_gameday import GameDayWorld
 from tidegate import errors
 from tidegate.model.drill import DrillInput
-from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
+from tidegate.model.failover import FAILOVER_DEPLOYMENT, Answers, FailoverInput
+from tidegate.model.gameday import GAME_DAY, GameDayInput, Rule, Trip
 from tidegate.model.groups import GroupLook
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, StopInput, Verdict
@@ -35,7 +37,7 @@ from tidegate.names import CONTROL_QUEUE
 
 HISTORIES = Path(__file__).parent / "histories"
 
-Scenario = Callable[[Client, World], Awaitable[Run]]
+Scenario = Callable[[Client, Any], Awaitable[Run]]
 
 
 async def _aborted_in(step: str, world: World, begun: Awaitable[Run], why: str) -> Run:
@@ -267,6 +269,56 @@ async def _drill_clean(client: Client, world: World) -> Run:
     return await _drill(client, world, clean="ledger-drill-1a2b3c4d")
 
 
+async def _game_day(client: Client, _: GameDayWorld, **fields: Any) -> Run:
+    told = {"region": "east", "to": "west", "deployments": ("a",), "stay_s": 2, "bake_s": 1, "requested_by": "ana"}
+    request = GameDayInput.model_validate({**told, **fields})
+    return Run(await client.start_workflow(GAME_DAY, request, id="game-day-1", task_queue=CONTROL_QUEUE))
+
+
+async def _game_day_dry_run(client: Client, world: GameDayWorld) -> Run:
+    return await _game_day(client, world, dry_run=True)
+
+
+async def _game_day_tripped(client: Client, world: GameDayWorld) -> Run:
+    world.trip = Trip(rule=Rule.RESTARTS, deployment="a", at=AT, what="a restarted 3 times (limit 2)")
+    return await _game_day(client, world)
+
+
+async def _game_day_aborted(client: Client, world: GameDayWorld) -> Run:
+    block = Block()
+    world.will("watch_game_day", "", None, block)
+    run = await _game_day(client, world)
+    await block.entered.wait()
+    await run.update("abort", why="enough")
+    return run
+
+
+async def _game_day_aborted_on_the_way(client: Client, world: GameDayWorld) -> Run:
+    block = Block()
+    world.will("cut_group", "", block)
+    run = await _game_day(client, world)
+    await block.entered.wait()
+    await run.update("abort", why="wrong day")
+    return run
+
+
+async def _game_day_halted_resumed(client: Client, world: GameDayWorld) -> Run:
+    async def gone() -> None:
+        world.home = Answers(region="west", kafka="no answer")
+
+    world.will("watch_game_day", "", None, gone)
+    run = await _game_day(client, world)
+    await run.phase(Phase.HALTED)
+    world.home = Answers(region="east")
+    await run.update("resume")
+    return run
+
+
+async def _game_day_taken(client: Client, world: GameDayWorld) -> Run:
+    world.trip = Trip(rule=Rule.TAKEN, deployment="a", at=AT, what="a was moved or restarted by restore-a-1")
+    return await _game_day(client, world)
+
+
 async def _failover(client: Client, _: World, **fields: Any) -> Run:
     return await begin(client, FAILOVER_DEPLOYMENT, FailoverInput, requested_by="ana", bake_s=5, **fields)
 
@@ -410,6 +462,13 @@ SCENARIOS: dict[str, Scenario] = {
     "drill-aborted": _drill_aborted,
     "drill-left": _drill_left,
     "drill-clean": _drill_clean,
+    "game-day-done": _game_day,
+    "game-day-dry-run": _game_day_dry_run,
+    "game-day-tripped": _game_day_tripped,
+    "game-day-aborted": _game_day_aborted,
+    "game-day-aborted-on-the-way": _game_day_aborted_on_the_way,
+    "game-day-halted-resumed": _game_day_halted_resumed,
+    "game-day-taken": _game_day_taken,
     "scheduled-done": _scheduled,
     "scheduled-skipped": _scheduled_skipped,
     "scheduled-failed": _scheduled_failed,
@@ -433,6 +492,12 @@ SCENARIOS: dict[str, Scenario] = {
 NO_REGION_WORKER = "upgrade-without-region-worker"
 
 
+def _world(scenario: str) -> Any:
+    if scenario.startswith("game-day-"):
+        return GameDayWorld({"a": 0})
+    return DrillWorld() if scenario.startswith("drill-") else World()
+
+
 async def record(suffix: str = "", only: str = "") -> None:
     """Play every scenario (those that begin with ``only``) and write its history."""
     HISTORIES.mkdir(exist_ok=True)
@@ -440,7 +505,7 @@ async def record(suffix: str = "", only: str = "") -> None:
         for name, scenario in SCENARIOS.items():
             if not name.startswith(only):
                 continue
-            world = DrillWorld() if name.startswith("drill-") else World()
+            world = _world(name)
             async with workers(env.client, world, regions=("east", "west")):
                 await _keep(await scenario(env.client, world), name + suffix)
         if not NO_REGION_WORKER.startswith(only):

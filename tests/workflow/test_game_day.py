@@ -219,6 +219,8 @@ async def test_abort_while_they_are_there_brings_them_back(client: Client, cance
     assert "back as it was: 0/0/0" in result.summary
     assert ways(world) == [THERE, BACK]
     assert world.where() == {"east"}
+    rows = {row.name: row for row in told(world)[0].steps}
+    assert (rows["watch"].state, "enough" in rows["watch"].fact) == (StepState.FAILED, True)
 
 
 async def test_abort_on_the_way_has_the_failover_go_back(client: Client) -> None:

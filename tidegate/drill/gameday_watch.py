@@ -164,10 +164,18 @@ async def watch(watchers: list[Watcher], step: GameDayWatchStep, before: Memorie
         now = utc_now()
         said(_figures(watchers, readings, memories, step, now, moving=moving), Memories(of=memories))
         if trip is not None or now >= step.until:
-            samples = tuple(sample for one in watchers for sample in memories[one.member.deployment].behind)
-            watched_s = max(0.0, (min(now, step.until) - step.began).total_seconds())
-            return GameDayWatched(samples=samples, trip=trip, watched_s=round(watched_s, 1))
+            return so_far(watchers, step, Memories(of=memories), trip)
         await asyncio.sleep(min(LOOK_EVERY_S, max(0.0, (step.until - now).total_seconds())))
+
+
+def so_far(
+    watchers: list[Watcher], step: GameDayWatchStep, known: Memories, trip: Trip | None = None
+) -> GameDayWatched:
+    """What is known of it now."""
+    names = [one.member.deployment for one in watchers]
+    samples = tuple(sample for name in names if name in known.of for sample in known.of[name].behind)
+    watched_s = max(0.0, (min(utc_now(), step.until) - step.began).total_seconds())
+    return GameDayWatched(samples=samples, trip=trip, watched_s=round(watched_s, 1))
 
 
 def _figures(

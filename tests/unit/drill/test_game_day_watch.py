@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from temporalio.activity import ActivityCancellationDetails
+from temporalio.client import Client
+from temporalio.testing import ActivityEnvironment
 
+from activities.gameday import GameDayActivities
+from activities.sites import Sites
+from tests.kit.eventually import eventually
 from tests.kit.failover_world import FailoverWorld
 from tests.unit.drill.test_game_day_look import members
 from tidegate.clients.flink_types import JobState
@@ -191,6 +197,55 @@ async def test_on_the_way_output_of_either_region_counts(world: FailoverWorld) -
     assert fact.trip is not None
     assert fact.trip.rule is Rule.GAP
     assert fact.samples == ()
+
+
+class _Sites:
+    """What the activity reaches the world by."""
+
+    def __init__(self, world: FailoverWorld) -> None:
+        self._world = world
+        self.records = world.records
+
+    async def fleet(self, digest: str) -> tuple[Any, str]:
+        return self._world.fleet, digest
+
+    def site(self, _fleet: Any, _name: str, cell: str) -> Any:
+        return self._world.site(cell.partition("/")[0])
+
+
+async def test_stopped_by_its_operation_it_tells_what_it_has_seen_and_by_its_worker_it_does_not(
+    world: FailoverWorld,
+) -> None:
+    """A stay that a worker's restart has cut short would count as one that went well."""
+    (member,) = members(world)
+    now = utc_now()
+    step = GameDayWatchStep(
+        fleet_digest="f", members=(member,), rules=Rules(), began=now, until=now + timedelta(seconds=600),
+        jobs={"ledger": job_of(world)},
+    )  # fmt: skip
+    watches = GameDayActivities(cast("Sites", _Sites(world)), cast("Client", object())).watch_game_day
+    for details in (
+        ActivityCancellationDetails(cancel_requested=True),
+        ActivityCancellationDetails(worker_shutdown=True),
+    ):
+        environment = ActivityEnvironment()
+        beats: list[Any] = []
+        environment.on_heartbeat = lambda *told, beats=beats: beats.append(told)
+        task = asyncio.create_task(environment.run(watches, step))
+
+        async def seen(beats: list[Any] = beats) -> None:
+            assert any(told[1].of for told in beats)
+
+        await eventually(seen)
+        environment.cancel(details)
+        if details.worker_shutdown:
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            fact = await task
+            assert fact.trip is None
+            assert fact.samples
+            assert fact.watched_s < 600
 
 
 async def test_a_watch_whose_worker_died_goes_on_with_what_it_knew(world: FailoverWorld) -> None:

@@ -120,7 +120,7 @@ def test_a_game_day_by_the_clock_must_be_asked_for_in_so_many_words(tmp_path: Pa
     [
         ("{region: east, to: west, unattended: true}", "nightly.input.deployments: missing; GameDay needs it"),
         (GAME_DAY.replace("[ledger]", "[]"), "nightly.input.deployments"),
-        (GAME_DAY.replace("[ledger]", "[leger]"), "nightly.input.deployments.0: no such deployment: leger"),
+        (GAME_DAY.replace("[ledger]", "[leger]"), "nightly.input.deployments[0]: no such deployment: leger"),
     ],
 )
 def test_it_names_its_deployments(tmp_path: Path, given: str, told: str) -> None:
