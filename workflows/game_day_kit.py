@@ -24,8 +24,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.kit import known, with_hint
     from workflows.unheld import OBSERVE_S, Unheld
 
-LOOK_AGAIN_S = 120.0
-"""How often it is looked whether a person has brought them back by hand."""
+LOOK_AGAIN_S, LOOK_AGAIN_MOST_S = 30.0, 900.0
+"""How soon it is looked whether a person has brought them back by hand; each time twice as late, up to this."""
 T = TypeVar("T")
 
 
@@ -139,12 +139,13 @@ class PlayedGameDay(Unheld):
     async def _stand_halted(self, why: str, ends_at: datetime) -> bool:
         """Until a person has it tried again, or has brought them back by hand. False: that took too long."""
         self.halted_for = why
-        before = self.resumed
+        before, again_s = self.resumed, LOOK_AGAIN_S
         self.phase = Phase.HALTED
         self.upsert_phase()
         try:
             while workflow.now() < ends_at:
-                await self._rest(LOOK_AGAIN_S, lambda: self.resumed > before)
+                await self._rest(again_s, lambda: self.resumed > before)
+                again_s = min(2 * again_s, LOOK_AGAIN_MOST_S)
                 if self.resumed > before or not (await self._where()).of(self.request.to):
                     return True
             return False

@@ -12,7 +12,7 @@ from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
 from tests.kit.eventually import eventually
-from tests.kit.temporal_env import Run, workers
+from tests.kit.temporal_env import Run, start_server, workers
 from tests.kit.temporal_world import AT, Block
 from tests.kit.temporal_world_gameday import GameDayWorld
 from tidegate import errors
@@ -302,6 +302,18 @@ async def test_a_way_back_that_fails_calls_a_person_and_says_where_they_are(clie
     assert "back as it was" in result.summary
 
 
+async def test_i6_when_nobody_comes_in_a_day_it_ends_and_says_where_they_are() -> None:
+    world = GameDayWorld({"a": 0})
+    world.will("watch_game_day", "", None, lambda: _refuse_home(world))
+    async with await start_server(time_skipping=True) as env, playing(env.client, world) as run:
+        result = await run.failed("BadVerdict")
+    assert result.outcome is Outcome.BAD_VERDICT
+    assert result.summary == "game day NOT back: a runs in west/cell-1, epoch 8"
+    assert "Kafka in west: no answer" in result.why
+    assert result.next_commands == ("tidegate failover region west --to east --deployment a",)
+    assert any(one.event is Event.BAD_VERDICT and one.severity is Severity.CRITICAL for one in world.notices)
+
+
 async def _refuse_home(world: GameDayWorld) -> None:
     world.home = Answers(region="west", kafka="no answer")
 
@@ -343,6 +355,35 @@ async def test_o8_somebody_else_who_moves_one_of_them_goes_first(client: Client)
     assert result.summary == "game day given up, somebody else acts: a runs in west/cell-1, epoch 8"
     assert result.next_commands == ("tidegate failover region west --to east --deployment a",)
     assert any(one.event is Event.DRILL_FAILED and one.runbook == GAME_DAY for one in world.notices)
+
+
+async def test_o8_one_that_was_taken_over_on_its_way_is_not_taken_back(client: Client) -> None:
+    world = GameDayWorld({"a": 0})
+    world.will("prove", "a", errors.Superseded("a was taken over by restore-a-1"))
+    async with playing(client, world) as run:
+        result = await run.failed("Superseded")
+    assert ways(world) == [THERE]
+    assert "a was taken over" in result.why
+
+
+async def test_o17_all_workers_die_while_they_are_there_and_it_goes_on(client: Client) -> None:
+    """Each way is begun once."""
+    world = GameDayWorld({"a": 0})
+    block = Block()
+    world.will("watch_game_day", "", None, block)
+    request = GameDayInput(region="east", to="west", deployments=("a",), stay_s=5, bake_s=1)
+    async with workers(client, world, BOTH):
+        handle = await client.start_workflow(
+            GAME_DAY, request, id=f"game-day-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
+        )
+        await block.entered.wait()
+    assert world.where() == {"west"}
+    async with workers(client, world, BOTH):
+        result = await Run(handle).done()
+    assert result.outcome is Outcome.DONE
+    assert ways(world) == [THERE, BACK]
+    assert len({one.operation for one in world.requests["look_group"]}) == 2
+    assert len(world.requests["watch_game_day"]) == 3, "the watch there was begun again"
 
 
 async def test_o13_the_way_back_of_what_was_approved_waits_for_no_signature(client: Client) -> None:

@@ -70,7 +70,7 @@ async def look(
     await _mirrors_run(LinkStore(store, bucket), seen, links)
     await _open_at(LineageStore(store, bucket), turn, home)
     points = dict(
-        await asyncio.gather(*(_restorable(PointStore(store, bucket), name, to) for name in names)),
+        await asyncio.gather(*(_restorable(PointStore(store, bucket), name, home, to) for name in names)),
     )
     return GameDaySeen(
         at=utc_now(),
@@ -154,15 +154,15 @@ def _way_back(fleet: Fleet, seen: GroupSeen, known: Sequence[Lives]) -> tuple[st
 
 
 async def _mirrors_run(links: LinkStore, seen: GroupSeen, names: Sequence[str]) -> None:
-    """Raises Refused: a link could not be drained now."""
+    """Raises Refused: a link could not be drained now. Unavailable: nobody could say how far it is."""
     for name in names:
         record = await links.read(name)
         state = record.mirror if record is not None else LinkState.NEVER
         problems = [text for text in seen.warnings if text.startswith(f"mirror link {name}")]
+        if state is LinkState.RUNNING and seen.mirror_lag.get(name) is None:
+            raise Unavailable(f"nobody can say how far mirror link {name} is: {'; '.join(problems) or 'no answer'}")
         if state is not LinkState.RUNNING:
             problems.append(f"mirror link {name} is {state}")
-        elif seen.mirror_lag.get(name) is None and not problems:
-            problems.append(f"mirror link {name}: nobody can say how far it is")
         if problems:
             raise Refused(
                 f"it could not be drained: {'; '.join(problems)}", hint=f"look at it:  tidegate mirror status {name}"
@@ -183,12 +183,16 @@ async def _open_at(lineage: LineageStore, topics: Collection[str], region: str) 
             )
 
 
-async def _restorable(points: PointStore, deployment: str, region: str) -> tuple[str, str]:
+async def _restorable(points: PointStore, deployment: str, home: str, region: str) -> tuple[str, str]:
     """Its newest recovery point there. Raises Refused: if home were lost meanwhile, there would be nothing."""
-    line = restorability((await points.read(deployment, region)).points, deployment, region, utc_now())
-    if not line.restorable:
+    kept = (await points.read(deployment, region)).points
+    line = restorability(kept, deployment, region, utc_now())
+    why_not = line.why_not
+    if kept is not None and kept.home != home:
+        why_not = f"the points that are kept there are of its time in {kept.home}"
+    if why_not is not None:
         raise Refused(
-            f"{deployment} cannot be restored in {region} now: {line.why_not}",
+            f"{deployment} cannot be restored in {region} now: {why_not}",
             hint=f"keep its recovery points:  tidegate points {deployment} --keep",
         )
     return deployment, f"{line.point}, {line.age_s or 0.0:,.1f} s old"

@@ -12,7 +12,7 @@ from tidegate import names
 from tidegate.clients.flink_types import JobState
 from tidegate.clients.objects import S3Uri
 from tidegate.drill import gameday
-from tidegate.errors import Held, Refused
+from tidegate.errors import Held, Refused, Unavailable
 from tidegate.failover import group, look
 from tidegate.failover.group import Lives
 from tidegate.lineage.store import LineageStore
@@ -42,11 +42,11 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> FailoverWorld:
     return made
 
 
-async def place_points(world: FailoverWorld, **changes: Any) -> None:
+async def place_points(world: FailoverWorld, *, home: str = "east", **changes: Any) -> None:
     now = utc_now()
     point = world.point(4).model_copy(update={"taken_at": now, "verified_at": now, **changes})
     store = PointStore(world.control, BUCKET)
-    wanted = Points(deployment="ledger", region="west", home="east", updated_at=now, points=(point,))
+    wanted = Points(deployment="ledger", region="west", home=home, updated_at=now, points=(point,))
     await store.write(await store.read("ledger", "west"), wanted)
 
 
@@ -150,6 +150,22 @@ async def test_x5_what_could_not_be_restored_there_if_home_were_lost_does_not_go
     assert "ledger cannot be restored in west now: e7-chk-12: a file is missing" in error.message
     assert error.hint is not None
     assert "tidegate points ledger --keep" in error.hint
+
+
+async def test_x5_points_of_its_time_elsewhere_do_not_count(world: FailoverWorld) -> None:
+    await place_points(world, home="west")
+    assert "the points that are kept there are of its time in west" in (await refused(world)).message
+
+
+async def test_a_link_of_which_nobody_can_say_how_far_it_is_is_asked_again(
+    world: FailoverWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> Any:
+        raise Unavailable("Connect in west does not answer")
+
+    monkeypatch.setattr(look, "open_link", away)
+    with pytest.raises(Unavailable, match="nobody can say how far mirror link east-to-west is"):
+        await looked(world)
 
 
 async def test_a_switch_that_is_under_way_goes_first(world: FailoverWorld) -> None:
