@@ -16,7 +16,7 @@ from temporalio import activity
 
 from activities.contracts import CONTRACTS
 from benchmarks.rto_flink import COPY
-from tests.kit.temporal_world import AT
+from tests.kit.temporal_world_facts import AT
 from tests.kit.temporal_world_region import SHARED, MemberWorld, RegionWorld
 from tidegate import names
 from tidegate.clients.objects import S3Uri

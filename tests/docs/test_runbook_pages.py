@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.docs.pages import ROOT, front_matter, table_under, text_of
-from tests.kit.temporal_world import choice, writer
+from tests.kit.temporal_world_facts import choice, writer
 from tidegate.failover.plan import plan_failover
 from tidegate.model.appraisal import Appraisal
 from tidegate.model.drill import DRILL_RECOVERY, DrillInput

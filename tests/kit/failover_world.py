@@ -23,7 +23,7 @@ from tests.kit.kafka_fake import FakeKafka
 from tests.kit.mirror_world import holder
 from tests.kit.objects import MemoryStore
 from tests.kit.snapshots import Job
-from tests.kit.temporal_world import pinned, writer
+from tests.kit.temporal_world_facts import pinned, writer
 from tests.kit.world_gate import ACTOR, Call, Died, Fault, Gate, GatedKafka, GatedStore
 from tidegate.clients.flink_types import JobState
 from tidegate.clients.kafka_types import KafkaSecurity

@@ -17,7 +17,7 @@ from tests.kit.flink_fake_net import FlinkNet
 from tests.kit.kafka_fake import FakeKafka
 from tests.kit.objects import MemoryStore
 from tests.kit.snapshots import JOB, Job
-from tests.kit.temporal_world import artifact, writer
+from tests.kit.temporal_world_facts import artifact, writer
 from tidegate import names
 from tidegate.clients.flink import FlinkClient
 from tidegate.clients.kafka_types import KafkaClient, KafkaSecurity, TopicPartition

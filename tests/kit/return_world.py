@@ -12,7 +12,7 @@ from tests.kit.failover_world import AT, BACK, BUCKET, FLEET, OUT, Driver, Failo
 from tests.kit.kafka_fake_job import FakeProducer
 from tests.kit.kafka_fake_logs import Fenced
 from tests.kit.objects import _nothing as nothing
-from tests.kit.temporal_world import writer
+from tests.kit.temporal_world_facts import writer
 from tests.kit.world_gate import Gate
 from tidegate import names
 from tidegate.clients import kafka_feed

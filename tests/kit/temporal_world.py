@@ -6,57 +6,45 @@ the test lets go, or to answer something else, call by call.
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from collections import defaultdict, deque
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
 from temporalio import activity
 
 from activities.contracts import CONTRACTS
+from tests.kit.temporal_world_across import AcrossActs
+from tests.kit.temporal_world_facts import (
+    AT,
+    FLEET,
+    POINT,
+    REVIEW,
+    SAVEPOINT,
+    Block,
+    artifact,
+    choice,
+    writer,
+)
+from tests.kit.temporal_world_unheld import UnheldActs
 from tidegate.errors import Held as HeldError
 from tidegate.errors import InvalidInput, Superseded
-from tidegate.model.appraisal import Appraisal, Crossing, SnapshotPrice
+from tidegate.model.appraisal import Appraisal, Crossing
 from tidegate.model.failover import (
-    Answers,
-    CutFact,
-    CutInput,
-    FailoverStep,
-    GateFact,
-    HomeFact,
-    LookRegionsInput,
-    MirrorBackFact,
-    OpenFact,
-    OpenInput,
     PointChoice,
-    RebaseFact,
-    RebaseInput,
-    RegionsSeen,
-    ShutFact,
-    ShutInput,
-    Topics,
-    TranslateInput,
 )
-from tidegate.model.groups import GroupFact, GroupLook, GroupsFact
-from tidegate.model.keep import KeepFact, KeepStep
-from tidegate.model.notice import Notice, NotifyFact, NotifyInput
+from tidegate.model.groups import GroupFact, GroupLook
+from tidegate.model.notice import Notice
 from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Verdict
-from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, Pinned, RecordState, Writer
-from tidegate.model.recovery import Strength
-from tidegate.model.returning import QuarantineFact, ReturnStep, TailFact
-from tidegate.model.review import BreachFact, BreachNote, Checked, DeploymentReview, Finding, ReviewStep, Severity
-from tidegate.model.schedule import NoteFact, RunNote, WeighFact, WeighInput
-from tidegate.model.ship import ShipFact, ShipPlan, ShipStep
+from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, RecordState
+from tidegate.model.review import BreachNote
+from tidegate.model.schedule import RunNote
 from tidegate.model.steps import (
     AppraiseInput,
     AuditInput,
     EnsureFact,
     EnsureInput,
-    ForkFact,
-    ForkInput,
     HaltInput,
     Held,
     Located,
@@ -78,109 +66,9 @@ from tidegate.model.steps import (
     TakeSnapshotInput,
     Timeline,
 )
-from tidegate.model.sweep import SweepFact, SweepPlan, SweepStep
-from tidegate.schedules.decide import by_calendar, by_world
-
-AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-FLEET = "f" * 64
-SAVEPOINT = "s3://east/savepoints/ledger/e00000007-x/savepoint-1"
-TOPICS = Topics(turn=("balances", "payments"), links=("east-to-west",), back=("west-to-east",))
-REVIEW = DeploymentReview(
-    deployment="ledger",
-    tier=1,
-    home="east/cell-1",
-    standby="west",
-    score=76,
-    findings=(
-        Finding(
-            id="ready/no-room",
-            severity=Severity.BREACH,
-            deployment="ledger",
-            subject="west",
-            what="it would not fit into west: no room in west",
-            why="if east is lost, it waits until there are slots",
-            mend=("more TaskManagers in west",),
-        ),
-        Finding(
-            id="ready/one-broker",
-            severity=Severity.WARNING,
-            deployment="ledger",
-            subject="west",
-            what="Kafka in west is one broker",
-            why="its restart stops all that runs there",
-            mend=("more brokers in west",),
-        ),
-    ),
-    passed=(Checked(check="restorable in west", subject="west", fact="from e7-chk-12, 2.1 s old"),),
-)
-"""Of a deployment that has no room in the standby."""
-POINT = PointChoice(
-    id="e7-chk-12",
-    snapshot="s3://west/savepoints/ledger/from-east/e7-chk-12-1a2b3c4d",
-    source="s3://east/checkpoints/5bfb/chk-12",
-    epoch=7,
-    taken_at=AT,
-    superseded=4,
-)
-"""The newest recovery point in the west."""
 
 
-def artifact(name: str) -> ArtifactRef:
-    return ArtifactRef(
-        name=name, sha256=hashlib.sha256(name.encode()).hexdigest(), uri=f"s3://east/artifacts/ledger-{name}.jar"
-    )
-
-
-def writer(name: str, epoch: int) -> Writer:
-    return Writer(
-        region="east",
-        cell="cell-1",
-        job_id=f"{epoch:032x}",
-        epoch=epoch,
-        artifact=artifact(name),
-        parallelism=2,
-        started_from=None,
-        since=AT,
-    )
-
-
-def pinned(**changes: Any) -> Pinned:
-    """What a stop of epoch 7 left."""
-    known: dict[str, Any] = {
-        "location": SAVEPOINT, "epoch": 7, "job_id": f"{7:032x}", "artifact": artifact("v1"), "parallelism": 2,
-        "output_ends": {"balances/0": 40}, "committed": True, "at": AT,
-    }  # fmt: skip
-    return Pinned.model_validate(known | changes)
-
-
-def choice(number: int, **fields: Any) -> SnapshotPrice:
-    """A checkpoint of epoch 7, complete so many seconds after ``AT``."""
-    told = {
-        "location": f"s3://east/checkpoints/{7:032x}/chk-{number}",
-        "name": f"e7-chk-{number}",
-        "checkpoint_id": number,
-        "kind": "checkpoint",
-        "epoch": 7,
-        "artifact": artifact("v1"),
-        "completed_at": AT + timedelta(seconds=number),
-        "transactions": {"committed": 2},
-    }
-    return SnapshotPrice.model_validate({**told, **fields})
-
-
-class Block:
-    """A call that waits until the test releases it."""
-
-    def __init__(self) -> None:
-        self.entered = asyncio.Event()
-        self.released = asyncio.Event()
-
-    async def __call__(self) -> None:
-        self.entered.set()
-        await self.released.wait()
-
-
-class World:
+class World(AcrossActs, UnheldActs):
     """The record and what runs; ``plans[activity]`` holds what the next calls shall do instead of the good thing."""
 
     def __init__(self) -> None:
@@ -459,152 +347,6 @@ class World:
     def _unhalt(self, request: StepInput) -> None:
         self._check(request.held)
         self._change(state=RecordState.HELD)
-
-    def _look_at_snapshot(self, request: ShipStep) -> ShipPlan:
-        return ShipPlan(
-            id=request.snapshot or "e7-chk-12",
-            location="s3://east/checkpoints/5bfb/chk-12",
-            taken_at=AT,
-            files=10,
-            bytes=5_000_000,
-            new_files=3,
-            new_bytes=2_000_000,
-        )
-
-    def _make_fork(self, request: ForkInput) -> ForkFact:
-        self._check(request.held)
-        return ForkFact(source=SAVEPOINT, location="s3://east/savepoints/fork/copy-1", dropped=4)
-
-    def _ship_snapshot(self, request: ShipStep) -> ShipFact:
-        name = request.snapshot or "e7-chk-12"
-        self.shipped.append(name)
-        return ShipFact(
-            id=name,
-            source="s3://east/checkpoints/5bfb/chk-12",
-            target=f"s3://{request.to}/savepoints/ledger/from-east/{name}-1a2b3c4d",
-            taken_at=AT,
-            shipped_at=AT,
-            files=10,
-            bytes=5_000_000,
-            sent_files=3,
-            sent_bytes=2_000_000,
-        )
-
-    def _look_at_sweep(self, request: SweepStep) -> SweepPlan:
-        return SweepPlan(
-            going=3, staying=7, files=20, bytes=2_000_000, leftovers=1, uploads=1, first=("e6-chk-1", "e6-chk-2")
-        )
-
-    def _note_breaches(self, request: BreachNote) -> BreachFact:
-        self.breaches.append(request)
-        return BreachFact()
-
-    def _review_readiness(self, request: ReviewStep) -> DeploymentReview:
-        return self.found.model_copy(update={"deployment": request.deployment})
-
-    def _sweep_snapshots(self, request: SweepStep) -> SweepFact:
-        self.swept += 1
-        return SweepFact(
-            snapshots=2, files=15, bytes=1_500_000, leftovers=1, uploads=1, kept=("e6-chk-2: pinned by ana: x",)
-        )
-
-    # -- the good things of a failover
-
-    def _look_regions(self, request: LookRegionsInput) -> RegionsSeen:
-        home, away = request.home.partition("/")[0], request.at.partition("/")[0]
-        return RegionsSeen(
-            at=AT + timedelta(seconds=2),
-            home=Answers(region=home, **self.silent),
-            standby=Answers(region=away),
-            topics=self._topics(home, away),
-            parallelism=2,
-            slots_free=self.slots_free,
-            slots_total=8,
-            points=self.points if request.unplanned else (),
-            newest="e7-chk-13",
-            mirror_lag={f"{home}-to-{away}": None if self.silent else 3},
-            groups=self.groups,
-            left_planned=self.left_planned if request.returning else None,
-        )
-
-    @staticmethod
-    def _topics(home: str, away: str) -> Topics:
-        return TOPICS.model_copy(update={"links": (f"{home}-to-{away}",), "back": (f"{away}-to-{home}",)})
-
-    def _close_producers(self, request: FailoverStep) -> ShutFact:
-        self._check(request.held)
-        self.closed |= set(request.topics.turn)
-        ends = {} if request.unplanned else {"payments/0": 100}
-        return ShutFact(ends=ends, principals=("producer",))
-
-    def _shut_home(self, request: ShutInput) -> HomeFact:
-        self._check(request.held)
-        strength = Strength.SUPERSEDED if len(self.silent) == 3 else Strength.SHUT_OUT
-        chosen = self.points[0]
-        self.job_state = None
-        return HomeFact(strength=strength, point=chosen.id, snapshot=chosen.snapshot, taken_at=chosen.taken_at)
-
-    def _cut_over(self, request: CutInput) -> CutFact:
-        self._check(request.held)
-        assert request.at is not None
-        assert set(request.topics.turn) <= self.closed, "topics turn behind a closed gate only (X18)"
-        self.lives_in.update(dict.fromkeys(request.topics.turn, request.at.partition("/")[0]))
-        shut = dict.fromkeys(request.topics.links, "STOPPED")
-        return CutFact(partitions=2, shut=shut, drained=not request.unplanned, input_until=AT + timedelta(seconds=1))
-
-    def _rebase_copy(self, request: RebaseInput) -> RebaseFact:
-        self._check(request.held)
-        assert request.at is not None
-        location = f"s3://{request.at.partition('/')[0]}/savepoints/ledger/copy-{request.snapshot.rpartition('/')[2]}"
-        return RebaseFact(location=location, original=request.snapshot, replays=0, positions=2)
-
-    def _translate_groups(self, request: TranslateInput) -> GroupsFact:
-        self._check(request.held)
-        assert request.at is not None
-        assert set(request.topics.turn) <= self.closed, "nobody writes there before the groups are there (X25)"
-        return GroupsFact(groups=self.moved or tuple(GroupFact(group=one.group, put=2) for one in self.groups))
-
-    def _open_producers(self, request: OpenInput) -> OpenFact:
-        self._check(request.held)
-        self.closed -= set(request.topics.turn)
-        return OpenFact(topics=request.topics.turn, turn=1, first_output_at=self.first_output_at)
-
-    def _mirror_back(self, request: FailoverStep) -> MirrorBackFact:
-        self._check(request.held)
-        started = () if self.waiting else request.topics.back
-        return MirrorBackFact(started=started, waiting=self.waiting, at_large=self.at_large)
-
-    def _hold_gate(self, request: FailoverStep) -> GateFact:
-        self._check(request.held)
-        return GateFact(notes=self.gate_notes)
-
-    def _reopen_home(self, request: FailoverStep) -> None:
-        self._check(request.held)
-        self.lives_in.update(dict.fromkeys(request.topics.turn, request.home.partition("/")[0]))
-        self.closed -= set(request.topics.turn)
-
-    def _quarantine(self, request: ReturnStep) -> QuarantineFact:
-        self._check(request.held)
-        return QuarantineFact(denied=(7,), cancelled=(f"{7:032x}",), ended=2, shut={"east-to-west": "STOPPED"})
-
-    def _set_apart(self, request: ReturnStep) -> TailFact:
-        self._check(request.held)
-        return TailFact(inputs=12, outputs=3, zombies=2, fed=9, known=2, ahead=1)
-
-    def _keep_points(self, request: KeepStep) -> KeepFact:
-        return KeepFact(cycles=3, shipped=1, sent_bytes=1_000, newest=f"{request.deployment}-12")
-
-    def _weigh_schedule(self, request: WeighInput) -> WeighFact:
-        entry = request.request.entry
-        return WeighFact(skip=by_calendar(entry, request.at) or by_world(entry, self.incidents, [self.record]))
-
-    def _note_run(self, request: RunNote) -> NoteFact:
-        self.noted.append(request)
-        return NoteFact()
-
-    def _notify(self, request: NotifyInput) -> NotifyFact:
-        self.notices.append(request.notice)
-        return NotifyFact(notice=request.notice)
 
     def supersede(self) -> None:
         """Somebody else takes the deployment over."""

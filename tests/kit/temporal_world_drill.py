@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from tests.kit.temporal_world import AT, POINT, World, artifact
+from tests.kit.temporal_world import World
+from tests.kit.temporal_world_facts import AT, POINT, artifact
 from tidegate.errors import Superseded
 from tidegate.model.drill import (
     DrillCaughtUp,

@@ -8,7 +8,7 @@ from typing import Any
 
 from temporalio import activity
 
-from tests.kit.temporal_world import AT, FLEET
+from tests.kit.temporal_world_facts import AT, FLEET
 from tests.kit.temporal_world_region import SHARED, RegionWorld
 from tidegate.model.gameday import Sample, Trip
 from tidegate.model.gamedaysteps import (

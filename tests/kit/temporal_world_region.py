@@ -12,7 +12,8 @@ from typing import Any
 from temporalio import activity
 
 from activities.contracts import CONTRACTS
-from tests.kit.temporal_world import AT, FLEET, World, artifact, writer
+from tests.kit.temporal_world import World
+from tests.kit.temporal_world_facts import AT, FLEET, artifact, writer
 from tidegate.model.failover import (
     Answers,
     HomeFact,

@@ -19,8 +19,9 @@ from temporalio.client import Client, WorkflowFailureError
 
 from tests.kit.scheduled import asked
 from tests.kit.temporal_env import Run, begin, start_server, upgrade, workers
-from tests.kit.temporal_world import AT, Block, World
+from tests.kit.temporal_world import World
 from tests.kit.temporal_world_drill import DrillWorld
+from tests.kit.temporal_world_facts import AT, Block
 from tests.kit.temporal_world_gameday import GameDayWorld
 from tidegate import errors
 from tidegate.model.drill import DrillInput

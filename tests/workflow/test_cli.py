@@ -21,7 +21,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from tests.kit.eventually import eventually
 from tests.kit.temporal_env import TEMPORAL
-from tests.kit.temporal_world import World, writer
+from tests.kit.temporal_world import World
+from tests.kit.temporal_world_facts import writer
 from tidegate import errors
 from tidegate.cli import control, main, operations
 from tidegate.errors import InvalidInput

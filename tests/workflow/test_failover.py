@@ -15,7 +15,8 @@ from temporalio.exceptions import ApplicationError
 
 from tests.kit.eventually import eventually
 from tests.kit.temporal_env import Run, begin, workers
-from tests.kit.temporal_world import AT, POINT, World
+from tests.kit.temporal_world import World
+from tests.kit.temporal_world_facts import AT, POINT
 from tidegate import errors
 from tidegate.errors import TidegateError
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput

@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 from tests.docs.pages import table_under
 from tests.kit.eventually import eventually
 from tests.kit.temporal_env import Run, workers
-from tests.kit.temporal_world import Block
+from tests.kit.temporal_world_facts import Block
 from tests.kit.temporal_world_region import MemberWorld, RegionWorld
 from tidegate import errors
 from tidegate.model.failover import Answers

@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 
 from tests.kit.eventually import eventually
 from tests.kit.temporal_env import Run, start_server, workers
-from tests.kit.temporal_world import AT, Block
+from tests.kit.temporal_world_facts import AT, Block
 from tests.kit.temporal_world_gameday import GameDayWorld
 from tidegate import errors
 from tidegate.model.failover import Answers, MirrorBackFact

@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from tests.kit.temporal_env import workers
-from tests.kit.temporal_world import AT
+from tests.kit.temporal_world_facts import AT
 from tests.kit.temporal_world_gameday import GameDayWorld
 from tidegate import errors
 from tidegate.cli import main

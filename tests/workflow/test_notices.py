@@ -9,7 +9,8 @@ from temporalio.client import Client
 
 from tests.kit.eventually import eventually
 from tests.kit.temporal_env import begin, upgrade
-from tests.kit.temporal_world import AT, World
+from tests.kit.temporal_world import World
+from tests.kit.temporal_world_facts import AT
 from tidegate import errors
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
 from tidegate.model.notice import Event, NotifyFact, Severity

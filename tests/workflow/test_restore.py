@@ -7,7 +7,8 @@ from typing import Any
 from temporalio.client import Client
 
 from tests.kit.temporal_env import Run, begin
-from tests.kit.temporal_world import World, artifact, choice, pinned
+from tests.kit.temporal_world import World
+from tests.kit.temporal_world_facts import artifact, choice, pinned
 from tidegate import errors
 from tidegate.model.operation import Outcome, Phase, RestoreInput
 from tidegate.model.steps import EVERY_EPOCH, RestoreFrom

@@ -9,7 +9,8 @@ from temporalio.client import Client
 
 from tests.kit.eventually import eventually
 from tests.kit.temporal_env import Run, begin, start_server, upgrade, workers
-from tests.kit.temporal_world import REVIEW, World
+from tests.kit.temporal_world import World
+from tests.kit.temporal_world_facts import REVIEW
 from tidegate import errors
 from tidegate.model.operation import Outcome, StepState
 from tidegate.model.review import OUTAGE_S, REVIEW_READINESS, ReviewInput

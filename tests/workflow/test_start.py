@@ -8,7 +8,8 @@ import pytest
 from temporalio.client import Client
 
 from tests.kit.temporal_env import Run, begin
-from tests.kit.temporal_world import World, artifact
+from tests.kit.temporal_world import World
+from tests.kit.temporal_world_facts import artifact
 from tidegate import errors
 from tidegate.model.operation import Outcome, Phase, StartInput
 

@@ -6,7 +6,8 @@ import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
 
 from tests.kit.temporal_env import AFTER, BEFORE, upgrade, workers
-from tests.kit.temporal_world import World, artifact
+from tests.kit.temporal_world import World
+from tests.kit.temporal_world_facts import artifact
 from tidegate import errors
 from tidegate.model.operation import Outcome, Phase, StepState, Verdict
 from tidegate.model.record import CancelIntent, RecordState

@@ -8,7 +8,8 @@ from temporalio.exceptions import ApplicationError
 
 from tests.kit.eventually import eventually
 from tests.kit.temporal_env import AFTER, BEFORE, upgrade
-from tests.kit.temporal_world import World, artifact
+from tests.kit.temporal_world import World
+from tests.kit.temporal_world_facts import artifact
 from tidegate import errors
 from tidegate.model.operation import Outcome, Phase, StepState
 from tidegate.model.record import RecordState

@@ -8,7 +8,8 @@ import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
 
 from tests.kit.temporal_env import AFTER, BEFORE, upgrade
-from tests.kit.temporal_world import World, artifact
+from tests.kit.temporal_world import World
+from tests.kit.temporal_world_facts import artifact
 from tidegate.model.operation import Outcome, Phase
 
 

@@ -12,7 +12,7 @@ from tests.kit import snapshot_bytes as w
 from tests.kit.failover_world import AT, BUCKET, OUT, FailoverWorld
 from tests.kit.mirror_world import holder
 from tests.kit.snapshots import Job, list_state
-from tests.kit.temporal_world import artifact, writer
+from tests.kit.temporal_world_facts import artifact, writer
 from tidegate.clients.flink_types import JobState
 from tidegate.clients.kafka_types import LogRecord, TopicPartition
 from tidegate.drill import judge, watch

@@ -8,7 +8,7 @@ import pytest
 
 from tests.kit.failover_world import AT, BUCKET, FailoverWorld
 from tests.kit.mirror_world import holder
-from tests.kit.temporal_world import artifact
+from tests.kit.temporal_world_facts import artifact
 from tidegate.clients.flink_types import JobState
 from tidegate.clients.objects import S3Uri
 from tidegate.drill.copy import copy_for_drill

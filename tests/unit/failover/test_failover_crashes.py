@@ -9,7 +9,7 @@ import pytest
 
 from tests.kit.failover_world import BACK, BUCKET, OUT, FailoverWorld
 from tests.kit.kafka_fake_logs import Denied
-from tests.kit.temporal_world import writer
+from tests.kit.temporal_world_facts import writer
 from tests.kit.world_gate import Fault
 from tidegate.clients.flink_types import JobState
 from tidegate.clients.kafka_types import TopicPartition

@@ -8,7 +8,7 @@ import pytest
 
 from tests.kit.failover_world import OUT, FailoverWorld
 from tests.kit.kafka_fake_logs import Denied
-from tests.kit.temporal_world import AT, artifact, pinned, writer
+from tests.kit.temporal_world_facts import AT, artifact, pinned, writer
 from tidegate.clients.flink_types import JobState
 from tidegate.clients.kafka_types import TopicPartition, TxnState
 from tidegate.errors import OperationFailed, Refused, Superseded

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.kit.failover_world import AT, BACK, OUT, TOPICS, FailoverWorld
-from tests.kit.temporal_world import writer
+from tests.kit.temporal_world_facts import writer
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import Refused, Unavailable
 from tidegate.failover import look as look_module

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.temporal_world import AT, POINT, TOPICS, artifact, pinned, writer
+from tests.kit.temporal_world_facts import AT, POINT, TOPICS, artifact, pinned, writer
 from tidegate.errors import Held, InvalidInput, Refused
 from tidegate.failover.plan import VOID, plan_failover
 from tidegate.model.failover import Answers, FailoverInput, RegionsSeen

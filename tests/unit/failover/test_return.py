@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.kit.failover_world import FailoverWorld
-from tests.kit.kafka_fake import Denied
+from tests.kit.kafka_fake_logs import Denied
 from tests.kit.return_world import AT, BACK, returned
 from tests.kit.snapshots import Job
-from tests.kit.temporal_world import writer
+from tests.kit.temporal_world_facts import writer
 from tidegate.clients.flink_types import JobState
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.errors import Refused

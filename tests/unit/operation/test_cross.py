@@ -13,7 +13,7 @@ import pytest
 
 from tests.kit.objects import MemoryStore
 from tests.kit.snapshots import WEST, Job
-from tests.kit.temporal_world import SAVEPOINT, pinned, writer
+from tests.kit.temporal_world_facts import SAVEPOINT, pinned, writer
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.clients.objects import S3Uri
 from tidegate.model.appraisal import Crossing

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.temporal_world import AT, FLEET, SAVEPOINT, artifact, pinned, writer
+from tests.kit.temporal_world_facts import AT, FLEET, SAVEPOINT, artifact, pinned, writer
 from tidegate.errors import Held, InvalidInput, Refused
 from tidegate.model.appraisal import Crossing
 from tidegate.model.fleetfile import load_fleet

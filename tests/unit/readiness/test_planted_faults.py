@@ -10,7 +10,7 @@ import pytest
 
 from tests.kit.ready_world import BACK, GRAPH, OUT, World, keyed_operator, topic_at
 from tests.kit.snapshot_bytes import id_of
-from tests.kit.temporal_world import REVIEW
+from tests.kit.temporal_world_facts import REVIEW
 from tidegate.clients.flink_types import JobState
 from tidegate.errors import Unavailable
 from tidegate.model.operation import Outcome

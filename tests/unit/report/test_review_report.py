@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from tests.kit.temporal_world import REVIEW
+from tests.kit.temporal_world_facts import REVIEW
 from tests.unit.report.test_write_report import Page, written
 from tidegate.model.operation import Outcome
 from tidegate.model.review import REVIEW_READINESS, DeploymentReview
