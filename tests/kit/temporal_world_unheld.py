@@ -71,7 +71,8 @@ class UnheldActs:
         return BreachFact()
 
     def _review_readiness(self, request: ReviewStep) -> DeploymentReview:
-        return self.found.model_copy(update={"deployment": request.deployment})
+        found: DeploymentReview = self.found.model_copy(update={"deployment": request.deployment})
+        return found
 
     def _sweep_snapshots(self, request: SweepStep) -> SweepFact:
         self.swept += 1

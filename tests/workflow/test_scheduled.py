@@ -25,23 +25,17 @@ from temporalio.client import (
 )
 from temporalio.exceptions import ApplicationError
 
-from tests.docs.pages import ROOT
 from tests.kit.eventually import eventually
-from tests.kit.objects import MemoryStore
 from tests.kit.scheduled import asked, delete_schedules
 from tests.kit.temporal_world import World
 from tidegate import errors
 from tidegate.errors import BasisChanged, InvalidInput
-from tidegate.model.fleetfile import load_fleet
 from tidegate.model.operation import Outcome
 from tidegate.model.record import Holder
 from tidegate.model.schedule import RunOutcome, ScheduledInput, ScheduledResult, SkipReason
 from tidegate.names import CONTROL_QUEUE, schedule_id
-from tidegate.readiness.facts import ScheduledDrill
 from tidegate.schedules.diff import Act, plan
-from tidegate.schedules.store import ScheduleStore
 from tidegate.temporal import schedules
-from tidegate.temporal.late import scheduled_drills
 
 WITHIN_S = 60.0
 
@@ -231,34 +225,6 @@ async def test_a_skip_does_not_pause(client: Client, world: World) -> None:
 
     await eventually(noted, within_s=WITHIN_S)
     assert not (await schedules.ours(client, name)).schedule.state.paused
-
-
-async def test_a_drill_that_was_due_and_did_not_run_is_missed_and_other_runbooks_are_no_drills(client: Client) -> None:
-    fleet = load_fleet(ROOT / "runbooks/fleet-sandbox.yaml").fleet
-    ledger = fleet.deployment("ledger")
-    objectives = ledger.objectives.model_copy(update={"drill_days": 7})
-    fleet = fleet.model_copy(update={"deployments": {"ledger": ledger.model_copy(update={"objectives": objectives})}})
-    name, store = f"drill-{uuid.uuid4().hex[:6]}", ScheduleStore(MemoryStore(), "tidegate")
-    drill = asked(name, runbook="DrillRecovery", input={"deployment": "ledger"}, cron="0 5 * * *", time_zone="UTC")
-    await schedules.create(client, drill, "by ana")
-    await schedules.create(client, asked(_name(), max_age_days=1), "by ana")
-    await schedules.pause(client, name, "paused by ana: audit")
-    now = datetime.now(UTC)
-
-    async def listed() -> None:
-        assert await scheduled_drills(client, store, fleet, now) == (ScheduledDrill(name, "ledger"),)
-
-    await eventually(listed, within_s=WITHIN_S)
-    later = now + timedelta(days=2)
-    (missed,) = await scheduled_drills(client, store, fleet, later)
-    assert missed.missed is not None
-    assert missed.missed.endswith("05:00 UTC, and nothing ran")
-    seen = ScheduledResult(
-        schedule=name, runbook="DrillRecovery", run="r", due=later, ended=later, outcome=RunOutcome.SKIPPED,
-        skip=SkipReason.INCIDENT_OPEN,
-    )  # fmt: skip
-    await store.note(seen)
-    assert await scheduled_drills(client, store, fleet, later) == (ScheduledDrill(name, "ledger"),)
 
 
 # -- what an apply does
