@@ -118,6 +118,8 @@ async def _locations(site: Site, record: DeploymentRecord, source: str) -> list[
     named = [known.location for known in (record.base, record.pinned) if known]
     if source.startswith(("s3://", "s3a://", "s3p://")):
         named.append(str(location_of(source)))
+    # One that is named is looked at however old it is: lists show it, too.
+    named += [location for location in found if source.endswith(f"-{S3Uri.parse(location).name}")]
     for location in named:
         if all(S3Uri.parse(one.location) != S3Uri.parse(location) for one in newest):
             at = await completed_at(site, location)

@@ -396,6 +396,20 @@ def test_x26_a_topic_that_is_being_turned_is_left_to_whoever_turns_it():
         assert _lineage(w).holder == "failover-1/run"
 
 
+def test_one_that_is_named_is_found_however_many_are_newer(monkeypatch: pytest.MonkeyPatch):
+    with world() as w:
+        _ran(w)
+        wanted = _look(w).choices[-1]
+        monkeypatch.setattr("tidegate.operation.appraise.CHOICES", 1)
+        assert wanted.name not in {one.name for one in _look(w).choices}
+        assert wanted.name in {one.name for one in _look(w, wanted.name).choices}
+        op = w.op()
+        fact = _restore(w, op, source=wanted.name, accept_replay=wanted.name)
+        assert fact.start.snapshot == wanted.location
+        w.go("release", op.release)
+        w.assert_sound(artifact="v1")
+
+
 def test_x26_restored_twice_to_ever_older_ones():
     with world() as w:
         _ran(w, 5)
