@@ -55,6 +55,7 @@ from tidegate.model.region import (
     GroupStep,
     LookGroupInput,
 )
+from tidegate.model.regiondrill import DrillsSeen, GiveWayFact, GiveWayInput, LookDrillsInput
 from tidegate.model.returning import QuarantineFact, ReturnStep, TailFact
 from tidegate.model.review import BreachFact, BreachNote, DeploymentReview, ReviewStep
 from tidegate.model.schedule import NoteFact, RunNote, WeighFact, WeighInput
@@ -416,6 +417,18 @@ async def watch_game_day(request: GameDayWatchStep) -> GameDayWatched:
     _contract(f"watch_game_day({request.fleet_digest})")
 
 
+@activity.defn(name="look_at_drills")
+async def look_at_drills(request: LookDrillsInput) -> DrillsSeen:
+    """What of a region can be drilled, in which order, and how much room is there. Raises InvalidInput, Held."""
+    _contract(f"look_at_drills({request.region})")
+
+
+@activity.defn(name="see_failover")
+async def see_failover(request: GiveWayInput) -> GiveWayFact:
+    """Does an operation need the slots that drills use? Changes nothing."""
+    _contract(f"see_failover({request.standbys})")
+
+
 @activity.defn(name="weigh_schedule")
 async def weigh_schedule(request: WeighInput) -> WeighFact:
     """Shall a scheduled run begin now? Changes nothing. Raises Unavailable."""
@@ -489,6 +502,8 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         look_at_game_day,
         where_game_day,
         watch_game_day,
+        look_at_drills,
+        see_failover,
         review_readiness,
         note_breaches,
         weigh_schedule,

@@ -17,7 +17,7 @@ from tidegate.failover import group
 from tidegate.failover.group import Group, Lives
 from tidegate.model.failover import FailoverStep, MirrorBackFact, OpenFact, ShutFact
 from tidegate.model.fleet import Fleet
-from tidegate.model.record import DeploymentRecord, Holder
+from tidegate.model.record import Holder
 from tidegate.model.region import (
     FAILOVER_REGION,
     GroupCutFact,
@@ -27,7 +27,7 @@ from tidegate.model.region import (
     GroupStep,
     LookGroupInput,
 )
-from tidegate.operation.move import cell_in, home_of, stopped
+from tidegate.operation.move import cell_in, home_of, why_not_running
 from tidegate.registry import ownership
 
 
@@ -114,14 +114,4 @@ class GroupActivities(FailoverActivities):
             there = str(cell_in(fleet, name, request.to, record))
         except InvalidInput:
             there = None
-        return Lives(name, home.region, str(home), there, _why_not(record))
-
-
-def _why_not(record: DeploymentRecord | None) -> str | None:
-    """Why a deployment does not run; None: it does, or it should."""
-    if record is None or record.writer is None:
-        return "it has never run"
-    pinned, left_alone = record.pinned, record.holder is None and not record.open_intents()
-    if pinned is not None and stopped(record) and pinned.left is None and left_alone:
-        return f"it is stopped; its state is in {pinned.location}"
-    return None
+        return Lives(name, home.region, str(home), there, why_not_running(record))

@@ -8,6 +8,7 @@ from typing import Any
 from temporalio.client import Client
 
 from activities.drill import DrillActivities
+from activities.drills import DrillRegionActivities
 from activities.failover import FailoverActivities
 from activities.flink import FlinkActivities
 from activities.gameday import GameDayActivities
@@ -39,6 +40,7 @@ def all_activities(sites: Sites, client: Client) -> list[Callable[..., Any]]:
         *GroupActivities(sites, client).all(),
         *DrillActivities(sites, client).all(),
         *GameDayActivities(sites, client).all(),
+        *DrillRegionActivities(sites).all(),
         *ReviewActivities(sites, client).all(),
         *NotifyActivities(sites).all(),
     ]

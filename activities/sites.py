@@ -133,6 +133,10 @@ class Sites:
         """The jobs of a Flink cluster, by its REST URL, that have not ended. Raises Unavailable."""
         return {job_id for job_id, state in (await self._driver(rest).list_jobs()).items() if not state.terminal}
 
+    def driver_of(self, fleet: Fleet, at: CellRef) -> DeploymentDriver:
+        """What runs the jobs of a cell. Raises InvalidInput for an unknown one."""
+        return self._driver(fleet.cell(at).flink.rest)
+
     def _driver(self, rest: str) -> DeploymentDriver:
         if rest not in self._drivers:
             self._drivers[rest] = SessionClusterDriver(FlinkClient(rest))

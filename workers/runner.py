@@ -14,6 +14,7 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 from tidegate.names import CONTROL_QUEUE, region_queue
 from tidegate.temporal.interceptor import TidegateInterceptor
 from workflows.drill_recovery import DrillRecovery
+from workflows.drill_region import DrillRegion
 from workflows.failover_deployment import FailoverDeployment
 from workflows.failover_member import FailoverMember
 from workflows.failover_region import FailoverRegion
@@ -46,6 +47,7 @@ WORKFLOWS: tuple[type, ...] = (
     FailoverRegion,
     DrillRecovery,
     GameDay,
+    DrillRegion,
     ScheduledRun,
 )
 

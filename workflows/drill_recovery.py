@@ -61,6 +61,12 @@ class DrillRecovery(Unheld):
             self.request.deployment, info.workflow_id, info.first_execution_run_id
         )
         self.drill_facts = DrillFacts(fork=self.fork)
+        self.group = self.request.group
+
+    @workflow.signal(description="The drill of the region that it is a part of is given up.")
+    def give_up_together(self, why: str) -> None:
+        """As the update ``abort``."""
+        self.request_abort(why)
 
     @workflow.update(description="End the drill. Its fork is torn down; the live deployment is not touched.")
     def abort(self, request: ControlInput) -> str:

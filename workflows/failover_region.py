@@ -14,7 +14,6 @@ from temporalio.exceptions import ApplicationError, ChildWorkflowError
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
-    from tidegate import names as ids
     from tidegate.errors import TidegateError
     from tidegate.failover.room import make_room
     from tidegate.model.operation import (
@@ -43,6 +42,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.ending import Ending
     from workflows.family import FamilyMove
     from workflows.kit import given, known, with_hint
+    from workflows.members import operation_of
     from workflows.unheld import OBSERVE_S, Unheld
 
 LOOK_AGAIN_S = 10.0
@@ -271,7 +271,7 @@ class FailoverRegion(Unheld):
                 fleet_digest=self.group_seen.fleet_digest,
                 break_glass=self.request.break_glass,
             )
-            operation = f"stop-{name}-{ids.derive_id(info.workflow_id, info.first_execution_run_id, name)[:8]}"
+            operation = operation_of("stop", name)
             try:
                 result = await workflow.execute_child_workflow(
                     STOP_DEPLOYMENT,

@@ -11,11 +11,10 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, ChildWorkflowError, FailureError
+from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from tidegate import names as ids
-    from tidegate.model.operation import MemberResult, OperationResult, Outcome, ReplayRange
+    from tidegate.model.operation import MemberResult, ReplayRange
     from tidegate.model.region import (
         FailoverRegionInput,
         Family,
@@ -28,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.calls import Calls
     from workflows.failover_member import FailoverMember
+    from workflows.members import operation_of, result_of
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ class FamilyMembers:
             self._host.begin(name)
             self.begun.add(name)
             self._began[name] = workflow.now()
-            operation = f"failover-{name}-{ids.derive_id(info.workflow_id, info.first_execution_run_id, name)[:8]}"
+            operation = operation_of("failover", name)
             # Left alone, not cancelled, if this one is terminated: only it knows whether the topics have turned.
             self._handles[name] = await workflow.start_child_workflow(
                 FailoverMember.run,
@@ -142,33 +142,8 @@ class FamilyMembers:
             self._watching.append(asyncio.create_task(self._watch(name, operation)))
 
     async def _watch(self, name: str, operation: str) -> None:
-        try:
-            result = await self._handles[name]
-        except ChildWorkflowError as error:
-            cause = error.cause
-            if not isinstance(cause, ApplicationError) or not cause.details:
-                told = MemberResult(
-                    deployment=name,
-                    operation=operation,
-                    outcome=Outcome.UNDONE,
-                    summary="its operation ended without a result",
-                    why=str(cause or error),
-                )
-                self._ended(told)
-                return
-            result = OperationResult.model_validate(cause.details[0])
         later_s = (self._began[name] - workflow.info().start_time).total_seconds()
-        self._ended(
-            MemberResult(
-                deployment=name,
-                operation=operation,
-                outcome=result.outcome,
-                summary=result.summary,
-                why=result.why,
-                verdict=result.verdict,
-                rto_s=None if result.rto_s is None else result.rto_s + later_s,
-            )
-        )
+        self._ended(await result_of(name, operation, self._handles[name], later_s=later_s))
 
     def _ended(self, result: MemberResult) -> None:
         self.results[result.deployment] = result

@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
     from tidegate.errors import TidegateError
-    from tidegate.model.drilled import DrillFacts
+    from tidegate.model.drilled import DrillFacts, DrillsFacts
     from tidegate.model.gameday import GameDayFacts
     from tidegate.model.operation import (
         ControlInput,
@@ -72,6 +72,8 @@ class Unheld(Shown):
         self.game_day: GameDayFacts | None = None
         self.verdict: Verdict | None = None
         """Of an operation that moved deployments by operations of their own: over all of them."""
+        self.drills_facts: DrillsFacts | None = None
+        """Of the drill of a region."""
         self.review: DeploymentReview | None = None
         """Of a review: what was found. It goes into the report."""
         self.members: tuple[MemberResult, ...] = ()
@@ -202,6 +204,7 @@ class Unheld(Shown):
                 why=ending.why,
                 next_commands=ending.next_commands,
                 members=self.members,
+                drill=self.drill_facts,
             )
         )
 
@@ -230,6 +233,7 @@ class Unheld(Shown):
             verdict=self.verdict,
             drill=self.drill_facts,
             game_day=self.game_day,
+            drills=self.drills_facts,
             review=self.review,
             commands=ending.next_commands,
             undelivered=self.bell.undelivered,

@@ -26,6 +26,7 @@ PAGES = (
     "benchmarks/README.md",
     "ledger/README.md",
     "runbooks/drill-recovery.md",
+    "runbooks/drill-region.md",
     "runbooks/failover-deployment.md",
     "runbooks/failback.md",
     "runbooks/game-day.md",

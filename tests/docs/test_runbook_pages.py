@@ -42,6 +42,7 @@ from tidegate.model.operation import (
 from tidegate.model.record import ArtifactRef, DeploymentRecord
 from tidegate.model.recovery import Strength
 from tidegate.model.region import FAILOVER_REGION, FailoverRegionInput
+from tidegate.model.regiondrill import DRILL_REGION, DrillRegionInput
 from tidegate.model.review import REVIEW_READINESS, ReviewInput
 from tidegate.model.ship import SHIP_SNAPSHOTS, ShipInput
 from tidegate.model.sweep import SWEEP_SNAPSHOTS, SweepInput
@@ -73,6 +74,7 @@ KEEP = "runbooks/keep-recovery-points.md"
 SWEEP = "runbooks/sweep-snapshots.md"
 REVIEW = "runbooks/review-readiness.md"
 DRILL = "runbooks/drill-recovery.md"
+DRILLS = "runbooks/drill-region.md"
 STOP = "runbooks/stop-deployment.md"
 FAILOVER = "runbooks/failover-deployment.md"
 PLANNED, UNPLANNED = "## What it does", "## What it does when a region is lost"
@@ -258,6 +260,7 @@ def input_rows(model: type[BaseModel]) -> list[list[str]]:
         (SWEEP, SweepInput),
         (REVIEW, ReviewInput),
         (DRILL, DrillInput),
+        (DRILLS, DrillRegionInput),
         (FAILOVER, FailoverInput),
         (REGION, FailoverRegionInput),
         (GAME, GameDayInput),
@@ -301,6 +304,7 @@ def test_the_outcomes_and_their_exit_statuses_are_those_of_the_code() -> None:
         (SWEEP, SWEEP_SNAPSHOTS),
         (REVIEW, REVIEW_READINESS),
         (DRILL, DRILL_RECOVERY),
+        (DRILLS, DRILL_REGION),
         (FAILOVER, FAILOVER_DEPLOYMENT),
         (REGION, FAILOVER_REGION),
         (GAME, GAME_DAY),
@@ -314,7 +318,7 @@ def test_the_front_matter_names_type_and_queue(page: str, type_: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [*PLANS, SHIP, KEEP, SWEEP, REVIEW, DRILL, FAILOVER, REGION, GAME, "runbooks/failback.md"]
+    "page", [*PLANS, SHIP, KEEP, SWEEP, REVIEW, DRILL, DRILLS, FAILOVER, REGION, GAME, "runbooks/failback.md"]
 )
 def test_a_page_opens_with_what_to_do_now(page: str) -> None:
     text = text_of(page)

@@ -17,13 +17,14 @@ from tidegate.cli.options import OutputOption, YesOption, confirm, who_asks
 from tidegate.errors import InvalidInput
 from tidegate.model.drill import DRILL_RECOVERY, DrillInput
 from tidegate.model.gameday import GAME_DAY, GameDayInput
+from tidegate.model.regiondrill import DRILL_REGION, DrillRegionInput
 from tidegate.temporal.converter import invalid_input
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    short_help="prove that a deployment can be restored; or a game day: there and back, for real",
+    short_help="prove that a deployment, or a region, can be restored; or a game day: for real",
 )
 
 
@@ -93,6 +94,99 @@ def recovery(
         )
         confirm(question, yes=yes)
     return runbook.started(DRILL_RECOVERY, request, operation, f"drill {deployment}", no_follow=launching.no_follow)
+
+
+@app.command(short_help="all that lives in a region, as many at once as slots allow")
+@bundled
+def region(
+    name: Annotated[str, typer.Argument(metavar="REGION", help="the region where the deployments live")],
+    *,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="REGION", help="only those whose standby it is; default: all")
+    ] = None,
+    deployment: Annotated[
+        list[str] | None, typer.Option("--deployment", metavar="NAME", help="only this one; again for more")
+    ] = None,
+    tier: Annotated[
+        list[int] | None, typer.Option("--tier", metavar="N", help="only those of this tier; again for more")
+    ] = None,
+    slots: Annotated[
+        int | None,
+        typer.Option("--slots", metavar="N", min=1, help="so many at once; default: free ones, but for a failover's"),
+    ] = None,
+    budget: Annotated[
+        str, typer.Option("--budget", metavar="TIME", help="none is begun that could not end in it: 30m, 2h")
+    ] = "2h",
+    window: Annotated[
+        str, typer.Option("--window", metavar="TIME", help="how long each fork runs beside its live job: 60s, 5m")
+    ] = "60s",
+    catch_up: Annotated[
+        str, typer.Option("--catch-up", metavar="TIME", help="how long each may take to catch up")
+    ] = "15m",
+    reason: runbook.ReasonOption = "",
+    launching: runbook.Launching,
+    yes: YesOption = False,
+    _form: OutputOption = output.Format.TEXT,
+) -> int:
+    """Example:  tidegate drill region east --dry-run
+
+    The recovery of each deployment that lives in the region is drilled in its standby (see: tidegate drill recovery),
+    tier by tier, and in a tier the one whose last proof is oldest first. As many forks run at once as slots allow; what
+    has no room or no time is named and is no success. Without --yes the plan is shown before it asks.
+    """
+    fields = {
+        "region": name,
+        "to": to,
+        "deployments": tuple(deployment or ()),
+        "tiers": tuple(tier or ()),
+        "slots": slots,
+        "budget_s": runbook.seconds(budget, "--budget"),
+        "window_s": runbook.seconds(window, "--window"),
+        "catch_up_s": runbook.seconds(catch_up, "--catch-up"),
+        "requested_by": who_asks(launching.who),
+        "reason": reason,
+        "dry_run": launching.dry_run,
+    }
+    try:
+        request = DrillRegionInput.model_validate(fields)
+    except ValidationError as error:
+        raise invalid_input(error, DrillRegionInput.__name__) from error
+    asyncio.run(_known_region(request, launching.fleet))
+    operation = operations.operation_id("drill", request, 0)
+    if launching.print_command:
+        output.say(operations.plain_command(DRILL_REGION, request, operation))
+        return 0
+    if not request.dry_run and not yes:
+        # What it would do now is found by the workers, as it will be when it is done: by a dry run.
+        planned = request.model_copy(update={"dry_run": True})
+        shown = _planned(planned, operations.operation_id("drill", planned, 0))
+        if shown != 0:
+            return shown
+        confirm(f"drill region {name}: forks of these run in the standby; the live jobs are only read. Go on?", yes=yes)
+    return runbook.started(DRILL_REGION, request, operation, f"drill region {name}", no_follow=launching.no_follow)
+
+
+def _planned(request: DrillRegionInput, operation: str) -> int:
+    """Have a worker plan it, and print what it says. The exit code."""
+    return runbook.started(
+        DRILL_REGION,
+        request,
+        operation,
+        f"plan the drill of region {request.region}",
+        no_follow=False,
+        attached="planned a moment ago:",
+    )
+
+
+async def _known_region(request: DrillRegionInput, fleet: Path | None) -> None:
+    """Raises InvalidInput if the published fleet file does not name what is asked for."""
+    async with open_control(fleet) as control:
+        known = (await control.fleet()).fleet
+        for region_name in (request.region, request.to):
+            if region_name is not None:
+                known.region(region_name)
+        for deployment in request.deployments:
+            known.deployment(deployment)
 
 
 @app.command(short_help="for real: deployments go to the other region, stay under watch, and come back")

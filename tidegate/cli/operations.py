@@ -30,6 +30,7 @@ from tidegate.model.gameday import GameDayInput
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import OperationResult, OperationStatus, Outcome, RunbookInput
 from tidegate.model.region import FailoverRegionInput
+from tidegate.model.regiondrill import DrillRegionInput
 from tidegate.model.review import ReviewInput
 from tidegate.model.ship import ShipInput
 from tidegate.model.sweep import SweepInput
@@ -44,8 +45,17 @@ ANSWER_S = 10.0
 Handle = WorkflowHandle[Any, Any]
 Begin = Callable[[], Awaitable[Handle]]
 Request = (
-    RunbookInput | ShipInput | KeepInput | SweepInput | ReviewInput | FailoverRegionInput | DrillInput | GameDayInput
+    RunbookInput
+    | ShipInput
+    | KeepInput
+    | SweepInput
+    | ReviewInput
+    | FailoverRegionInput
+    | DrillInput
+    | DrillRegionInput
+    | GameDayInput
 )
+REPEATABLE = (ShipInput, KeepInput, SweepInput, ReviewInput, DrillInput, DrillRegionInput)
 T = TypeVar("T")
 
 NO_WORKER_HINT = "start one:  tidegate worker run --role control"
@@ -90,7 +100,7 @@ async def start(client: Client, runbook: str, request: Request, operation: str, 
     """
     # A dry run changes nothing and may be asked for again, and what was shipped may have been lost since; all else that
     # has ended well is not done twice.
-    repeatable = isinstance(request, ShipInput | KeepInput | SweepInput | ReviewInput | DrillInput) or request.dry_run
+    repeatable = isinstance(request, REPEATABLE) or request.dry_run
     again = WorkflowIDReusePolicy.ALLOW_DUPLICATE if repeatable else None
     before = await _status_of(client, operation)
     try:

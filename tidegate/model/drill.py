@@ -35,6 +35,9 @@ class DrillInput(Input):
     fleet_digest: str | None = Field(
         default=None, description="sha256 of a published fleet file; default: the current one"
     )
+    group: str | None = Field(
+        default=None, description="workflow id of the DrillRegion that it is a part of, which tells how it went"
+    )
 
 
 class DrillLook(Frozen):

@@ -91,3 +91,45 @@ class DrillFacts(Frozen):
     """Why not all of it could be taken away."""
     failures: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+class DrillLine(Frozen):
+    """What came of one deployment in the drill of a region."""
+
+    deployment: str
+    tier: int
+    slots: int
+    result: Literal["good", "failed", "given up", "not drilled"]
+    why: str = ""
+    """Of all but good."""
+    operation: str | None = None
+    """Its own; None: none was begun."""
+    report: str | None = None
+    """Key of its own report."""
+    facts: DrillFacts | None = None
+
+
+class DrillsFacts(Frozen):
+    """What the drill of a region adds to its report. Times in seconds."""
+
+    region: str
+    standbys: tuple[str, ...]
+    slots: int
+    """So many could be used at once."""
+    kept: str = ""
+    """What had to stay free, in words."""
+    budget_s: float
+    took_s: float
+    lines: tuple[DrillLine, ...]
+    """All that were asked for, in the order in which they were to be drilled."""
+    left_out: tuple[str, ...] = ()
+    """What of the region there was not to be drilled, with why."""
+
+    def of(self, *results: str) -> tuple[DrillLine, ...]:
+        """The lines with one of these results."""
+        return tuple(line for line in self.lines if line.result in results)
+
+    def measured_s(self, name: Literal["rto_s", "rpo_s"]) -> tuple[float, ...]:
+        """What the drills have measured of it, sorted."""
+        told = [getattr(line.facts, name) for line in self.lines if line.facts is not None]
+        return tuple(sorted(value for value in told if value is not None))

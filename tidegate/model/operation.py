@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from tidegate.model.appraisal import Appraisal, Crossing
+from tidegate.model.drilled import DrillFacts
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Frozen
 
 UPGRADE_DEPLOYMENT = "UpgradeDeployment"
@@ -387,6 +388,10 @@ class MemberResult(Frozen):
     verdict: Verdict | None = None
     rto_s: float | None = None
     """From the command that moved all of them to its first new output, in seconds."""
+    drill: DrillFacts | None = None
+    """Of a drill: what was measured."""
+    report: str | None = None
+    """Key of its own report."""
 
 
 class OperationResult(Frozen):
@@ -408,6 +413,8 @@ class OperationResult(Frozen):
     """Of a failover: from the command to the first new output, in seconds."""
     members: tuple[MemberResult, ...] = ()
     """Of an operation on several deployments."""
+    drill: DrillFacts | None = None
+    """Of a drill: what was measured."""
 
 
 class ApproveInput(Input):

@@ -136,8 +136,9 @@ class Entry(Part):
 
     @property
     def deployment(self) -> str:
-        """What it works on; empty: the fleet."""
-        return str(self.input.get("deployment") or "")
+        """What it works on: a deployment, or as operations on all of a region are called; empty: the fleet."""
+        region = self.input.get("region") if "deployment" not in self.input else None
+        return f"region-{region}" if region else str(self.input.get("deployment") or "")
 
     @property
     def zone(self) -> ZoneInfo:

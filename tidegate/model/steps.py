@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tidegate.model.drilled import DrillFacts
+from tidegate.model.drilled import DrillFacts, DrillsFacts
 from tidegate.model.gameday import GameDayFacts
 from tidegate.model.operation import (
     Approval,
@@ -326,6 +326,8 @@ class ReportInput(Frozen):
     failover: FailoverFacts | None = None
     drill: DrillFacts | None = None
     game_day: GameDayFacts | None = None
+    drills: DrillsFacts | None = None
+    """Of the drill of a region: what came of each."""
     review: DeploymentReview | None = None
     commands: tuple[str, ...] = ()
     undelivered: tuple[str, ...] = ()

@@ -82,6 +82,16 @@ def stopped(record: DeploymentRecord) -> bool:
     return writer is not None and pinned is not None and pinned.epoch == writer.epoch and pinned.committed
 
 
+def why_not_running(record: DeploymentRecord | None) -> str | None:
+    """Why a deployment does not run, by its record; None: it does, or it should."""
+    if record is None or record.writer is None:
+        return "it has never run"
+    pinned, left_alone = record.pinned, record.holder is None and not record.open_intents()
+    if pinned is not None and stopped(record) and pinned.left is None and left_alone:
+        return f"it is stopped; its state is in {pinned.location}"
+    return None
+
+
 def plan_move(asked: RestoreInput, observed: Observation) -> Plan:
     """The steps that going on in another region will take.
 

@@ -43,15 +43,9 @@ from tidegate.readiness.reach import Reach, ask
 from tidegate.readiness.review import review
 from tidegate.registry.keptjars import KeptJars
 from tidegate.registry.records import RecordStore
-from tidegate.report.read import list_reports, load_report
+from tidegate.report.read import RECENT, recent_reports
 
 CONTROL_WAIT_S: Final = 5.0
-REPORTS: Final = 40
-"""So many of the newest reports of a deployment are read, those of reviews not counted: one an hour must not hide the
-last drill."""
-REPORTS_MOST: Final = 600
-"""And so many at most."""
-AT_ONCE: Final = 8
 Records = Mapping[str, DeploymentRecord | NotKnown | None]
 
 
@@ -252,24 +246,12 @@ async def _follow_ups(reach: Reach, place: _Place) -> tuple[OpenFollowUp, ...]:
 
 
 async def _reports(reach: Reach, deployment: str) -> tuple[ReportInput, ...]:
-    """The newest reports, newest first. One that this version cannot read is passed over: it proves nothing."""
-    infos = (await list_reports(reach.control, reach.bucket, deployment))[:REPORTS_MOST]
-    turn = asyncio.Semaphore(AT_ONCE)
+    """The newest reports, newest first; those of reviews not counted: one an hour must not hide the last drill."""
 
-    async def one(key: str) -> ReportInput | None:
-        async with turn:
-            try:
-                return (await load_report(reach.control, reach.bucket, key)).report
-            except InvalidInput:
-                return None
+    def enough(known: Sequence[ReportInput]) -> bool:
+        return sum(report.review is None for report in known) >= RECENT and any(map(proves, known))
 
-    known: list[ReportInput] = []
-    for first in range(0, len(infos), REPORTS):
-        found = await asyncio.gather(*(one(info.uri.key) for info in infos[first : first + REPORTS]))
-        known += [report for report in found if report is not None]
-        if sum(report.review is None for report in known) >= REPORTS and any(map(proves, known)):
-            break
-    return tuple(sorted(known, key=lambda report: report.ended, reverse=True))
+    return await recent_reports(reach.control, reach.bucket, deployment, enough)
 
 
 async def _pollers(reach: Reach, queues: Sequence[str]) -> dict[str, int]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -17,6 +19,11 @@ from tidegate.model.steps import ReportInput
 PREFIX = "reports/"
 EARLIER = 6
 """How many earlier upgrades tell what to expect."""
+RECENT: Final = 40
+"""So many of the newest reports of a deployment are read at a time."""
+RECENT_MOST: Final = 600
+"""And so many at most."""
+_AT_ONCE: Final = 8
 _SUFFIXES = (".json", ".html", ".md")
 
 
@@ -69,6 +76,35 @@ async def find_report(store: ObjectStore, bucket: str, name: str) -> str:
     raise InvalidInput(
         f"no report of an operation {asked}{did_you_mean(asked, known)}", hint="see:  tidegate report list"
     )
+
+
+async def recent_reports(
+    store: ObjectStore, bucket: str, deployment: str, enough: Callable[[Sequence[ReportInput]], bool]
+) -> tuple[ReportInput, ...]:
+    """The newest reports of a deployment, newest first: so many at a time, until those that are read are ``enough``.
+
+    One that this version cannot read is passed over: it proves nothing.
+
+    Raises:
+        Unavailable: the control bucket did not answer.
+    """
+    infos = (await list_reports(store, bucket, deployment))[:RECENT_MOST]
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(key: str) -> ReportInput | None:
+        async with turn:
+            try:
+                return (await load_report(store, bucket, key)).report
+            except InvalidInput:
+                return None
+
+    known: list[ReportInput] = []
+    for first in range(0, len(infos), RECENT):
+        found = await asyncio.gather(*(one(info.uri.key) for info in infos[first : first + RECENT]))
+        known += [report for report in found if report is not None]
+        if enough(known):
+            break
+    return tuple(sorted(known, key=lambda report: report.ended, reverse=True))
 
 
 async def earlier_gaps_s(store: ObjectStore, bucket: str, deployment: str, newest: int = EARLIER) -> tuple[float, ...]:

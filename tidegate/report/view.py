@@ -18,8 +18,9 @@ from tidegate.model.operation import (
     Outcome,
 )
 from tidegate.model.region import FAILOVER_REGION
+from tidegate.model.regiondrill import DRILL_REGION
 from tidegate.model.steps import ReportInput
-from tidegate.report import drill, facts, failover, gameday, words
+from tidegate.report import drill, drills, facts, failover, gameday, words
 from tidegate.report import review as told_of_review
 from tidegate.report.page import Cell, Command, Page
 
@@ -49,6 +50,8 @@ def page_of(request: ReportInput, key: str, sha256: str) -> Page:
         gap_note=_gap_note(request),
         top=told_of_review.tables(request.review)
         if request.review is not None
+        else drills.tables(request.drills)
+        if request.drills is not None
         else tuple(
             block
             for block in (
@@ -72,6 +75,8 @@ def headline(request: ReportInput) -> str:
     """
     if request.review is not None:
         return f"readiness of {request.deployment}: {told_of_review.summary(request.review)}"
+    if request.drills is not None:
+        return drills.headline(request.drills, request.outcome)
     moved = request.failover
     parts = [f"{_what(request)}: {words.OUTCOMES[request.outcome]}"]
     if request.drill is not None:
@@ -148,6 +153,10 @@ def _alerts(request: ReportInput) -> tuple[Cell, ...]:
         warn.append(f"Committed output came again: {told}. Consumers skip the ranges of the replay manifest.")
     if request.drill is not None:
         bad += drill.alerts(request.drill)
+    if request.drills is not None:
+        found = drills.alerts(request.drills)
+        bad += [text for text, tone in found if tone == "bad"]
+        warn += [text for text, tone in found if tone == "warn"]
     if request.failover is not None:
         warn += failover.alerts(request.failover)
     if request.prove is not None and not request.prove.under_traffic:
@@ -192,7 +201,9 @@ def _commands(request: ReportInput) -> tuple[Command, ...]:
         _add_failover(request, add)
     elif request.runbook == DRILL_RECOVERY:
         add("repeat it", f"tidegate drill recovery {deployment}")
-    if request.runbook in {FAILOVER_REGION, GAME_DAY}:
+    elif request.drills is not None:
+        add("repeat it", f"tidegate drill region {shlex.quote(request.drills.region)}")
+    if request.runbook in {FAILOVER_REGION, DRILL_REGION, GAME_DAY}:
         add("what each of its deployments did", "tidegate ops list")
     else:
         add("what is now", f"tidegate registry show {deployment}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,13 +82,21 @@ def _entry(path: tuple[str, ...], entry: Mapping[str, object], fleet: Fleet | No
             yield Problem((*path, "input", *field), what)
     if (wrong := no_consent(runbook, given)) is not None:
         yield Problem((*path, "input"), wrong)
-    if fleet is None:
-        return
+    if fleet is not None:
+        yield from _unknown(path, given, fleet)
+
+
+def _unknown(path: tuple[str, ...], given: Mapping[str, object], fleet: Fleet) -> Iterator[Problem]:
+    """Deployments and regions that the fleet file does not name."""
     several = given.get("deployments")
-    named: list[tuple[tuple[str | int, ...], object]] = [(("deployment",), given.get("deployment"))]
-    named += [(("deployments", n), one) for n, one in enumerate(several if isinstance(several, list | tuple) else ())]
-    for field, deployment in named:
-        if isinstance(deployment, str) and deployment and deployment not in fleet.deployments:
-            near = did_you_mean(deployment, fleet.deployments)
-            what = f"no such deployment: {deployment}{near}; expected one of: {', '.join(fleet.deployments)}"
+    named: list[tuple[tuple[str | int, ...], object, Collection[str], str]] = [
+        (("deployment",), given.get("deployment"), fleet.deployments, "deployment"),
+        (("region",), given.get("region"), fleet.regions, "region"),
+        (("to",), given.get("to"), fleet.regions, "region"),
+    ]
+    for number, name in enumerate(several if isinstance(several, list | tuple) else ()):
+        named.append((("deployments", number), name, fleet.deployments, "deployment"))
+    for field, name, known, word in named:
+        if isinstance(name, str) and name and name not in known:
+            what = f"no such {word}: {name}{did_you_mean(name, known)}; expected one of: {', '.join(known)}"
             yield Problem((*path, "input", *field), what)

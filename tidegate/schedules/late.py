@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from tidegate.model.fleet import Fleet
-from tidegate.model.schedule import ScheduledInput, ScheduleLog
+from tidegate.model.regiondrill import DRILL_REGION
+from tidegate.model.schedule import Entry, ScheduledInput, ScheduleLog
 from tidegate.schedules.cron import Cron
 from tidegate.schedules.runbooks import SCHEDULABLE
 
@@ -25,14 +26,32 @@ class Breach:
 
 
 def objective_days(asked: ScheduledInput, fleet: Fleet | None) -> float | None:
-    """Days that the last success may be old: the entry's word, or of a drill that of its deployment; None: none."""
+    """Days that the last success may be old: the entry's word, or of a drill that of its deployment; None: none.
+
+    Of the drill of a region: the least of those whose home it is and that the entry asks for.
+    """
     entry = asked.entry
     if entry.max_age_days is not None:
         return entry.max_age_days
     known = SCHEDULABLE.get(entry.runbook)
-    if known is None or not known.drill or fleet is None or entry.deployment not in fleet.deployments:
+    if known is None or not known.drill or fleet is None:
         return None
-    return fleet.deployments[entry.deployment].objectives.drill_days
+    promised = [fleet.deployments[name].objectives.drill_days for name in _drilled(entry, fleet)]
+    return min((days for days in promised if days is not None), default=None)
+
+
+def _drilled(entry: Entry, fleet: Fleet) -> list[str]:
+    """The deployments that an entry drills, by the fleet file; where they live now it does not know."""
+    if entry.runbook != DRILL_REGION:
+        return [entry.deployment] if entry.deployment in fleet.deployments else []
+    only, tiers = entry.input.get("deployments"), entry.input.get("tiers")
+    return [
+        name
+        for name, spec in fleet.deployments.items()
+        if spec.home_ref.region == entry.input.get("region")
+        and (not isinstance(only, list | tuple) or not only or name in only)
+        and (not isinstance(tiers, list | tuple) or not tiers or spec.tier in tiers)
+    ]
 
 
 def breaches(

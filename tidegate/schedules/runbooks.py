@@ -13,6 +13,7 @@ from tidegate.model.drill import DRILL_RECOVERY, DrillInput
 from tidegate.model.gameday import GAME_DAY, GameDayInput
 from tidegate.model.nearest import did_you_mean
 from tidegate.model.operation import TAKE_SNAPSHOT, Input, SnapshotInput
+from tidegate.model.regiondrill import DRILL_REGION, DrillRegionInput
 from tidegate.model.review import REVIEW_READINESS, ReviewInput
 from tidegate.model.schedule import ScheduledInput
 from tidegate.model.ship import SHIP_SNAPSHOTS, ShipInput
@@ -28,7 +29,7 @@ class Schedulable:
     verb: str
     """What the ids of its operations begin with, as those that its command starts."""
     drill: bool = False
-    """Its last success must not be older than ``objectives.drill_days`` of its deployment."""
+    """Its last success must not be older than ``objectives.drill_days`` of its deployment, of several the least."""
     consent: str | None = None
     """The field of its input that says yes to what it moves: only with it a schedule may begin it."""
 
@@ -39,6 +40,7 @@ SCHEDULABLE: Final[Mapping[str, Schedulable]] = {
     SHIP_SNAPSHOTS: Schedulable(ShipInput, "ship"),
     DRILL_RECOVERY: Schedulable(DrillInput, "drill", drill=True),
     GAME_DAY: Schedulable(GameDayInput, "game-day", consent="unattended"),
+    DRILL_REGION: Schedulable(DrillRegionInput, "drill", drill=True),
     REVIEW_READINESS: Schedulable(ReviewInput, "review"),
 }
 """One line each. What moves or stops a job for good is begun by a person and is not here; a game day brings back what
