@@ -116,7 +116,7 @@ class DrillRegion(Unheld):
             await self._drill()
         finally:
             self.over = True
-            await workflow.wait([watching])
+        await workflow.wait([watching])
         watching.result()
 
         # Step 4. Conclude: a line for each, the report, in every outcome (unheld).

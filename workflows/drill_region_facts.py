@@ -133,7 +133,7 @@ def region_ending(facts: DrillsFacts, given_up: str | None) -> Ending:
     if not any(line.operation for line in facts.lines):
         rest = "nothing was started"
     where = ", ".join(facts.standbys)
-    parts = [f"{len(good)} of {len(facts.lines)} deployments of {facts.region} can be restored in {where}"]
+    parts = [f"{len(good)} of {len(facts.lines)} deployments of {facts.region} are proven restorable in {where}"]
     if failed:
         parts.append(f"{len(failed)} FAILED")
     if missing:

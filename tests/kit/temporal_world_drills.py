@@ -11,6 +11,7 @@ from typing import Any
 
 from temporalio import activity
 
+from activities.beats import beating
 from activities.contracts import CONTRACTS
 from tests.kit.temporal_world import AT, FLEET, Block
 from tests.kit.temporal_world_drill import DrillWorld
@@ -28,10 +29,12 @@ from tidegate.model.regiondrill import (
     LeftOut,
     LookDrillsInput,
 )
+from tidegate.model.schedule import NoteFact, RunNote, WeighFact, WeighInput
 from tidegate.model.steps import Held, Located, ObserveInput, ReportFact, ReportInput, TakeInput
 from tidegate.names import is_drill_of
+from tidegate.schedules.decide import by_calendar, by_world
 
-SHARED = ("look_at_drills", "see_failover", "notify", "write_report")
+SHARED = ("look_at_drills", "see_failover", "notify", "write_report", "weigh_schedule", "note_run")
 
 
 class MemberWorld(DrillWorld):
@@ -88,6 +91,7 @@ class DrillsWorld:
         self.reports: list[ReportInput] = []
         self.notices: list[Any] = []
         self.looks: list[LookDrillsInput] = []
+        self.incidents: list[str] = []
         self.plans: dict[tuple[str, str], deque[Any]] = defaultdict(deque)
 
     @property
@@ -126,7 +130,8 @@ class DrillsWorld:
             if isinstance(thing, BaseException):
                 raise thing
             if thing is not None:
-                answer = await thing()
+                # As the real one: what waits for long says that it is alive, or Temporal has it done again.
+                answer = await beating(thing())
                 if answer is not None:
                     return answer
             return getattr(self if name in SHARED else self.worlds[deployment], f"_{name}")(request)
@@ -174,3 +179,10 @@ class DrillsWorld:
     def _notify(self, request: NotifyInput) -> NotifyFact:
         self.notices.append(request.notice)
         return NotifyFact(notice=request.notice)
+
+    def _weigh_schedule(self, request: WeighInput) -> WeighFact:
+        entry = request.request.entry
+        return WeighFact(skip=by_calendar(entry, request.at) or by_world(entry, self.incidents, []))
+
+    def _note_run(self, request: RunNote) -> NoteFact:
+        return NoteFact()

@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from temporalio.client import Client, WorkflowFailureError
 
@@ -21,6 +21,7 @@ from tests.kit.scheduled import asked
 from tests.kit.temporal_env import Run, begin, start_server, upgrade, workers
 from tests.kit.temporal_world import World
 from tests.kit.temporal_world_drill import DrillWorld
+from tests.kit.temporal_world_drills import DrillsWorld
 from tests.kit.temporal_world_facts import AT, Block
 from tests.kit.temporal_world_gameday import GameDayWorld
 from tidegate import errors
@@ -30,6 +31,7 @@ from tidegate.model.gameday import GAME_DAY, GameDayInput, Rule, Trip
 from tidegate.model.groups import GroupLook
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, StopInput, Verdict
+from tidegate.model.regiondrill import DRILL_REGION, DrillRegionInput
 from tidegate.model.returning import RETURN_REGION, ReturnInput
 from tidegate.model.review import REVIEW_READINESS, ReviewInput
 from tidegate.model.ship import ShipInput
@@ -320,6 +322,53 @@ async def _game_day_taken(client: Client, world: GameDayWorld) -> Run:
     return await _game_day(client, world)
 
 
+async def _drills(client: Client, world: World, **fields: Any) -> Run:
+    """Of a world with three deployments in the east, on three slots."""
+    request = DrillRegionInput.model_validate({"region": "east", "window_s": 20, "requested_by": "ana", **fields})
+    name = f"drill-region-east-{len(cast('DrillsWorld', world).looks)}"
+    return Run(await client.start_workflow(DRILL_REGION, request, id=name, task_queue=CONTROL_QUEUE))
+
+
+async def _drills_dry_run(client: Client, world: World) -> Run:
+    return await _drills(client, world, dry_run=True)
+
+
+async def _drills_not_all(client: Client, world: World) -> Run:
+    """One fails, one is held, one has no time."""
+    drills = cast("DrillsWorld", world)
+    drills.will("copy_for_drill", "a", errors.SnapshotIncomplete("the snapshot at s3://west/x is incomplete"))
+    drills.will("look_at_drill", "b", errors.Held("b is held by upgrade-b-1"))
+    for name, besides_s in (("a", 10.0), ("b", 10.0), ("c", 500.0)):
+        drills.worlds[name].besides_s = besides_s
+    return await _drills(client, world, budget_s=400.0)
+
+
+async def _drills_refused(client: Client, world: World) -> Run:
+    cast("DrillsWorld", world).slots_free = 1
+    return await _drills(client, world)
+
+
+async def _drills_aborted(client: Client, world: World) -> Run:
+    """While two run and one waits."""
+    blocks = [cast("DrillsWorld", world).block("watch_drill", name) for name in ("a", "b")]
+    run = await _drills(client, world, slots=2)
+    for block in blocks:
+        await block.entered.wait()
+    await run.update("abort", why="wrong night")
+    return run
+
+
+async def _drills_give_way(client: Client, world: World) -> Run:
+    drills = cast("DrillsWorld", world)
+    block = drills.block("watch_drill", "a")
+    for member in drills.worlds.values():
+        member.besides_s = 1.0
+    run = await _drills(client, world, slots=1, budget_s=10.0, window_s=1.0)
+    await block.entered.wait()
+    drills.failover = "b is held by failover-b-1 (FailoverMember, ana)"
+    return run
+
+
 async def _failover(client: Client, _: World, **fields: Any) -> Run:
     return await begin(client, FAILOVER_DEPLOYMENT, FailoverInput, requested_by="ana", bake_s=5, **fields)
 
@@ -470,6 +519,12 @@ SCENARIOS: dict[str, Scenario] = {
     "game-day-aborted-on-the-way": _game_day_aborted_on_the_way,
     "game-day-halted-resumed": _game_day_halted_resumed,
     "game-day-taken": _game_day_taken,
+    "drills-done": _drills,
+    "drills-dry-run": _drills_dry_run,
+    "drills-not-all": _drills_not_all,
+    "drills-refused": _drills_refused,
+    "drills-aborted": _drills_aborted,
+    "drills-give-way": _drills_give_way,
     "scheduled-done": _scheduled,
     "scheduled-skipped": _scheduled_skipped,
     "scheduled-failed": _scheduled_failed,
@@ -496,6 +551,8 @@ NO_REGION_WORKER = "upgrade-without-region-worker"
 def _world(scenario: str) -> Any:
     if scenario.startswith("game-day-"):
         return GameDayWorld({"a": 0})
+    if scenario.startswith("drills-"):
+        return DrillsWorld({"a": (0, 1), "b": (1, 1), "c": (2, 2)})
     return DrillWorld() if scenario.startswith("drill-") else World()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ def _text(path: Path) -> str:
     return gzip.decompress(path.read_bytes()).decode()
 
 
+def _history(text: str) -> WorkflowHistory:
+    """Under the id that it was recorded under: what an operation begins is named after it."""
+    started = json.loads(text)["events"][0]["workflowExecutionStartedEventAttributes"]
+    return WorkflowHistory.from_json(started["workflowId"], text)
+
+
 def _replayer() -> Replayer:
     return Replayer(
         workflows=WORKFLOWS, data_converter=data_converter, workflow_runner=sandboxed_runner(strict_imports=True)
@@ -34,9 +41,7 @@ def _replayer() -> Replayer:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.removesuffix(".json.gz"))
 async def test_recorded_operations_replay(path: Path) -> None:
-    result = await _replayer().replay_workflow(
-        WorkflowHistory.from_json(path.name, _text(path)), raise_on_replay_failure=False
-    )
+    result = await _replayer().replay_workflow(_history(_text(path)), raise_on_replay_failure=False)
     assert result.replay_failure is None, f"{result.replay_failure}\n{HELP}"
 
 
@@ -49,6 +54,6 @@ async def test_the_replay_would_notice_another_order_of_steps() -> None:
     """Without this, a replayer that checks nothing would pass."""
     text = _text(HISTORIES / "upgrade-done.json.gz")
     assert '"prepare"' in text
-    changed = WorkflowHistory.from_json("changed", text.replace('"prepare"', '"prove"'))
+    changed = _history(text.replace('"prepare"', '"prove"'))
     with pytest.raises(NondeterminismError):
         await _replayer().replay_workflow(changed)

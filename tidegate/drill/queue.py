@@ -5,6 +5,7 @@ The workflow and the forecast that a person sees beforehand take the same decisi
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -103,10 +104,13 @@ class Queue:
         return sum(one.parallelism for one in self.running.values())
 
     def estimate_s(self, one: DrillCandidate) -> float:
-        """What its drill takes, with its watch: as its last one; else as the longest of the others."""
+        """What its drill takes, with its watch: as its last one; else as the others, in the middle.
+
+        Not as the longest of them: one that is slow would keep all that are new from ever being drilled.
+        """
         known = self._besides_s.get(one.deployment)
         if known is None:
-            known = max(self._besides_s.values(), default=ASSUMED_S)
+            known = statistics.median(self._besides_s.values()) if self._besides_s else ASSUMED_S
         return known + self.window_s
 
     def due(self, now_s: float) -> list[DrillCandidate]:
@@ -140,7 +144,7 @@ class Queue:
         return there + one.parallelism <= self.limits.usable(one.at) and not self._short_of_all(one)
 
     def _too_late(self, one: DrillCandidate, takes_s: float, left_s: float) -> str:
-        by = "its last one" if one.deployment in self._besides_s else "the longest of the others"
+        by = "its last one" if one.deployment in self._besides_s else "the median of the others"
         by = by if self._besides_s else "an assumption: none is on record"
         left = f"{max(0.0, left_s):,.0f} s of {self.budget_s:,.0f} s were left"
         return f"no time: it takes about {takes_s:,.0f} s by {by}, and {left}"

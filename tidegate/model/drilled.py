@@ -130,6 +130,6 @@ class DrillsFacts(Frozen):
         return tuple(line for line in self.lines if line.result in results)
 
     def measured_s(self, name: Literal["rto_s", "rpo_s"]) -> tuple[float, ...]:
-        """What the drills have measured of it, sorted."""
-        told = [getattr(line.facts, name) for line in self.lines if line.facts is not None]
+        """What those that came to an end have measured of it, sorted."""
+        told = [getattr(line.facts, name) for line in self.of("good", "failed") if line.facts is not None]
         return tuple(sorted(value for value in told if value is not None))

@@ -8,7 +8,14 @@ from enum import StrEnum
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from tidegate.model.fleetfields import Days, Name, Text
@@ -64,6 +71,13 @@ def _time(value: str) -> None:
         raise ValueError(f'not a time of day: {value}; expected "HH:MM", up to "24:00"') from None
 
 
+def _as_json(value: object) -> object:
+    """A file's lists are read as tuples, which JSON has not."""
+    if isinstance(value, Mapping):
+        return {name: _as_json(one) for name, one in value.items()}
+    return [_as_json(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 Zone = Annotated[str, AfterValidator(_text(_zone))]
 Date = Annotated[str, AfterValidator(_text(_date))]
 TimeOfDay = Annotated[str, AfterValidator(_text(_time))]
@@ -103,17 +117,13 @@ class Freeze(Part):
         return self
 
 
-def _as_json(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {key: _as_json(one) for key, one in value.items()}
-    return [_as_json(one) for one in value] if isinstance(value, list | tuple) else value
-
-
 class Entry(Part):
     """One runbook by the clock."""
 
     runbook: Text = Field(description="the workflow type")
-    input: dict[str, JsonValue] = Field(description="a mapping: the runbook's input, as its page has it")
+    input: Annotated[dict[str, JsonValue], BeforeValidator(_as_json)] = Field(
+        description="a mapping: the runbook's input, as its page has it"
+    )
     cron: CronText = Field(description='"minute hour day-of-month month day-of-week"')
     time_zone: Zone = Field(description="an IANA name as Europe/Berlin")
     jitter_s: float = Field(default=0.0, ge=0, le=86_400, description="it begins up to so many seconds later")
@@ -127,12 +137,6 @@ class Entry(Part):
         default=("incident-open", "rollout-running"), description="a list of incident-open, rollout-running"
     )
     max_age_days: Days | None = Field(default=None, description="days that its last success may be old")
-
-    @field_validator("input", mode="before")
-    @classmethod
-    def _lists(cls, value: object) -> object:
-        """A list of the file is read as a tuple, which is no JSON."""
-        return _as_json(value)
 
     @property
     def deployment(self) -> str:

@@ -9,9 +9,12 @@ import pytest
 from tests.docs.pages import ROOT
 from tests.kit.scheduled import asked
 from tidegate.errors import InvalidInput
+from tidegate.model.fleet import Deployment
 from tidegate.model.fleetfile import load_fleet
+from tidegate.model.regiondrill import DrillRegionInput
 from tidegate.model.schedule import SchedulesFile
 from tidegate.schedules.file import SCHEDULES, load_schedules
+from tidegate.schedules.late import objective_days
 from tidegate.schedules.runbooks import SCHEDULABLE, operation_of, request_of
 
 FLEET = load_fleet(ROOT / "runbooks/fleet-sandbox.yaml").fleet
@@ -25,6 +28,7 @@ schedules:
 """
 
 BERLIN, MORE = "Europe/Berlin", "Europe/Berlin\n    "
+SWEEP, DRILL = "runbook: SweepSnapshots\n    input: {deployment: ledger}", "runbook: DrillRegion\n    input: "
 NOTICES = "notices: [{url: http://h/x, secret: {literal: s}}]\nschedules:"
 
 
@@ -61,6 +65,10 @@ def test_freezes_of_the_file_are_those_of_each_entry(tmp_path: Path) -> None:
         ("{deployment: ledger}", "{deployment: ledger, kep: 3}", 5, "nightly.input.kep: unknown field of Sweep"),
         ("{deployment: ledger}", "{deployment: ledger, keep: 0}", 5, "nightly.input.keep: Input should be"),
         ("{deployment: ledger}", "{}", 5, "nightly.input.deployment: missing; SweepSnapshots needs it"),
+        (SWEEP, DRILL + "{region: eatt}", 5, "nightly.input.region: no such region: eatt (did you mean east?)"),
+        (SWEEP, DRILL + "{region: east, to: up}", 5, "nightly.input.to: no such region: up"),
+        (SWEEP, DRILL + "{region: east, deployments: [leger]}", 5, "input.deployments[0]: no such deployment: leger"),
+        (SWEEP, DRILL + "{region: east, budget_s: 0}", 5, "nightly.input.budget_s: Input should be"),
         ("30 2 * * *", "61 2 * * *", 6, "nightly.cron: minute: 61; expected 0 to 59"),
         ("30 2 * * *", "30 2 * *", 6, "nightly.cron: '30 2 * *' has 4 fields; expected 5"),
         ("30 2 * * *", "30 2 1 * mon", 6, "nightly.cron: day of month and day of week at once"),
@@ -136,3 +144,27 @@ def test_a_run_without_consent_begins_nothing_even_if_its_schedule_was_made_by_o
     allowed = asked("game", runbook="GameDay", input={**given, "unattended": True})
     assert request_of(allowed).model_dump()["deployments"] == ("ledger",)
     assert operation_of(allowed, "run-1").startswith("game-day-region-east-")
+
+
+def test_the_drill_of_a_region_is_named_by_it_and_is_due_by_the_least_of_its_deployments(tmp_path: Path) -> None:
+    wanted = _load(tmp_path, GOOD.replace(SWEEP, DRILL + "{region: east, tiers: [1]}")).wanted()["nightly"]
+    assert wanted.entry.deployment == "region-east"
+    assert operation_of(wanted, "r").startswith("drill-region-east-")
+    request = request_of(wanted)
+    assert isinstance(request, DrillRegionInput)
+    assert (request.region, request.tiers, request.requested_by) == ("east", (1,), "schedule nightly")
+    ledger = FLEET.deployments["ledger"]
+
+    def days(tier: int, promised: float | None) -> Deployment:
+        objectives = ledger.objectives.model_copy(update={"drill_days": promised})
+        return ledger.model_copy(update={"tier": tier, "objectives": objectives})
+
+    several = {"a": days(0, 1.0), "b": days(1, 14.0), "c": days(1, 7.0), "d": days(1, None)}
+    fleet = FLEET.model_copy(update={"deployments": several})
+    assert objective_days(wanted, fleet) == 7.0
+    everywhere = asked("all", runbook="DrillRegion", input={"region": "east"})
+    assert objective_days(everywhere, fleet) == 1.0
+    assert (
+        objective_days(asked("d", runbook="DrillRegion", input={"region": "east", "deployments": ["d"]}), fleet) is None
+    )
+    assert objective_days(asked("w", runbook="DrillRegion", input={"region": "west"}), fleet) is None
