@@ -40,6 +40,7 @@ CLEAN_STEPS = ("observe", "tear down", "conclude")
 TAKE_S = 60.0
 COPY_S = 600.0
 START_S = 600.0
+ROOM_WAIT_S = 30.0
 WATCH_MARGIN_S = 300.0
 COMPARE_S = 1_800.0
 TEAR_DOWN_S = 1_800.0
@@ -136,6 +137,7 @@ class DrillRecovery(Unheld):
             home=located.at,
             standby=standby,
             point=self.request.point,
+            room_wait_s=0.0 if self.group is None else ROOM_WAIT_S,
         )
         seen = await self.calls.region(
             standby, contracts.look_at_drill, asked, deadline_s=OBSERVE_S, interruptible=True

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from contextlib import aclosing
 from typing import Final
 
 from tidegate.clients.kafka_types import KafkaClient, TopicPartition
 from tidegate.drill.forking import forked
+from tidegate.driver.base import Capacity
 from tidegate.errors import InvalidInput, Refused, SnapshotIncomplete, Unavailable
 from tidegate.mirror.positions import last_hop
 from tidegate.model.drill import DrillLook, DrillSeen
@@ -20,6 +23,7 @@ from tidegate.registry.held import held
 from tidegate.registry.records import RecordStore
 
 _STEP: Final = 256
+ROOM_PAUSE_S: Final = 0.5
 
 
 async def look(home: Site, away: Site, records: RecordStore, request: DrillLook) -> DrillSeen:
@@ -48,7 +52,7 @@ async def look(home: Site, away: Site, records: RecordStore, request: DrillLook)
     forked(home.fleet, deployment, request.fork, CellRef(away.region, away.cell))
     kept = (await PointStore(away.control, away.control_bucket).read(deployment, away.region)).points
     point = choose(kept, deployment, away.region, home.region, request.point)
-    capacity = await away.driver.capacity()
+    capacity = await _room(away, writer.parallelism, request.room_wait_s)
     if capacity.slots_free < writer.parallelism:
         raise Refused(
             f"no room in {away.region}/{away.cell}: a fork of {deployment} needs {writer.parallelism} slots, "
@@ -85,6 +89,16 @@ async def look(home: Site, away: Site, records: RecordStore, request: DrillLook)
         rpo_objective_s=objectives.rpo_s,
         notes=tuple(notes),
     )
+
+
+async def _room(away: Site, slots: int, wait_s: float) -> Capacity:
+    """What there is, once there is room or the time is over: slots that a job has left take a moment to come free."""
+    ends = time.monotonic() + wait_s
+    while True:
+        capacity = await away.driver.capacity()
+        if capacity.slots_free >= slots or time.monotonic() >= ends:
+            return capacity
+        await asyncio.sleep(ROOM_PAUSE_S)
 
 
 def choose(kept: Points | None, deployment: str, region: str, home: str, wanted: str | None) -> Point:

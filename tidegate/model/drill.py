@@ -51,6 +51,8 @@ class DrillLook(Frozen):
     standby: str
     """The region where the fork shall run."""
     point: str | None = None
+    room_wait_s: float = 0.0
+    """So long slots are waited for: those of the fork before it, of which the job is gone."""
 
 
 class DrillSeen(Frozen):

@@ -100,6 +100,24 @@ async def test_held_not_running_and_without_room_it_is_refused(world: FailoverWo
         await looked(world)
 
 
+async def test_slots_that_the_fork_before_it_has_left_are_waited_for(world: FailoverWorld):
+    """Its job is gone, and Flink says a moment later that its slots are free."""
+    west, asked = world.driver["west"], 0
+    ask = west.capacity
+
+    async def capacity() -> Any:
+        nonlocal asked
+        asked += 1
+        west.slots = (1, 8) if asked < 3 else (2, 8)
+        return await ask()
+
+    west.capacity = capacity  # type: ignore[method-assign]
+    with pytest.raises(Refused, match="no room"):
+        await looked(world)
+    assert (await looked(world, room_wait_s=20.0)).slots_free == 2
+    assert asked == 3
+
+
 async def test_the_drill_gives_way_when_the_live_deployment_is_taken_or_runs_as_another_job(world: FailoverWorld):
     job = (await world.record()).writer
     assert job is not None
