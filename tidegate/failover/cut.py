@@ -142,6 +142,8 @@ async def _copies(sides: Sides, topics: Collection[str]) -> list[tuple[str, int,
             for one in partition.excluded:
                 if began is None or one.region != home or one.last < began:
                     continue  # not of this turn: its copies were left out when that one was left
+                if one.by == sides.operation:
+                    continue  # what this one supersedes is found range by range before the start (X21)
                 first = await search(away.kafka, home, tp, max(one.first, began))
                 behind = await search(away.kafka, home, tp, one.last + 1)
                 if first.at is None or first.offset >= behind.offset:
