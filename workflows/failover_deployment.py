@@ -46,6 +46,8 @@ class FailoverDeployment(LeavingRegion):
     def __init__(self, request: FailoverInput | None = None) -> None:
         super().__init__(given(request, FailoverInput))
         self.group_facts: tuple[GroupFact, ...] = ()
+        self.ahead: tuple[str, ...] = ()
+        """What the state has read and has not come, in words (X22)."""
 
     @workflow.run
     async def run(self, request: FailoverInput | None = None) -> OperationResult:
@@ -175,7 +177,7 @@ class FailoverDeployment(LeavingRegion):
         return Ending(
             Outcome.DONE,
             f"{goal.artifact.name} runs in {self.place.at} since {since}, epoch {fact.start.epoch}"
-            f"{self._groups_left()}",
+            f"{self._groups_left()}{''.join(f'; {one}' for one in self.ahead)}",
             next_commands=(*self._groups_later(), *self._next()),
         )
 
@@ -196,6 +198,7 @@ class FailoverDeployment(LeavingRegion):
         copy = await self.calls.region(
             self.place.region, contracts.rebase_copy, wanted, deadline_s=REBASE_S, interruptible=not self.unplanned
         )
+        self.ahead = copy.notes
         writer = self.seen.record.writer
         reads = (writer.artifact.sha256,) if writer is not None else ()
         goal = self.goal(artifact, bake_s=self.request.bake_s, also_reads=reads)
@@ -277,7 +280,7 @@ class FailoverDeployment(LeavingRegion):
             rto_objective_s=self.both.rto_objective_s,
             rpo_objective_s=self.both.rpo_objective_s,
             groups=self.group_facts,
-            notes=home.notes if home is not None else (),
+            notes=(*(home.notes if home is not None else ()), *self.ahead),
         )
 
     def _next(self) -> tuple[str, ...]:

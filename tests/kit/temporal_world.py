@@ -114,6 +114,7 @@ class World(AcrossActs, UnheldActs):
         self.moved: tuple[GroupFact, ...] = ()
         self.waiting: tuple[str, ...] = ()
         self.at_large: tuple[str, ...] = ()
+        self.ahead_of_mirror: tuple[str, ...] = ()
         self.gate_notes: tuple[str, ...] = ()
         """Links of the other direction that cannot be started."""
 

@@ -90,7 +90,9 @@ class AcrossActs:
         self._check(request.held)
         assert request.at is not None
         location = f"s3://{request.at.partition('/')[0]}/savepoints/ledger/copy-{request.snapshot.rpartition('/')[2]}"
-        return RebaseFact(location=location, original=request.snapshot, replays=0, positions=2)
+        return RebaseFact(
+            location=location, original=request.snapshot, replays=0, positions=2, notes=self.ahead_of_mirror
+        )
 
     def _translate_groups(self, request: TranslateInput) -> GroupsFact:
         self._check(request.held)

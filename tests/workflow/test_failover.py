@@ -87,6 +87,15 @@ async def test_planned_it_goes_on_in_the_other_region_with_its_topics_and_their_
     _lives(world, "west")
 
 
+async def test_x22_what_the_state_has_read_and_has_not_come_stands_at_the_end_beside_the_verdict(
+    client: Client, world: World
+) -> None:
+    world.silent, world.ahead_of_mirror = LOST, ("7 input records that its state has read have not come",)
+    result = await (await _failover(client, unplanned=True)).done()
+    assert result.summary.endswith("; 7 input records that its state has read have not come")
+    assert world.ahead_of_mirror[0] in _facts(world).notes
+
+
 async def test_each_step_is_done_beside_the_region_that_it_touches(client: Client, world: World) -> None:
     await (await _failover(client)).done()
     queues = {name: queue.rpartition("-")[2] for name, queue, _ in world.calls}

@@ -53,7 +53,10 @@ async def rebase_copy(sides: Sides, request: RebaseInput) -> RebaseFact:
             f"mirror was drained: something else writes {', '.join(request.topics.turn)}"
         )
     location = await place_rebased(reach, site.control, site.control_bucket, made, sides.operation)
-    ahead = f"{made.replays:,} input records that had not crossed are read again when they come (X22)"
+    ahead = (
+        f"{made.replays:,} input records that its state has read have not come: an audit of {site.region} alone takes "
+        f"what was made of them for wrong; over both regions' logs it is told, once {home.region} has returned (X22)"
+    )
     return RebaseFact(
         location=str(location),
         original=request.snapshot,

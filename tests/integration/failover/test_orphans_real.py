@@ -107,7 +107,12 @@ async def hidden(scene: Scene) -> int:
 
 
 async def flink_gone(scene: Scene) -> None:
-    """East's Flink is gone, and who writes there stands still for as long as it is planned: so figures stay."""
+    """East's Flink is gone, and who writes there stands still for as long as it is planned: so figures stay.
+
+    The keeper's worker stood still before: so outputs cross that are newer than the newest point.
+    """
+    scene.sandbox.pause("east/worker")
+    await scene.writes_in("east", count=4 * RATE)
     scene.sandbox.kill("east/flink", for_good=True)
     scene.sandbox.pause(FOLLOWER)
     scene.say("Flink in the east is gone, its Kafka answers")
@@ -119,6 +124,7 @@ async def go_on(scene: Scene, *, status: int | None = 0) -> tuple[str, str]:
     operation = await scene.begin(*ASKED, "--yes")
     await scene.until_begun(operation, "cut")
     scene.sandbox.resume(FOLLOWER)
+    scene.sandbox.resume("east/worker")
     return plan, (await scene.run("ops", "watch", operation, status=status)).out
 
 
@@ -162,6 +168,9 @@ async def test_x22_inputs_that_were_held_back_are_told_before_and_their_outputs_
         f"after: {report['failover']['point']}, superseded {after:,}; {report['verdict']}"
     )
     assert ahead > 0
+    assert superseded > 0
+    assert (await scene.audit_by_lineage("west"))["orphans"] == after, "no input of theirs has come"
+    assert "input records that its state has read have not come" in out
     assert report["failover"]["point"] == name[1]
     assert superseded <= after <= superseded + more
     assert "old job shut out" in out

@@ -360,7 +360,7 @@ async def test_x22_unplanned_it_may_read_again_what_had_not_crossed(world: Failo
     world.unplanned = True
     fact = await world.rebase(world.sides())
     assert fact.replays == 2
-    assert "read again when they come (X22)" in fact.notes[0]
+    assert "input records that its state has read have not come" in fact.notes[0]
 
 
 async def test_o1_a_topic_that_stays_is_waited_for(world: FailoverWorld, monkeypatch: pytest.MonkeyPatch):
