@@ -17,7 +17,7 @@ from sandbox.layout import HOST, S3_ACCESS_KEY, S3_SECRET_KEY
 from sandbox.proxy import FaultProxy, KafkaMatch
 from sandbox.stage import DEPLOYMENT
 from tests.integration.failover.scene import LINKS, Scene
-from tests.integration.failover.test_orphans_real import lies_beyond, manifest, report_of, the_point
+from tests.integration.failover.test_orphans_real import lies_beyond, manifest, planned_from, report_of
 from tests.integration.failover.test_unplanned_real import restorable_in_west
 from tests.kit.eventually import eventually
 from tests.kit.late import END_TXN
@@ -97,10 +97,11 @@ async def test_x3_a_commit_that_is_half_done_when_the_region_is_lost_is_no_recov
         scene.say("east is gone")
         plan = (await scene.run(*ASKED, "--dry-run")).out
         assert f"e1-chk-{number}: its outputs are not all committed" in plan
+        older = await planned_from(scene, plan)
         done = await scene.run(*ASKED, "--yes")
         assert "lost 0 · duplicated 0 · wrong 0" in done.out
         facts = (await report_of(scene, done.out))["failover"]
-        older = await the_point(scene, facts["point"])
+        assert facts["point"] == older.id
         assert older.checkpoint_id is not None
         assert older.checkpoint_id < number
         beyond = await lies_beyond(scene, older)

@@ -50,11 +50,14 @@ def number(pattern: str, text: str) -> int:
     return int(found.group(1).replace(",", ""))
 
 
-async def the_point(scene: Scene, name: str) -> Point:
+async def planned_from(scene: Scene, plan: str) -> Point:
+    """The point that a plan names. To be asked before it is gone on from: the index is of the new home then."""
+    name = re.search(r"from (e\d+-chk-\d+), rebased", plan)
+    assert name is not None, plan
     async with open_access(scene.fleet.control.s3) as control:
         kept = (await PointStore(control, scene.fleet.control.bucket).read(DEPLOYMENT, "west")).points
     assert kept is not None
-    return next(one for one in kept.points if one.id == name)
+    return next(one for one in kept.points if one.id == name[1])
 
 
 async def lies_beyond(scene: Scene, point: Point) -> set[tuple[int, int]]:
@@ -118,14 +121,17 @@ async def flink_gone(scene: Scene) -> None:
     scene.say("Flink in the east is gone, its Kafka answers")
 
 
-async def go_on(scene: Scene, *, status: int | None = 0) -> tuple[str, str]:
-    """What the plan says, and what the failover says after it; the traffic goes on once it is closed at home."""
+async def go_on(scene: Scene, *, status: int | None = 0) -> tuple[str, Point, str]:
+    """What the plan says, the point that it names, and what the failover says after it; the traffic goes on once it is
+    closed at home.
+    """
     plan = (await scene.run(*ASKED, "--dry-run")).out
+    point = await planned_from(scene, plan)
     operation = await scene.begin(*ASKED, "--yes")
     await scene.until_begun(operation, "cut")
     scene.sandbox.resume(FOLLOWER)
     scene.sandbox.resume("east/worker")
-    return plan, (await scene.run("ops", "watch", operation, status=status)).out
+    return plan, point, (await scene.run("ops", "watch", operation, status=status)).out
 
 
 async def over_both(scene: Scene) -> dict[str, Any]:
@@ -155,26 +161,24 @@ async def test_x22_inputs_that_were_held_back_are_told_before_and_their_outputs_
         await eventually(outputs_came, within_s=30.0, every_s=0.5)
         more = await hidden(scene)
         # Its inputs are not in the west, so an audit there alone lacks them, as the plan says.
-        plan, out = await go_on(scene, status=None)
+        plan, point, out = await go_on(scene, status=None)
     ahead = number(r"has read ([\d,]+) input records that have not come", plan)
     to_come = number(r"mirror link east-to-west: ([\d,]+) records to come", plan)
     superseded = number(r"([\d,]+) outputs there are superseded", plan)
-    name = re.search(r"from (e\d+-chk-\d+), rebased", plan)
-    assert name is not None
     report = await report_of(scene, out)
     after = report["failover"]["superseded"]
     scene.say(
-        f"the plan: {name[1]}, ahead {ahead:,}, to come {to_come:,}, superseded {superseded:,} and {more:,} hidden; "
+        f"the plan: {point.id}, ahead {ahead:,}, to come {to_come:,}, superseded {superseded:,} and {more:,} hidden; "
         f"after: {report['failover']['point']}, superseded {after:,}; {report['verdict']}"
     )
     assert ahead > 0
     assert superseded > 0
     assert (await scene.audit_by_lineage("west"))["orphans"] == after, "no input of theirs has come"
     assert "input records that its state has read have not come" in out
-    assert report["failover"]["point"] == name[1]
+    assert report["failover"]["point"] == point.id
     assert superseded <= after <= superseded + more
     assert "old job shut out" in out
-    beyond = await lies_beyond(scene, await the_point(scene, name[1]))
+    beyond = await lies_beyond(scene, point)
     assert len(beyond) == after
     assert await manifest(scene) == beyond
 
@@ -205,16 +209,14 @@ async def test_x5_outputs_that_were_held_back_keep_the_newest_points_from_being_
 
         await eventually(inputs_came, within_s=30.0, every_s=0.5)
         to_come = await behind(scene, "east", OUTPUT_TOPIC)
-        plan, out = await go_on(scene)
+        plan, point, out = await go_on(scene)
     assert "newer, and cannot be gone on from" in plan
     assert "its outputs have not all come from east" in plan
     assert number(r"mirror link east-to-west: ([\d,]+) records to come", plan) == to_come
     superseded = number(r"([\d,]+) outputs there are superseded", plan) if "are superseded" in plan else 0
-    name = re.search(r"from (e\d+-chk-\d+), rebased", plan)
-    assert name is not None
     facts = (await report_of(scene, out))["failover"]
-    assert (facts["point"], facts["superseded"]) == (name[1], superseded)
-    beyond = await lies_beyond(scene, await the_point(scene, name[1]))
+    assert (facts["point"], facts["superseded"]) == (point.id, superseded)
+    beyond = await lies_beyond(scene, point)
     assert len(beyond) == superseded
     assert await manifest(scene) == beyond
     assert "lost 0 · duplicated 0 · wrong 0" in out

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator
 
 import httpx
@@ -16,7 +15,7 @@ from sandbox.api import Sandbox
 from sandbox.stage import DEPLOYMENT, INPUT_TOPIC, OUTPUT_TOPIC
 from tests.integration.failover.holding import behind, held_back
 from tests.integration.failover.scene import LINKS, Scene
-from tests.integration.failover.test_orphans_real import lies_beyond, manifest, number, report_of, the_point
+from tests.integration.failover.test_orphans_real import lies_beyond, manifest, number, planned_from, report_of
 from tests.integration.failover.test_unplanned_real import restorable_in_west
 from tests.kit.eventually import eventually
 from tests.kit.stage import stage_sandbox
@@ -72,15 +71,14 @@ async def test_x5_a_mirror_that_is_a_minute_behind_is_told_before_and_the_counts
     assert number(r"was taken ([\d,]+)(?:\.\d)? s ago", plan) >= BEHIND_S
     assert "mirror link east-to-west: lag not known" in plan
     superseded = number(r"([\d,]+) outputs there are superseded", plan) if "are superseded" in plan else 0
-    name = re.search(r"from (e\d+-chk-\d+), rebased", plan)
-    assert name is not None
+    point = await planned_from(scene, plan)
     done = await scene.run(*ASKED, "--unplanned", "--yes")
     assert "lost 0 · duplicated 0 · wrong 0" in done.out
     facts = (await report_of(scene, done.out))["failover"]
-    scene.say(f"the plan: {name[1]}, superseded {superseded:,}; it was {facts['superseded']:,}, RPO {facts['rpo_s']}")
-    assert facts["point"] == name[1]
+    scene.say(f"the plan: {point.id}, superseded {superseded:,}; it was {facts['superseded']:,}, RPO {facts['rpo_s']}")
+    assert facts["point"] == point.id
     assert facts["superseded"] >= superseded, "what the worker still had in hand came before it was shut"
-    beyond = await lies_beyond(scene, await the_point(scene, name[1]))
+    beyond = await lies_beyond(scene, point)
     assert len(beyond) == facts["superseded"]
     assert await manifest(scene) == beyond
     assert facts["rpo_s"] >= BEHIND_S * 0.9
