@@ -131,8 +131,10 @@ class GameDay(PlayedGameDay):
         self.way = None
         await guard
         self._tell(there=in_short(done))
+        sent_back = self.stops
         for trip in broken_by_way(self.request.rules, done, f"on the way to {self.request.to}"):
-            self._trip(trip)
+            if trip.rule is not Rule.FAILOVER or not sent_back:
+                self._trip(trip)
         self._refuse_if_superseded(done)
         stands = await self._where()
         gone = stands.of(self.request.to)
@@ -304,8 +306,8 @@ class GameDay(PlayedGameDay):
             )
         if stopped is None and not found.trips:
             return Ending(Outcome.DONE, facts.done(found, verdict))
-        told = f"game day stopped: {stopped}" if stopped else f"game day went to its end, but broke a {broken}"
-        return Ending(Outcome.UNDONE, f"{told}; back as it was: {verdict}", why=broken or stopped or "")
+        why = broken if stopped is None or stopped in broken else "; ".join(part for part in (stopped, broken) if part)
+        return Ending(Outcome.UNDONE, f"{facts.stopped(found)}; back as it was: {verdict}", why=why)
 
     def undone(self) -> str:
         """Only before anything was begun."""

@@ -118,6 +118,15 @@ def verdict(found: Verdict | None) -> str:
     return found.text + ("" if found.audited else " (values not audited)")
 
 
+def stopped(found: GameDayFacts) -> str:
+    """What has ended it, or which rules it broke on the way back, in a few words; the rest is told as why."""
+    rules_broken = ", ".join(dict.fromkeys(f"rule {one.rule}" for one in found.trips))
+    if found.stopped is None:
+        return f"game day went to its end, but broke {rules_broken}"
+    by = next((f"rule {one.rule}" for one in found.trips if one.text == found.stopped), "abort")
+    return f"game day stopped: {by}"
+
+
 def done(found: GameDayFacts, told: str) -> str:
     """The end of a good one."""
     back = found.back[-1] if found.back else None

@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.kit import known, with_hint
     from workflows.unheld import OBSERVE_S, Unheld
 
-LOOK_AGAIN_S, LOOK_AGAIN_MOST_S = 30.0, 900.0
+LOOK_AGAIN_S, LOOK_AGAIN_MOST_S = 30.0, 3_600.0
 """How soon it is looked whether a person has brought them back by hand; each time twice as late, up to this."""
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ silent at night. The gap itself is measured by the audit at the end of each way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -55,6 +55,15 @@ class Memory(Frozen):
     moved: bool = False
     """Whether output was ever seen to come."""
     away_since: datetime | None = None
+    known: bool = False
+    """Whether anything was read yet; what Flink has counted before the first look is not counted here."""
+    first_restarts: int = 0
+    last_restarts: int = 0
+    last_completed: int = 0
+    last_failed: int = 0
+    failed: int = 0
+    """Failed checkpoints that count: those of a job that is just (re)started do not, until one is complete."""
+    settling: bool = False
     behind: tuple[Sample, ...] = ()
     step_s: float = Field(default=0.0, ge=0)
     """A sample stands for so many seconds."""
@@ -65,15 +74,35 @@ def see(memory: Memory | None, reading: Reading) -> Memory:
     at = reading.at
     if memory is None:
         away = at if reading.away is not None else None
-        return Memory(inputs=reading.inputs, outputs=reading.outputs, outputs_at=at, away_since=away)
+        fresh = Memory(inputs=reading.inputs, outputs=reading.outputs, outputs_at=at, away_since=away)
+        return fresh if away is not None else fresh.model_copy(update=_counted(fresh, reading))
     if reading.away is not None:
         return memory.model_copy(update={"away_since": memory.away_since or at})
-    update: dict[str, object] = {"away_since": None}
+    update: dict[str, object] = {"away_since": None, **_counted(memory, reading)}
     if reading.inputs > memory.inputs:
         update |= {"inputs": reading.inputs, "waits_since": memory.waits_since or at}
     if reading.outputs > memory.outputs:
         update |= {"outputs": reading.outputs, "outputs_at": at, "moved": True, "waits_since": None}
     return memory.model_copy(update=update)
+
+
+def _counted(memory: Memory, reading: Reading) -> dict[str, object]:
+    """Restarts and failed checkpoints, from the first look on.
+
+    Flink counts a checkpoint that comes while tasks are still being deployed as failed: a dozen in a slow start.
+    """
+    update: dict[str, object] = {
+        "known": True,
+        "last_restarts": reading.restarts,
+        "last_completed": reading.checkpoints,
+        "last_failed": reading.failed_checkpoints,
+    }
+    if not memory.known:
+        return {**update, "first_restarts": reading.restarts}
+    begun = reading.restarts > memory.last_restarts or reading.state != "RUNNING"
+    settling = begun or (memory.settling and reading.checkpoints <= memory.last_completed)
+    more = 0 if settling or memory.settling else max(0, reading.failed_checkpoints - memory.last_failed)
+    return {**update, "settling": settling, "failed": memory.failed + more}
 
 
 def quiet_s(memory: Memory, at: datetime, *, moving: bool) -> float:
@@ -88,9 +117,9 @@ def sample_of(deployment: str, memory: Memory, reading: Reading) -> Sample:
         at=reading.at,
         deployment=deployment,
         state=reading.state,
-        restarts=reading.restarts,
+        restarts=memory.last_restarts - memory.first_restarts,
         checkpoints=reading.checkpoints,
-        failed_checkpoints=reading.failed_checkpoints,
+        failed_checkpoints=memory.failed,
         lag=reading.lag,
         lag_s=reading.lag_s,
         quiet_s=round(quiet_s(memory, reading.at, moving=False), 1),
@@ -121,12 +150,13 @@ def broken(rules: Rules, deployment: str, memory: Memory, reading: Reading, *, m
         return None
     if reading.state in ENDED or reading.state == NOT_KNOWN:
         return trip(Rule.JOB, f"is {reading.state}. {reading.first_error}".strip())
-    if reading.restarts > rules.max_restarts:
+    restarts = memory.last_restarts - memory.first_restarts
+    if restarts > rules.max_restarts:
         why = f". {reading.first_error}" if reading.first_error else ""
-        return trip(Rule.RESTARTS, f"restarted {reading.restarts} times (limit {rules.max_restarts}){why}")
-    if reading.failed_checkpoints > rules.max_failed_checkpoints:
+        return trip(Rule.RESTARTS, f"restarted {restarts} times (limit {rules.max_restarts}){why}")
+    if memory.failed > rules.max_failed_checkpoints:
         limit = rules.max_failed_checkpoints
-        return trip(Rule.CHECKPOINTS, f"has {reading.failed_checkpoints} failed checkpoints (limit {limit})")
+        return trip(Rule.CHECKPOINTS, f"has {memory.failed} failed checkpoints (limit {limit})")
     if rules.max_lag_records is not None and reading.lag is not None and reading.lag > rules.max_lag_records:
         return trip(Rule.LAG, f"is {reading.lag:,} records behind (limit {rules.max_lag_records:,})")
     if rules.max_lag_s is not None and reading.lag_s is not None and reading.lag_s > rules.max_lag_s:
@@ -198,7 +228,7 @@ def union(ways: Iterable[Way]) -> Verdict | None:
     """One verdict over all deployments and both ways; None: nothing was looked at.
 
     An audit reads whole topics: what one of the first way has found, one of the second finds again. So of a deployment
-    the worse of both counts, and deployments are added up.
+    the worse of both counts, and deployments are added up. There is no rate: between the ways nobody has counted.
     """
     of: dict[str, list[Verdict]] = {}
     for member in (member for way in ways for member in way.members):
@@ -224,22 +254,9 @@ def union(ways: Iterable[Way]) -> Verdict | None:
         gap_ms=longest.gap_ms,
         gap_from_ms=longest.gap_from_ms,
         gap_to_ms=longest.gap_to_ms,
-        rate=_rates(of.values()),
         samples=tuple(sample for one in every for sample in one.samples)[:20],
         note="; ".join(dict.fromkeys(one.note for one in every if one.note)),
     )
-
-
-def _rates(of: Iterable[Sequence[Verdict]]) -> tuple[tuple[int, int], ...]:
-    """Output per second of all deployments. Where two audits of one overlap, both have counted the same."""
-    total: dict[int, int] = {}
-    for verdicts in of:
-        mine: dict[int, int] = {}
-        for second, count in (point for one in verdicts for point in one.rate):
-            mine[second] = max(count, mine.get(second, 0))
-        for second, count in mine.items():
-            total[second] = total.get(second, 0) + count
-    return tuple(sorted(total.items()))
 
 
 def slim(member: MemberResult) -> MemberResult:

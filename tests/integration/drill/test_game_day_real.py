@@ -114,8 +114,8 @@ async def test_i7_a_rule_that_trips_half_way_leaves_it_as_it_was(sandbox: Sandbo
     scene.say("killed: both TaskManagers of the west")
     ended = await scene.run("ops", "watch", operation, status=1)
     told = " ".join((ended.out + ended.err).split())
-    assert "game day stopped: rule restarts: ledger restarted" in told, told
-    assert "back as it was: 0/0/0" in told, told
+    assert "rule restarts: ledger restarted" in told, told
+    assert "game day stopped: rule restarts; back as it was: 0/0/0" in told, told
     await as_it_was(scene)
     report = await scene.run("report", "show", operation)
     assert "rule restarts: ledger restarted" in report.out
@@ -126,7 +126,7 @@ async def test_i7_a_rule_that_trips_half_way_leaves_it_as_it_was(sandbox: Sandbo
     await reached(scene, operation, "fail over")
     await scene.run("ops", "abort", operation, "--why", "somebody needs the machine")
     ended = await scene.run("ops", "watch", operation, status=1)
-    assert "game day stopped: aborted by" in " ".join((ended.out + ended.err).split())
+    assert "game day stopped: abort; back as it was: " in " ".join((ended.out + ended.err).split())
     await as_it_was(scene)
     await scene.run("report", "verify", "region-east")
 

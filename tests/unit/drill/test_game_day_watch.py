@@ -98,8 +98,9 @@ async def test_all_is_well_until_the_time_is_up(world: FailoverWorld) -> None:
     ],
 )
 async def test_what_flink_says_breaks_a_rule_at_once(world: FailoverWorld, seen: Any, rule: Rule, said: str) -> None:
+    _, known = await watched(world)
     show(world, **seen)
-    fact, _ = await watched(world, seconds=60)
+    fact, _ = await watched(world, seconds=60, before=known)
     assert fact.trip is not None
     assert (fact.trip.rule, said in fact.trip.what) == (rule, True), fact.trip
 
