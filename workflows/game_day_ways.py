@@ -20,8 +20,8 @@ class WayOf:
     """One way; its id is derived, so that the same way is begun once."""
 
     def __init__(self, asked: FailoverRegionInput, *step: object) -> None:
-        info = workflow.info()
-        derived = ids.derive_id(info.workflow_id, info.first_execution_run_id, *step)
+        # By the run, which is one of a kind: the same after a crash, a replay and a reset (O7).
+        derived = ids.derive_id("game-day", workflow.info().first_execution_run_id, *step)
         self.operation = f"failover-{asked.deployment}-{derived[:8]}"
         self._asked = asked
         self._child: workflow.ChildWorkflowHandle[Any, OperationResult] | None = None
