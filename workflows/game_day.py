@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.drill.rules import broken_by_way
     from tidegate.errors import TidegateError
     from tidegate.model.gameday import GAME_DAY, GameDayInput, Rule, Trip
-    from tidegate.model.gamedaysteps import GameDayLook, GameDaySeen, GameDayWatched, GameDayWatchStep, Stands
+    from tidegate.model.gamedaysteps import GameDayLook, GameDaySeen, GameDayWatched, GameDayWatchStep, Stand, Stands
     from tidegate.model.operation import OperationResult, Outcome, Phase, StepState
     from tidegate.model.steps import Located
     from workflows import game_day_facts as facts
@@ -35,6 +35,8 @@ WATCH_MARGIN_S = 300.0
 TRIES = 3
 """So often the way back is tried before a person is called."""
 TRY_AGAIN_S = 20.0
+COME_UP_S, COME_UP_AGAIN_S = 180.0, 5.0
+"""So long a job that is being restarted is waited for before it is stopped, and how often it is looked."""
 HALTED_S = 86_400.0
 """After that it ends, and says where they are (I6)."""
 PROVE_TRIES = 4
@@ -226,6 +228,7 @@ class GameDay(PlayedGameDay):
                 self.phase = Phase.UNDOING if self.stops else Phase.RUNNING
                 self.upsert_phase()
             tries += 1
+            await self._let_them_run(gone)
             names = tuple(one.deployment for one in gone)
             way = self.way = WayOf.back(self.request, known(self.seen), names, tries)
             self.show()
@@ -245,6 +248,24 @@ class GameDay(PlayedGameDay):
             if not await self._stand_halted(facts.not_back(done, left, self.request.region), ends_at):
                 self._settle(await self._where())
                 return False
+
+    async def _let_them_run(self, gone: tuple[Stand, ...]) -> None:
+        """A job that is just being restarted cannot be stopped with a savepoint: a failover now would be in vain, and
+        cost a pause. It is waited for a while; one that does not come up is the failover's to deal with.
+        """
+        ends_at = workflow.now() + timedelta(seconds=COME_UP_S)
+        waited = False
+        while workflow.now() < ends_at:
+            coming = facts.comes_up(gone)
+            if not coming and not waited:
+                return
+            # Flink's word on tasks is seconds old: one more look, once it says that they run.
+            waited = bool(coming)
+            self.comes_up = coming
+            self.show()
+            await self._rest(COME_UP_AGAIN_S)
+            gone = (await self._where()).of(self.request.to)
+        self.comes_up = ""
 
     def _end_back(self, tries: int, stands: Stands) -> None:
         if tries:

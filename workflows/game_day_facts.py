@@ -8,7 +8,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from tidegate.model.gameday import GameDayFacts, GameDayInput, Way
-    from tidegate.model.gamedaysteps import CLOSED, GameDaySeen, GameDayWatched, Stand, Stands
+    from tidegate.model.gamedaysteps import CLOSED, RUNNING, SILENT, GameDaySeen, GameDayWatched, Stand, Stands
     from tidegate.model.operation import Outcome, Verdict
 
 
@@ -85,6 +85,12 @@ def watched(fact: GameDayWatched) -> str:
     return ", ".join(told)
 
 
+def comes_up(gone: Sequence[Stand]) -> str:
+    """Which of them are being (re)started: they cannot be stopped with a savepoint yet. Empty: none is."""
+    coming = [one for one in gone if one.state != RUNNING and not one.state.startswith(SILENT)]
+    return "; ".join(one.text for one in coming)
+
+
 def hopeless(way: Way) -> bool:
     """Whether the same once more would be refused again: nothing was begun, for a reason that needs a person."""
     return way.outcome is Outcome.REFUSED and not way.members
@@ -97,7 +103,7 @@ def not_back(way: Way, left: Sequence[Stand], home: str) -> str:
 
 def not_as_it_was(stands: Stands, home: str) -> tuple[str, ...]:
     """What is not as it was before; nothing, if all is."""
-    found = [one.text for one in stands.stands if one.region != home or one.state != "RUNNING"]
+    found = [one.text for one in stands.stands if one.region != home or one.state != RUNNING]
     for topic, region in stands.topics.items():
         if region != home:
             found.append(f"topic {topic} is {region if region == CLOSED else f'written in {region}'}")

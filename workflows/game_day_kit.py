@@ -45,6 +45,8 @@ class PlayedGameDay(Unheld):
         self.going_back = False
         self.resumed = 0
         self.halted_for: str | None = None
+        self.comes_up = ""
+        """What is waited for before the way back."""
         self.guarding = Calls(changed=self.show, aborting=lambda: self.stops or self.way is None)
         """The watch beside a failover; it ends with it."""
         self.game_day = GameDayFacts(
@@ -92,6 +94,8 @@ class PlayedGameDay(Unheld):
         if self.ending is not None:
             return told
         update: dict[str, object] = {"activity": told.activity or self.guarding.running}
+        if self.comes_up:
+            update["waiting_for"] = f"{self.comes_up}: it is stopped with a savepoint once it runs"
         if self.way is not None:
             update["waiting_for"] = f"{self.way.operation}:  tidegate ops watch {self.way.operation}"
         if self.halted_for is not None:

@@ -204,6 +204,28 @@ async def test_a_rule_that_is_broken_on_the_way_back_is_told_though_there_is_not
     assert world.where() == {"east"}
 
 
+async def test_a_job_that_is_being_restarted_is_stopped_when_it_runs_again(client: Client) -> None:
+    """It cannot be stopped with a savepoint before: a failover would be in vain, and cost a pause."""
+    world = GameDayWorld({"a": 0})
+    world.trip = RESTARTS
+
+    async def restarting() -> None:
+        world.worlds["a"].job_state = "DEPLOYING"
+
+    world.will("watch_game_day", "", None, restarting)
+    async with playing(client, world) as run:
+
+        async def waits() -> None:
+            assert "a is DEPLOYING in west/cell-1" in (await run.status()).waiting_for
+
+        await eventually(waits)
+        assert ways(world) == [THERE]
+        world.worlds["a"].job_state = "RUNNING"
+        result = await run.failed("Undone")
+    assert result.summary == "game day stopped: rule restarts; back as it was: 0/0/0"
+    assert ways(world) == [THERE, BACK]
+
+
 # -- one command that stops and goes back
 
 

@@ -14,7 +14,7 @@ from tidegate.failover.turning import turning
 from tidegate.lineage.model import Gate
 from tidegate.lineage.store import LineageStore
 from tidegate.model.fleet import Fleet
-from tidegate.model.gamedaysteps import CLOSED, GameDaySeen, Stand, Stands, WhereInput
+from tidegate.model.gamedaysteps import CLOSED, DEPLOYING, RUNNING, SILENT, GameDaySeen, Stand, Stands, WhereInput
 from tidegate.model.mirror import LinkState
 from tidegate.model.record import DeploymentRecord, utc_now
 from tidegate.model.region import GroupSeen, Member
@@ -240,9 +240,12 @@ async def where(
 
 
 async def _state(site: Site, job_id: str) -> str:
+    """Flink's word; RUNNING only if every task runs, for only then a savepoint can be taken."""
     try:
-        state = await asyncio.wait_for(site.driver.state(job_id), FLINK_S)
+        view = await asyncio.wait_for(site.driver.observe(job_id), FLINK_S)
     except (Unavailable, TimeoutError) as error:
         why = error.message if isinstance(error, TidegateError) else f"no answer within {FLINK_S:g} s"
-        return f"not known ({why})"
-    return state.value if state is not None else "not known to Flink"
+        return f"{SILENT} ({why})"
+    if view.state is None:
+        return "not known to Flink"
+    return DEPLOYING if view.state.value == RUNNING and not view.all_running else view.state.value

@@ -14,6 +14,12 @@ from tidegate.model.region import Member
 CLOSED: Final = "closed"
 """In place of a region: nobody may write the topic."""
 
+RUNNING: Final = "RUNNING"
+DEPLOYING: Final = "DEPLOYING"
+"""In place of RUNNING: Flink says that the job runs, and not all of its tasks do."""
+SILENT: Final = "not known"
+"""What the state begins with when Flink does not answer."""
+
 
 class GameDayLook(Frozen):
     """look_at_game_day: may these go there, and could they come back?"""
@@ -82,7 +88,7 @@ class Stand(Frozen):
     @property
     def text(self) -> str:
         """``ledger runs in west/cell-1``."""
-        runs = "runs" if self.state == "RUNNING" else f"is {self.state}"
+        runs = "runs" if self.state == RUNNING else f"is {self.state}"
         held = f", held by {self.holder}" if self.holder else ""
         return f"{self.deployment} {runs} in {self.at}, epoch {self.epoch}{held}"
 

@@ -12,6 +12,7 @@ from tidegate import names
 from tidegate.clients.flink_types import JobState
 from tidegate.clients.objects import S3Uri
 from tidegate.drill import gameday
+from tidegate.driver.base import JobView
 from tidegate.errors import Held, Refused, Unavailable
 from tidegate.failover import group, look
 from tidegate.failover.group import Lives
@@ -32,6 +33,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> FailoverWorld:
     """The ledger runs in the east, nobody holds it, and it can be restored in the west."""
     made = (await FailoverWorld.made()).patch(monkeypatch)
     monkeypatch.setattr(look, "open_link", made.open_link)
+    show(made)
     assert made.tenure is not None
     await Tenure(made.records, made.tenure.claim).release()
     await made.place_snapshot((4, 4))
@@ -40,6 +42,18 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> FailoverWorld:
     for topic in TOPICS:
         await lineage.begin(topic, "east", {0: 0, 1: 0})
     return made
+
+
+def show(world: FailoverWorld, *, all_running: bool = True) -> None:
+    """What the east's Flink says of a job."""
+    driver = world.driver["east"]
+
+    async def observe(job: str) -> JobView:
+        return await driver._ask(
+            "observe", lambda: JobView(job_id=job, state=driver.jobs.get(job), all_running=all_running)
+        )
+
+    driver.observe = observe  # type: ignore[attr-defined]
 
 
 async def place_points(world: FailoverWorld, *, home: str = "east", **changes: Any) -> None:
@@ -186,6 +200,10 @@ async def test_where_they_are_is_said_by_record_flink_lineage_and_link(world: Fa
     assert [one.text for one in stands.stands] == ["ledger runs in east/cell-1, epoch 7"]
     assert (stands.topics, stands.links) == (dict.fromkeys(TOPICS, "east"), {OUT: "RUNNING"})
     assert stands.of("west") == ()
+    show(world, all_running=False)
+    assert (await where(world)).stands[0].text == "ledger is DEPLOYING in east/cell-1, epoch 7"
+    world.driver["east"].jobs.clear()
+    assert (await where(world)).stands[0].text == "ledger is not known to Flink in east/cell-1, epoch 7"
     await LineageStore(world.control, BUCKET).close("payments", "failover-2")
     world.driver["east"].down = True
     await world.take("restore-1")
