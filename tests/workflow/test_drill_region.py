@@ -288,6 +288,23 @@ async def test_i6_none_is_begun_that_could_not_end_in_the_budget_and_each_is_nam
     assert [line.result for line in report.drills.lines] == ["good", "not drilled", "not drilled", "good"]
 
 
+async def test_its_workers_are_gone_in_the_middle_and_others_go_on_where_it_stood(client: Client) -> None:
+    world = DrillsWorld(FOUR)
+    block = world.block("watch_drill", "a")
+    request = DrillRegionInput(region="east", slots=2)
+    name = f"drill-region-east-{uuid.uuid4().hex[:8]}"
+    async with workers(client, world, regions=("east", "west")):  # type: ignore[arg-type]
+        handle = await client.start_workflow(DRILL_REGION, request, id=name, task_queue=CONTROL_QUEUE)
+        await block.entered.wait()
+    async with workers(client, world, regions=("east", "west")):  # type: ignore[arg-type]
+        result = await Run(handle).done()
+    assert result.outcome is Outcome.DONE
+    assert len({one.operation for one in result.members}) == 4
+    assert sorted(who for name, who in world.told if name == "start_drill") == ["a", "b", "c", "d"], "each once"
+    assert world.most <= 2
+    assert not world.left
+
+
 async def test_it_gives_way_to_a_failover_that_needs_the_slots(client: Client) -> None:
     """Looked for while they run; what is not known stops nothing: nobody can fail over without the registry."""
     world = DrillsWorld(FOUR)
