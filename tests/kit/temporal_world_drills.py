@@ -13,7 +13,7 @@ from temporalio import activity
 
 from activities.beats import beating
 from activities.contracts import CONTRACTS
-from tests.kit.temporal_world import AT, FLEET, Block
+from tests.kit.temporal_world_facts import AT, FLEET, Block
 from tests.kit.temporal_world_drill import DrillWorld
 from tidegate.drill.queue import in_order
 from tidegate.errors import Refused, Superseded

@@ -160,6 +160,8 @@ class RegionWorld:
 
     def _activity(self, name: str) -> Callable[..., Any]:
         async def run(request: Any) -> Any:
+            if name == "notify":  # no step waits for it
+                return next(iter(self.worlds.values()))._notify(request)
             deployment = "" if name in self.shared else _deployment_of(request)
             self.told.append((name, deployment))
             self.requests[name].append(request)

@@ -11,6 +11,7 @@ import asyncio
 import gzip
 import json
 import sys
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,7 @@ from tests.kit.temporal_world_drill import DrillWorld
 from tests.kit.temporal_world_drills import DrillsWorld
 from tests.kit.temporal_world_facts import AT, Block
 from tests.kit.temporal_world_gameday import GameDayWorld
+from tests.kit.temporal_world_region import MemberWorld, RegionWorld
 from tidegate import errors
 from tidegate.model.drill import DrillInput
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, Answers, FailoverInput
@@ -31,6 +33,7 @@ from tidegate.model.gameday import GAME_DAY, GameDayInput, Rule, Trip
 from tidegate.model.groups import GroupLook
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, StopInput, Verdict
+from tidegate.model.region import FAILOVER_REGION, FailoverRegionInput, Other
 from tidegate.model.regiondrill import DRILL_REGION, DrillRegionInput
 from tidegate.model.returning import RETURN_REGION, ReturnInput
 from tidegate.model.review import REVIEW_READINESS, ReviewInput
@@ -468,6 +471,26 @@ async def _scheduled_failed(client: Client, world: World) -> Run:
     return await _scheduled(client, world, "failed")
 
 
+async def _region(client: Client, _: RegionWorld, **fields: Any) -> Run:
+    request = FailoverRegionInput.model_validate(
+        {"region": "east", "to": "west", "requested_by": "ana", "bake_s": 5, **fields}
+    )
+    identity = f"failover-region-east-{uuid.uuid4().hex[:8]}"
+    return Run(await client.start_workflow(FAILOVER_REGION, request, id=identity, task_queue=CONTROL_QUEUE))
+
+
+async def _region_shed(client: Client, world: RegionWorld) -> Run:
+    """What lives in the west and matters less gives way."""
+    world.slots = [0, 8]
+    world.others = (Other(deployment="reports", tier=3, parallelism=1),)
+    world.worlds["reports"] = MemberWorld("reports", 3)
+    return await _region(client, world, room="shed", deployments=("a",))
+
+
+REGION_SCENARIOS: dict[str, Callable[[Client, RegionWorld], Awaitable[Run]]] = {
+    "region-done": _region,
+    "region-shed": _region_shed,
+}
 SCENARIOS: dict[str, Scenario] = {
     "upgrade-done": _done,
     "upgrade-dry-run": _dry_run,
@@ -566,6 +589,11 @@ async def record(suffix: str = "", only: str = "") -> None:
             world = _world(name)
             async with workers(env.client, world, regions=("east", "west")):
                 await _keep(await scenario(env.client, world), name + suffix)
+        for name, of_region in REGION_SCENARIOS.items():
+            if name.startswith(only):
+                several = RegionWorld({"a": 0})
+                async with workers(env.client, several, regions=("east", "west")):
+                    await _keep(await of_region(env.client, several), name + suffix)
         if not NO_REGION_WORKER.startswith(only):
             return
         world = World()

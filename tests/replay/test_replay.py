@@ -11,7 +11,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
-from tests.replay.record import HISTORIES, NO_REGION_WORKER, SCENARIOS
+from tests.replay.record import HISTORIES, NO_REGION_WORKER, REGION_SCENARIOS, SCENARIOS
 from tidegate.temporal.converter import data_converter
 from workers.runner import WORKFLOWS, sandboxed_runner
 
@@ -47,7 +47,7 @@ async def test_recorded_operations_replay(path: Path) -> None:
 
 def test_every_scenario_is_recorded() -> None:
     names = {path.name.removesuffix(".json.gz") for path in FILES}
-    assert names >= {*SCENARIOS, NO_REGION_WORKER}
+    assert names >= {*SCENARIOS, *REGION_SCENARIOS, NO_REGION_WORKER}
 
 
 async def test_the_replay_would_notice_another_order_of_steps() -> None:

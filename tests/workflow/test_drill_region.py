@@ -17,7 +17,7 @@ from temporalio.service import RPCError
 from tests.docs.pages import table_under
 from tests.kit.eventually import eventually
 from tests.kit.temporal_env import Run, workers
-from tests.kit.temporal_world import AT
+from tests.kit.temporal_world_facts import AT
 from tests.kit.temporal_world_drill import GOOD
 from tests.kit.temporal_world_drills import DrillsWorld
 from tidegate import errors

@@ -19,7 +19,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from tests.kit.scheduled import asked
 from tests.kit.temporal_env import workers
-from tests.kit.temporal_world import AT
+from tests.kit.temporal_world_facts import AT
 from tests.kit.temporal_world_drill import GOOD
 from tests.kit.temporal_world_drills import DrillsWorld
 from tidegate import errors

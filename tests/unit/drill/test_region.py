@@ -13,7 +13,7 @@ from activities.drills import DrillRegionActivities
 from activities.sites import Sites
 from sandbox.fleet import fleet_text
 from tests.kit.objects import MemoryStore
-from tests.kit.temporal_world import pinned, writer
+from tests.kit.temporal_world_facts import pinned, writer
 from tidegate import names
 from tidegate.clients.objects import S3Uri
 from tidegate.drill.region import besides_s, chosen, failover_there, told_by, what_goes_there
