@@ -48,11 +48,13 @@ from tidegate.model.keep import KeepFact, KeepStep
 from tidegate.model.notice import NotifyFact, NotifyInput
 from tidegate.model.operation import Observation, Verdict
 from tidegate.model.region import (
+    GaveWayNow,
     GroupCutFact,
     GroupCutInput,
     GroupOpenInput,
     GroupSeen,
     GroupStep,
+    LookGaveWayInput,
     LookGroupInput,
 )
 from tidegate.model.regiondrill import DrillsSeen, GiveWayFact, GiveWayInput, LookDrillsInput
@@ -345,6 +347,12 @@ async def mirror_group(request: GroupStep) -> MirrorBackFact:
     _contract(f"mirror_group({request.holder})")
 
 
+@activity.defn(name="look_gave_way")
+async def look_gave_way(request: LookGaveWayInput) -> GaveWayNow:
+    """How it stands now with deployments that gave way: who could come back. Changes nothing."""
+    _contract(f"look_gave_way({request.deployments})")
+
+
 @activity.defn(name="reopen_group")
 async def reopen_group(request: GroupStep) -> None:
     """The way back of a family: its topics live at home, the links run, producers write there. Raises Refused."""
@@ -472,6 +480,7 @@ CONTRACTS: dict[str, Callable[..., Any]] = {
         open_group,
         mirror_group,
         reopen_group,
+        look_gave_way,
         see_open,
         take,
         prepare,

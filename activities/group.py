@@ -13,18 +13,20 @@ from activities.beats import beat, beating
 from activities.failover import FailoverActivities
 from activities.registry import run_closed
 from tidegate.errors import InvalidInput
-from tidegate.failover import group
-from tidegate.failover.group import Group, Lives
+from tidegate.failover import comeback, group
+from tidegate.failover.group import Group, Lives, within
 from tidegate.model.failover import FailoverStep, MirrorBackFact, OpenFact, ShutFact
 from tidegate.model.fleet import Fleet
-from tidegate.model.record import Holder
+from tidegate.model.record import DeploymentRecord, Holder
 from tidegate.model.region import (
     FAILOVER_REGION,
+    GaveWayNow,
     GroupCutFact,
     GroupCutInput,
     GroupOpenInput,
     GroupSeen,
     GroupStep,
+    LookGaveWayInput,
     LookGroupInput,
 )
 from tidegate.operation.move import cell_in, home_of, why_not_running
@@ -32,7 +34,9 @@ from tidegate.registry import ownership
 
 
 class GroupActivities(FailoverActivities):
-    """look_group, close_group, cut_group, open_group, mirror_group, reopen_group; see_open for the members."""
+    """look_group, close_group, cut_group, open_group, mirror_group, reopen_group, look_gave_way; see_open for the
+    members.
+    """
 
     def all(self) -> list[Callable[..., Any]]:
         """What a worker registers."""
@@ -44,6 +48,7 @@ class GroupActivities(FailoverActivities):
             self.mirror_group,
             self.reopen_group,
             self.see_open,
+            self.look_gave_way,
         ]
 
     @activity.defn(name="look_group")
@@ -65,8 +70,32 @@ class GroupActivities(FailoverActivities):
         )
 
         return await beating(
-            group.look_group(holder, digest, members, known, lambda name, cell: self._sites.site(fleet, name, cell))
+            group.look_group(
+                holder,
+                digest,
+                members,
+                known,
+                lambda name, cell: self._sites.site(fleet, name, cell),
+                unplanned=request.unplanned,
+            )
         )
+
+    @activity.defn(name="look_gave_way")
+    async def look_gave_way(self, request: LookGaveWayInput) -> GaveWayNow:
+        """See ``tidegate.failover.comeback``."""
+        fleet, _ = await self._sites.fleet(request.fleet_digest)
+
+        async def record(name: str) -> DeploymentRecord | None:
+            stored = await self._sites.records.read(name)
+            return stored.record if stored else None
+
+        async def slots_of(cell: str) -> int:
+            site = self._sites.site(fleet, request.deployments[0], cell)
+            return (await within(site.driver.capacity())).slots_free
+
+        found = await asyncio.gather(*(record(name) for name in request.deployments))
+        records = dict(zip(request.deployments, found, strict=True))
+        return await beating(comeback.look_gave_way(fleet, records, slots_of))
 
     @activity.defn(name="close_group")
     async def close_group(self, request: GroupStep) -> ShutFact:
@@ -114,4 +143,12 @@ class GroupActivities(FailoverActivities):
             there = str(cell_in(fleet, name, request.to, record))
         except InvalidInput:
             there = None
-        return Lives(name, home.region, str(home), there, why_not_running(record))
+        return Lives(
+            name,
+            home.region,
+            str(home),
+            there,
+            why_not_running(record),
+            runs_with=record.writer.parallelism if record is not None and record.writer is not None else None,
+            gave_way=comeback.gave_way(fleet, name, record),
+        )

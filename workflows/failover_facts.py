@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from temporalio import workflow
@@ -10,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.model.failover import CutFact, HomeFact, MirrorBackFact, OpenFact, RegionsSeen, ShutFact
     from tidegate.model.groups import GroupsFact
     from tidegate.model.operation import MemberResult, Observation
-    from tidegate.model.region import GroupCutFact, GroupSeen, Member, Room
+    from tidegate.model.region import GaveWay, GroupCutFact, GroupSeen, Member, Room
     from tidegate.model.returning import QuarantineFact, TailFact
     from tidegate.model.ship import ShipFact
     from workflows import facts
@@ -34,13 +35,27 @@ def region_seen(both: GroupSeen) -> str:
         f"{len(both.members)} deployments of {len(tiers)} tiers in {both.home.region}, {silent}; "
         f"{both.slots_free} of {both.slots_total} slots free in {both.standby.region}"
     )
-    return "; ".join((told, *both.warnings))
+    return "; ".join((told, *both.warnings, *comes_back(both.gave_way)))
+
+
+def comes_back(gave_way: Sequence[GaveWay], *, wanted: bool = True) -> list[str]:
+    """Who of those that gave way comes back there, and who does not, with the command that starts it."""
+    if not wanted:
+        return [f"stays stopped, as was asked: {one.text}  (tidegate restore {one.deployment})" for one in gave_way]
+    coming = [f"comes back: {one.text}" for one in gave_way if not one.problem]
+    return coming + [
+        f"stays stopped: {one.text}: {one.problem}  (tidegate restore {one.deployment})"
+        for one in gave_way
+        if one.problem
+    ]
 
 
 def member_planned(one: Member, room: Room) -> str:
     """What would become of a deployment."""
     slots = room.parallelism.get(one.deployment, one.parallelism)
     fewer = f" instead of {one.parallelism}" if slots < one.parallelism else ""
+    if one.runs_with is not None and one.runs_with < slots:
+        fewer = f" again, {one.runs_with} until now,"
     goes = "goes at once" if one.deployment in room.goes else "waits for slots"
     return f"tier {one.tier}, {one.home} -> {one.at} with {slots}{fewer} slots, {goes}"
 

@@ -9,7 +9,6 @@ from functools import partial
 from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, ChildWorkflowError
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
@@ -17,7 +16,6 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.errors import TidegateError
     from tidegate.failover.room import make_room
     from tidegate.model.operation import (
-        STOP_DEPLOYMENT,
         ControlInput,
         MemberResult,
         OperationResult,
@@ -25,7 +23,6 @@ with workflow.unsafe.imports_passed_through():
         Outcome,
         Phase,
         StepState,
-        StopInput,
     )
     from tidegate.model.region import (
         FAILOVER_REGION,
@@ -42,7 +39,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.ending import Ending
     from workflows.family import FamilyMove
     from workflows.kit import given, known, with_hint
-    from workflows.members import operation_of
+    from workflows.making_way import MakingWay
     from workflows.unheld import OBSERVE_S, Unheld
 
 LOOK_AGAIN_S = 10.0
@@ -63,6 +60,7 @@ class FailoverRegion(Unheld):
         super().__init__(self.request, ("observe",), reason=self.request.reason)
         self.look: GroupSeen | None = None
         self.room: Room | None = None
+        self.making_way = MakingWay(self, ())
         self.families: list[FamilyMove] = []
         self.waits: list[str] = []
         """Members for which there is no room yet."""
@@ -176,14 +174,17 @@ class FailoverRegion(Unheld):
 
         # Step 2. Plan: what fits goes, the rest waits, runs smaller, or has others give way. A dry run ends here.
         self.room = make_room(self.group_seen, self.request.room, unplanned=self.request.unplanned)
-        self.board.replan([*(f"stop {name}" for name in self.room.shed), *self.room.goes, *self.room.waits, "conclude"])
+        self.making_way = MakingWay(self, self.room.shed)
+        moving = (*self.room.goes, *self.room.waits)
+        stops = [f"stop {name}" for name in self.room.shed]
+        self.board.replan([*stops, *moving, *self.making_way.rows(), "conclude"])
         if self.request.dry_run:
             return self._planned()
         self.phase = Phase.RUNNING
         self._found()
 
         # Step 3. Those that give way are stopped with a savepoint.
-        await self._make_way()
+        await self.making_way.stop()
 
         # Step 4. Move: the families of the highest tier first, all of a tier at once.
         only = len(self.group_seen.families) == 1
@@ -198,8 +199,11 @@ class FailoverRegion(Unheld):
         finally:
             deadline.cancel()
 
-        # Step 6. Mirror the other way; then report.
+        # Step 6. Mirror the other way.
         waiting = [link for family in self.families for link in await family.conclude()]
+
+        # Step 7. What gave way comes back where its slots are free again; then report.
+        await self.making_way.bring_back()
         return self._ending(waiting)
 
     async def _observe(self) -> None:
@@ -257,35 +261,8 @@ class FailoverRegion(Unheld):
             Outcome.PLANNED,
             f"{len(room.goes)} of {len(seen.members)} deployments go to {self.request.to} at once: {room.needed} slots "
             f"are needed, {seen.slots_free} are free{gives}",
+            why="; ".join(failover_facts.comes_back(seen.gave_way, wanted=self.request.bring_back)),
         )
-
-    async def _make_way(self) -> None:
-        info = workflow.info()
-        for name in known(self.room).shed:
-            step = f"stop {name}"
-            self.begin(step)
-            wanted = StopInput(
-                deployment=name,
-                requested_by=self.request.requested_by,
-                reason=f"gives way to what comes from {self.request.region} ({info.workflow_id})",
-                fleet_digest=self.group_seen.fleet_digest,
-                break_glass=self.request.break_glass,
-            )
-            operation = operation_of("stop", name)
-            try:
-                result = await workflow.execute_child_workflow(
-                    STOP_DEPLOYMENT,
-                    wanted,
-                    id=operation,
-                    result_type=OperationResult,
-                    parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                )
-            except ChildWorkflowError as error:
-                cause = error.cause
-                told = cause.message if isinstance(cause, ApplicationError) else str(error)
-                self.failed(step, told)
-                continue
-            self.ok(step, result.summary)
 
     async def _move(self, names: tuple[str, ...]) -> None:
         """These go, family by family: the next tier begins when the last one runs there."""
@@ -366,11 +343,15 @@ class FailoverRegion(Unheld):
         good = sum(one.outcome is Outcome.DONE for one in self.members)
         bad = [f"{one.deployment}: {one.outcome}" for one in self.members if one.outcome is not Outcome.DONE]
         notes = [note for family in self.families for note in family.notes]
-        why = "; ".join((*bad, *(f"waits: {one}" for one in waiting), *notes))
+        stays = [f"{name} stays stopped: {problem}" for name, problem in self.making_way.left.items()]
+        why = "; ".join((*bad, *(f"waits: {one}" for one in waiting), *notes, *stays))
         back = f"tidegate failover region {self.request.to} --to {self.request.region}"
         commands = [f"tidegate return region {self.request.region}" if waiting else back]
-        commands += [f"tidegate start {name} ARTIFACT" for name in known(self.room).shed]
-        summary = f"{good} of {len(self.members)} deployments of {self.request.region} run in {self.request.to}"
+        commands += self.making_way.commands
+        back_again = f"; {', '.join(self.making_way.back)} came back" if self.making_way.back else ""
+        summary = (
+            f"{good} of {len(self.members)} deployments of {self.request.region} run in {self.request.to}{back_again}"
+        )
         return Ending(worst, summary, why=why, next_commands=tuple(commands))
 
     def undone(self) -> str:

@@ -89,7 +89,13 @@ class StopDeployment(RunningOperation):
     async def _stop(self) -> StopFact:
         deadline_s = self.place.switch_timeout_s + STOP_MARGIN_S
         self.begin("stop", deadline_s)
-        wanted = StopJobInput(held=self.claim, fleet_digest=self.place.fleet_digest, at=self.place.at, n=self.next_n())
+        wanted = StopJobInput(
+            held=self.claim,
+            fleet_digest=self.place.fleet_digest,
+            at=self.place.at,
+            n=self.next_n(),
+            makes_way=self.request.makes_way,
+        )
         fact = await self.calls.region(
             self.place.region, contracts.stop_deployment, wanted, deadline_s=deadline_s, interruptible=True
         )

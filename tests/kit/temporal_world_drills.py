@@ -13,8 +13,8 @@ from temporalio import activity
 
 from activities.beats import beating
 from activities.contracts import CONTRACTS
-from tests.kit.temporal_world_facts import AT, FLEET, Block
 from tests.kit.temporal_world_drill import DrillWorld
+from tests.kit.temporal_world_facts import AT, FLEET, Block
 from tidegate.drill.queue import in_order
 from tidegate.errors import Refused, Superseded
 from tidegate.model.drill import DrillLook, DrillSeen, DrillStarted, DrillStartStep, DrillStep, TearDownStep

@@ -13,7 +13,9 @@ from temporalio import activity
 
 from activities.contracts import CONTRACTS
 from tests.kit.temporal_world import World
-from tests.kit.temporal_world_facts import AT, FLEET, artifact, writer
+from tests.kit.temporal_world_facts import AT, FLEET, artifact, choice, pinned, writer
+from tidegate.failover import comeback
+from tidegate.model.appraisal import Appraisal
 from tidegate.model.failover import (
     Answers,
     HomeFact,
@@ -35,31 +37,53 @@ from tidegate.model.record import DeploymentRecord, Holder
 from tidegate.model.recovery import Strength
 from tidegate.model.region import (
     Family,
+    GaveWay,
+    GaveWayNow,
     GroupCutFact,
     GroupCutInput,
     GroupOpenInput,
     GroupSeen,
     GroupStep,
+    LookGaveWayInput,
     LookGroupInput,
     Member,
     Other,
 )
-from tidegate.model.steps import EnsureFact, EnsureInput, Held, Located, ObserveInput, TakeInput
+from tidegate.model.steps import (
+    AppraiseInput,
+    EnsureFact,
+    EnsureInput,
+    Held,
+    Located,
+    ObserveInput,
+    StopFact,
+    StopJobInput,
+    TakeInput,
+)
 
 CHOICE = PointChoice(
     id="e7-chk-12", snapshot="s3://west/chk-12", source="s3://east/chk-12", epoch=7, taken_at=AT, superseded=3
 )
-SHARED = ("look_group", "close_group", "cut_group", "open_group", "mirror_group", "reopen_group")
+SHARED = (
+    "look_group",
+    "look_gave_way",
+    "close_group",
+    "cut_group",
+    "open_group",
+    "mirror_group",
+    "reopen_group",
+)
 
 
 class MemberWorld(World):
-    """One deployment: in the east, until it is started in the west."""
+    """One deployment: in its region, until it is started in the other one. ``slots``: as the fleet file says."""
 
-    def __init__(self, name: str, tier: int) -> None:
+    def __init__(self, name: str, tier: int, region: str = "east", slots: int = 1) -> None:
         super().__init__()
-        self.name, self.tier = name, tier
-        self.region_now = "east"
-        self.record = DeploymentRecord(deployment=name, fence=3, epoch=7, writer=writer("v1", 7))
+        self.name, self.tier, self.slots = name, tier, slots
+        self.region_now = region
+        runs = writer("v1", 7).model_copy(update={"region": region, "parallelism": slots})
+        self.record = DeploymentRecord(deployment=name, fence=3, epoch=7, writer=runs)
         self.verdict = Verdict(audited=True, input=100, output=100, gap_ms=4_200.0)
 
     def _locate(self, request: ObserveInput) -> Located:
@@ -69,7 +93,7 @@ class MemberWorld(World):
             cell="cell-1",
             tier=self.tier,
             approval_required=self.approval_required,
-            standby="west",
+            standby=_other(self.region_now),
         )
 
     def _observe(self, request: ObserveInput) -> Observation:
@@ -81,7 +105,7 @@ class MemberWorld(World):
             region=(request.at or "east/cell-1").partition("/")[0],
             cell="cell-1",
             tier=self.tier,
-            parallelism=1,
+            parallelism=self.slots,
             approval_required=self.approval_required,
             record=self.record,
             job=JobFacts(job_id=writes.job_id, state=self.job_state) if writes and self.job_state else None,
@@ -97,10 +121,10 @@ class MemberWorld(World):
     def _look_regions(self, request: LookRegionsInput) -> RegionsSeen:
         return RegionsSeen(
             at=AT,
-            home=Answers(region="east"),
-            standby=Answers(region="west"),
+            home=Answers(region=request.home.partition("/")[0]),
+            standby=Answers(region=request.at.partition("/")[0]),
             topics=Topics(turn=(f"in-{self.name}", f"out-{self.name}"), links=("east-to-west",)),
-            parallelism=1,
+            parallelism=self.slots,
             slots_free=0,
             slots_total=8,
             points=(CHOICE,),
@@ -122,7 +146,53 @@ class MemberWorld(World):
 
     def _ensure_running(self, request: EnsureInput) -> EnsureFact:
         self.region_now = (request.at or "east/").partition("/")[0]
-        return super()._ensure_running(request)
+        fact = super()._ensure_running(request)
+        assert self.record.writer is not None
+        self._change(writer=self.record.writer.model_copy(update={"parallelism": request.parallelism}))
+        return fact
+
+    def _stop_deployment(self, request: StopJobInput) -> StopFact:
+        fact = super()._stop_deployment(request)
+        if request.makes_way is not None:
+            epoch = self.record.epoch
+            kept = pinned(location=self.savepoint, epoch=epoch, parallelism=self.slots, made_way=request.makes_way)
+            self._change(pinned=kept)
+        return fact
+
+    def _appraise(self, request: AppraiseInput) -> Appraisal:
+        stands = self.record.pinned
+        if stands is None or stands.epoch != self.record.epoch:
+            return super()._appraise(request)
+        name = f"e{stands.epoch}-savepoint-1"
+        return Appraisal(choices=(choice(1, location=stands.location, name=name, epoch=stands.epoch, newest=True),))
+
+    @property
+    def savepoint(self) -> str:
+        """Where a stop of its epoch leaves one."""
+        return f"s3://{self.region_now}/savepoints/{self.name}/e{self.record.epoch:08d}-x/savepoint-1"
+
+    def start_by_hand(self) -> None:
+        """A person has started it."""
+        region = self.region_now
+        self._start(artifact("v1"), f"{region}/cell-1")
+
+    @property
+    def gave_way(self) -> GaveWay | None:
+        """As the records tell it."""
+        record = self.record
+        if record.made_way is None or record.pinned is None:
+            return None
+        return GaveWay(
+            deployment=self.name,
+            tier=self.tier,
+            at=f"{self.region_now}/cell-1",
+            slots=self.slots,
+            snapshot=record.pinned.location,
+            name=f"e{record.pinned.epoch}-savepoint-1",
+            made_way=record.made_way,
+            since=record.pinned.at,
+            problem=f"{self.name} is held by {record.holder.operation}" if record.holder is not None else "",
+        )
 
     def _see_open(self, request: Any) -> OpenFact:
         return OpenFact(topics=request.topics.turn, turn=1, first_output_at=AT)
@@ -140,6 +210,9 @@ class RegionWorld:
         self.slots: list[int] = [8]
         """Free slots at each look; the last stands for all that follow."""
         self.home = Answers(region="east")
+        self.free = {"east/cell-1": 8, "west/cell-1": 8}
+        """Free slots by cell, when those that gave way are looked at."""
+        self.idle: tuple[str, ...] = ()
         self.others: tuple[Other, ...] = ()
         self.told: list[tuple[str, str]] = []
         self.requests: dict[str, list[Any]] = defaultdict(list)
@@ -187,6 +260,40 @@ class RegionWorld:
 
     def _look_group(self, request: LookGroupInput) -> GroupSeen:
         slots = self.slots.pop(0) if len(self.slots) > 1 else self.slots[0]
+        there, to = request.region, request.to
+        members = tuple(
+            Member(
+                deployment=name,
+                tier=world.tier,
+                parallelism=world.slots,
+                home=f"{there}/cell-1",
+                at=f"{to}/cell-1",
+                reads=(f"in-{name}",),
+                writes=(f"out-{name}",),
+                runs_with=world.record.writer.parallelism if world.record.writer else None,
+            )
+            for name, world in self.worlds.items()
+            if (not request.deployments or name in request.deployments)
+            and world.region_now == there
+            and world.gave_way is None
+        )
+        named = {one.deployment for one in members}
+        families = tuple(
+            Family(
+                members=tuple(name for name in family if name in named),
+                topics=Topics(
+                    turn=tuple(topic for name in family for topic in (f"in-{name}", f"out-{name}")),
+                    links=(f"{there}-to-{to}",),
+                    back=(f"{to}-to-{there}",),
+                ),
+                idle=self.idle,
+            )
+            for family in self.families
+            if named & set(family)
+        )
+        waiting = [one for one in (world.gave_way for world in self.worlds.values()) if one is not None]
+        waiting = [one for one in waiting if one.region == there and one.made_way.came_from == to]
+        free = {cell: slots for cell, slots in self.free.items() if not request.unplanned}
         return GroupSeen(
             at=AT,
             fleet_digest=FLEET,
@@ -200,46 +307,29 @@ class RegionWorld:
                 why=request.why,
                 since=AT,
             ),
-            home=self.home,
-            standby=Answers(region=request.to),
-            members=tuple(
-                Member(
-                    deployment=name,
-                    tier=world.tier,
-                    parallelism=1,
-                    home=f"{request.region}/cell-1",
-                    at=f"{request.to}/cell-1",
-                    reads=(f"in-{name}",),
-                    writes=(f"out-{name}",),
-                )
-                for name, world in self.worlds.items()
-                if not request.deployments or name in request.deployments
-            ),
-            families=tuple(
-                Family(
-                    members=members,
-                    topics=Topics(
-                        turn=tuple(topic for name in members for topic in (f"in-{name}", f"out-{name}")),
-                        links=(f"{request.region}-to-{request.to}",),
-                        back=(f"{request.to}-to-{request.region}",),
-                    ),
-                )
-                for members in (
-                    tuple(name for name in family if not request.deployments or name in request.deployments)
-                    for family in self.families
-                )
-                if members
-            ),
+            home=self.home.model_copy(update={"region": there}),
+            standby=Answers(region=to),
+            members=members,
+            families=families,
+            gave_way=comeback.would_come_back(waiting, members, families, free, to=to, unplanned=request.unplanned),
             others=self.others,
             slots_free=slots,
             slots_total=8,
+        )
+
+    def _look_gave_way(self, request: LookGaveWayInput) -> GaveWayNow:
+        found = {name: self.worlds[name].gave_way for name in request.deployments}
+        return GaveWayNow(
+            gave_way=comeback.fitting([one for one in found.values() if one is not None], self.free),
+            others={name: comeback.now(self.worlds[name].record) for name, one in found.items() if one is None},
         )
 
     def _close_group(self, request: GroupStep) -> ShutFact:
         return ShutFact(ends={f"{request.topics.turn[0]}/0": 40}, principals=("producer",))
 
     def _cut_group(self, request: GroupCutInput) -> GroupCutFact:
-        return GroupCutFact(partitions=4, shut={"east-to-west": "STOPPED"}, drained=not request.unplanned)
+        shut = dict.fromkeys(request.topics.links, "STOPPED")
+        return GroupCutFact(partitions=4, shut=shut, drained=not request.unplanned)
 
     def _open_group(self, request: GroupOpenInput) -> OpenFact:
         return OpenFact(topics=request.open, turn=1)
@@ -249,6 +339,10 @@ class RegionWorld:
 
     def _reopen_group(self, request: GroupStep) -> None:
         return None
+
+
+def _other(region: str) -> str:
+    return "west" if region == "east" else "east"
 
 
 def _deployment_of(request: Any) -> str:

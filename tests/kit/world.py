@@ -130,8 +130,8 @@ class Op:
     async def snapshot(self, n: int = 1, **more: Any) -> SnapshotFact | None:
         return await take_snapshot(self.run(n), TakeSnapshotInput(held=self.held, fleet_digest="", n=n, **more))
 
-    async def stop(self, n: int = 1) -> StopFact:
-        return await stop_deployment(self.run(n), StopJobInput(held=self.held, fleet_digest="", n=n))
+    async def stop(self, n: int = 1, **more: Any) -> StopFact:
+        return await stop_deployment(self.run(n), StopJobInput(held=self.held, fleet_digest="", n=n, **more))
 
     async def ensure_stopped(self, to: str, n: int = 1) -> None:
         await ensure_stopped(self.run(n), self._ensure(to, n))

@@ -17,9 +17,9 @@ from temporalio.service import RPCError
 from tests.docs.pages import table_under
 from tests.kit.eventually import eventually
 from tests.kit.temporal_env import Run, workers
-from tests.kit.temporal_world_facts import AT
 from tests.kit.temporal_world_drill import GOOD
 from tests.kit.temporal_world_drills import DrillsWorld
+from tests.kit.temporal_world_facts import AT
 from tidegate import errors
 from tidegate.model.notice import Event
 from tidegate.model.operation import Outcome, StepState

@@ -19,9 +19,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from tests.kit.scheduled import asked
 from tests.kit.temporal_env import workers
-from tests.kit.temporal_world_facts import AT
 from tests.kit.temporal_world_drill import GOOD
 from tests.kit.temporal_world_drills import DrillsWorld
+from tests.kit.temporal_world_facts import AT
 from tidegate import errors
 from tidegate.cli import main
 from tidegate.errors import InvalidInput

@@ -109,16 +109,22 @@ async def test_its_report_names_each_deployment_with_gap_verdict_and_rto(client:
 
 
 async def test_the_page_names_the_steps_that_a_person_sees(client: Client) -> None:
-    world = RegionWorld({"a": 0})
-    world.slots = [0, 8]
+    """The way there, for which another makes way, and the way back, with which that one comes back."""
+    world = RegionWorld({"a": 0}, families=(("a",),))
+    world.slots, world.free = [0, 8], {"east/cell-1": 0, "west/cell-1": 0}
     world.others = (Other(deployment="b", tier=3, parallelism=1),)
-    world.worlds["b"] = MemberWorld("b", 3)
-    async with region(client, world, room="shed", deployments=("a",)) as run:
-        assert (await run.done()).outcome is Outcome.DONE
-        status = await run.status()
-    shown = [row.name.split()[0] for row in status.steps if row.name != "a"]
-    assert shown == [row[0] for row in table_under("runbooks/failover-region.md", "## What it does")]
-    assert world.worlds["b"].job_state == "FINISHED"
+    world.worlds["b"] = MemberWorld("b", 3, region="west")
+    page = [row[0] for row in table_under("runbooks/failover-region.md", "## What it does")]
+    for way, missing in (
+        ({"room": "shed", "deployments": ("a",)}, "restore"),
+        ({"region": "west", "to": "east"}, "stop"),
+    ):
+        async with region(client, world, **way) as run:
+            assert (await run.done()).outcome is Outcome.DONE
+            status = await run.status()
+        shown = [row.name.split()[0] for row in status.steps if row.name != "a"]
+        assert shown == [step for step in page if step != missing]
+        world.free["west/cell-1"] = 1
 
 
 async def test_dry_run_says_what_would_go_and_begins_nothing(client: Client) -> None:

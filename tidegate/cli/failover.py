@@ -115,6 +115,10 @@ def region(
         typer.Option("--room", help="what does not fit: waits, all run smaller, or lower tiers there are stopped"),
     ] = "wait",
     room_wait: Annotated[str, typer.Option("--room-wait", metavar="TIME", help="how long it may wait")] = "10m",
+    bring_back: Annotated[
+        bool,
+        typer.Option("--bring-back/--no-bring-back", help="start again what gave way in the region that is left"),
+    ] = True,
     escalate_after: EscalateAfterOption = None,
     drain: DrainOption = "120s",
     detected_at: DetectedAtOption = None,
@@ -138,6 +142,7 @@ def region(
         "deployments": tuple(deployment or ()),
         "unplanned": unplanned,
         "room": room,
+        "bring_back": bring_back,
         "room_wait_s": runbook.seconds(room_wait, "--room-wait"),
         "escalate_after_s": None if escalate_after is None else runbook.seconds(escalate_after, "--escalate-after"),
         "drain_s": runbook.seconds(drain, "--drain"),

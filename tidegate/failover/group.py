@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from tidegate.errors import InvalidInput, NoProgress, Unavailable
-from tidegate.failover import ahead, cut, producers
+from tidegate.failover import ahead, comeback, cut, producers
 from tidegate.failover.crossing import refuse_unproven, unproven
 from tidegate.failover.look import LOOK_S, answers_of, lags
 from tidegate.failover.room import families_of
@@ -34,6 +34,7 @@ from tidegate.model.fleet import Fleet
 from tidegate.model.record import DeploymentRecord, Holder, utc_now
 from tidegate.model.region import (
     Family,
+    GaveWay,
     GroupCutFact,
     GroupCutInput,
     GroupOpenInput,
@@ -234,6 +235,10 @@ class Lives:
     """The cell in the region to go on in; None: it has none there."""
     why_not: str | None = None
     """Why it does not run; None: it does, or should."""
+    runs_with: int | None = None
+    """Subtasks of its last job; None: it has had none."""
+    gave_way: GaveWay | None = None
+    """Set if it stands stopped to make way."""
 
 
 def chosen(known: Sequence[Lives], fleet: Fleet, region: str, to: str, only: Collection[str]) -> list[Member]:
@@ -271,6 +276,7 @@ def chosen(known: Sequence[Lives], fleet: Fleet, region: str, to: str, only: Col
                 at=one.there,
                 reads=tuple(sorted(inputs_of(spec))),
                 writes=tuple(sorted(outputs_of(spec))),
+                runs_with=one.runs_with,
             )
         )
     if not members:
@@ -308,7 +314,13 @@ def families(fleet: Fleet, members: Sequence[Member], known: Sequence[Lives], re
 
 
 async def look_group(
-    holder: Holder, digest: str, members: Sequence[Member], known: Sequence[Lives], site: SiteOf
+    holder: Holder,
+    digest: str,
+    members: Sequence[Member],
+    known: Sequence[Lives],
+    site: SiteOf,
+    *,
+    unplanned: bool = False,
 ) -> GroupSeen:
     """What both regions say of the members. Raises Unavailable: the region to go on in does not answer; Refused."""
     first = members[0]
@@ -318,7 +330,7 @@ async def look_group(
         raise Unavailable(f"{away.region} cannot be gone on in: {'; '.join(standby.silent)}")
     found = families(away.fleet, members, known, home.region, away.region)
     cells = {member.at: site(member.deployment, member.at) for member in members}
-    capacities = await asyncio.gather(*(_within(one.driver.capacity()) for one in cells.values()))
+    capacities = await asyncio.gather(*(within(one.driver.capacity()) for one in cells.values()))
     warnings: list[str] = [f"{one.deployment} stays: {one.why_not}" for one in known if one.why_not is not None]
     lag: dict[str, int | None] = {}
     for family in found:
@@ -327,6 +339,15 @@ async def look_group(
         refuse_unproven(blind, home.region, away.region, family.topics.links)
     others = [one for one in known if one.region == away.region and one.why_not is None]
     specs = away.fleet.deployments
+    waiting = [one.gave_way for one in known if one.gave_way is not None and one.region == home.region]
+    waiting = [one for one in waiting if one.made_way.came_from == away.region]
+
+    async def slots_at_home(cell: str) -> int:
+        name = next(one.deployment for one in waiting if one.at == cell)
+        return (await within(site(name, cell).driver.capacity())).slots_free
+
+    # A region that is given up is not asked: that would cost its patience, and nothing would be started there.
+    free = {} if unplanned else await comeback.free_slots({one.at for one in waiting}, slots_at_home)
     return GroupSeen(
         at=utc_now(),
         fleet_digest=digest,
@@ -343,6 +364,7 @@ async def look_group(
             )
             for one in others
         ),
+        gave_way=comeback.would_come_back(waiting, members, found, free, to=away.region, unplanned=unplanned),
         slots_free=sum(one.slots_free for one in capacities),
         slots_total=sum(one.slots_total for one in capacities),
         mirror_lag=lag,
@@ -350,7 +372,8 @@ async def look_group(
     )
 
 
-async def _within(call: Awaitable[T]) -> T:
+async def within(call: Awaitable[T]) -> T:
+    """What it answers within ``LOOK_S``. Raises Unavailable."""
     try:
         return await asyncio.wait_for(call, LOOK_S)
     except TimeoutError as error:

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from tidegate.model.appraisal import Appraisal, Crossing
 from tidegate.model.drilled import DrillFacts
-from tidegate.model.record import ArtifactRef, DeploymentRecord, Frozen
+from tidegate.model.record import ArtifactRef, DeploymentRecord, Frozen, MadeWay
 
 UPGRADE_DEPLOYMENT = "UpgradeDeployment"
 START_DEPLOYMENT = "StartDeployment"
@@ -106,6 +106,10 @@ class RestoreInput(RunbookInput):
         default=None,
         description="name of the snapshot from which a start is wanted though committed output comes again",
     )
+    made_way_for: str | None = Field(
+        default=None,
+        description="only if it still stands stopped to make way for this operation; else refused",
+    )
 
 
 class SnapshotInput(RunbookInput):
@@ -119,6 +123,11 @@ class SnapshotInput(RunbookInput):
 
 class StopInput(RunbookInput):
     """StopDeployment: stop the job with a savepoint, and leave the deployment stopped."""
+
+    makes_way: MadeWay | None = Field(
+        default=None,
+        description="the failover of a region that needs its slots: it comes back when they are free again",
+    )
 
 
 class JobFacts(Frozen):

@@ -111,6 +111,15 @@ class Gone(Frozen):
     at: datetime
 
 
+class MadeWay(Frozen):
+    """For whom a deployment was stopped: its slots were needed. It counts for as long as nothing was started since."""
+
+    operation: str
+    """The region's failover that needed its slots."""
+    came_from: str
+    """The region whose deployments took them: when they go back there, the slots are free again."""
+
+
 class Pinned(Frozen):
     """A snapshot that nothing may dispose of, because the way back starts from it (X10, X26)."""
 
@@ -131,6 +140,8 @@ class Pinned(Frozen):
     Output beyond ``output_ends`` (and the ranges ``left.later``) is superseded."""
     edited_of: str | None = None
     """Location of the snapshot that this one is an edited copy of (X3, X15); None: it is as it was written."""
+    made_way: MadeWay | None = None
+    """Set if its job was stopped to make way for another; None: somebody wanted it stopped."""
 
 
 class IntentState(StrEnum):
@@ -162,6 +173,8 @@ class StopIntent(_Intent):
     parallelism: int
     location: str | None = None
     """Where the savepoint is, once closed as done."""
+    makes_way: MadeWay | None = None
+    """Kept with the savepoint, whoever finishes the stop."""
 
 
 class StartIntent(_Intent):
@@ -252,6 +265,14 @@ class DeploymentRecord(Frozen):
     """By region that it has left and not come back to."""
     stale_state_of: ArtifactRef | None = None
     """Set when the job runs on from a snapshot of this other artifact: state that only it has grows stale (X27)."""
+
+    @property
+    def made_way(self) -> MadeWay | None:
+        """For whom it stands stopped; None: it runs, it is wanted stopped, or something was started since."""
+        last = self.pinned
+        if last is None or self.writer is None or last.epoch != self.writer.epoch or last.left is not None:
+            return None
+        return last.made_way
 
     def intent(self, intent_id: str) -> Intent | None:
         """The intent with this id, open or closed in this tenure; None if it was never written."""

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field
 
 from tidegate.model.failover import Answers, FailoverInput, Topics
 from tidegate.model.operation import Input, ReplayRange, TakeOver
-from tidegate.model.record import Frozen, Holder
+from tidegate.model.record import Frozen, Holder, MadeWay
 
 FAILOVER_REGION = "FailoverRegion"
 FAILOVER_MEMBER = "FailoverMember"
@@ -36,6 +36,11 @@ class FailoverRegionInput(Input):
     )
     room_wait_s: float = Field(
         default=600.0, ge=0, le=86_400, description="how long what does not fit may wait for slots, in seconds"
+    )
+    bring_back: bool = Field(
+        default=True,
+        description="what gave way to these in the region that is left is started again there when they have gone; "
+        "false: it is only named",
     )
     escalate_after_s: float | None = Field(
         default=None,
@@ -119,6 +124,8 @@ class Member(Frozen):
     """The cell where it goes on."""
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    runs_with: int | None = None
+    """Its subtasks in the region that it leaves; None: not known."""
 
 
 class Other(Frozen):
@@ -127,6 +134,51 @@ class Other(Frozen):
     deployment: str
     tier: int
     parallelism: int
+
+
+class GaveWay(Frozen):
+    """A deployment that stands stopped to make way for a region's failover."""
+
+    deployment: str
+    tier: int
+    at: str
+    """The cell where it ran, ``region/cell``."""
+    slots: int
+    """What it needs to run as the fleet file says."""
+    snapshot: str
+    """Location of the savepoint that it was stopped with."""
+    name: str
+    """The savepoint's name, ``e3-savepoint-…``."""
+    made_way: MadeWay
+    since: datetime
+    problem: str = ""
+    """Why it cannot come back now; empty: nothing stands against it."""
+
+    @property
+    def region(self) -> str:
+        """Where it ran."""
+        return self.at.partition("/")[0]
+
+    @property
+    def text(self) -> str:
+        """``reports, from its savepoint e3-savepoint-1a2b, 2 slots``."""
+        return f"{self.deployment}, from its savepoint {self.name}, {self.slots} slots"
+
+
+class LookGaveWayInput(Frozen):
+    """look_gave_way: how it stands now with deployments that gave way. Changes nothing."""
+
+    fleet_digest: str
+    deployments: tuple[str, ...]
+
+
+class GaveWayNow(Frozen):
+    """look_gave_way."""
+
+    gave_way: tuple[GaveWay, ...]
+    """By tier, then by name."""
+    others: dict[str, str] = Field(default_factory=dict)
+    """Those that do not stand stopped to make way: what they do."""
 
 
 class Family(Frozen):
@@ -166,6 +218,8 @@ class GroupSeen(Frozen):
     """By tier, then by name."""
     families: tuple[Family, ...]
     others: tuple[Other, ...] = ()
+    gave_way: tuple[GaveWay, ...] = ()
+    """Deployments of the region that is left, stopped to make way for what goes home now; by tier, then by name."""
     slots_free: int
     slots_total: int
     mirror_lag: dict[str, int | None] = Field(default_factory=dict)

@@ -22,7 +22,7 @@ from tidegate.model.operation import (
     TakeOver,
     Verdict,
 )
-from tidegate.model.record import ArtifactRef, Frozen, Holder
+from tidegate.model.record import ArtifactRef, Frozen, Holder, MadeWay
 from tidegate.model.recovery import FailoverFacts
 from tidegate.model.review import DeploymentReview
 
@@ -150,6 +150,9 @@ class StopFact(Frozen):
 
 class StopJobInput(StepInput):
     """stop_deployment: stop the running job with a savepoint; nothing is started after it."""
+
+    makes_way: MadeWay | None = None
+    """For whom; None: it is wanted stopped."""
 
 
 class StartFact(Frozen):

@@ -19,7 +19,7 @@ from tidegate.model.record import (
     StartIntent,
     starts_of,
 )
-from tidegate.operation.plan import assemble, refuse_if_held
+from tidegate.operation.plan import assemble, refuse_if_held, refuse_if_not_made_way
 
 
 def moves(observed: Observation) -> bool:
@@ -88,7 +88,8 @@ def why_not_running(record: DeploymentRecord | None) -> str | None:
         return "it has never run"
     pinned, left_alone = record.pinned, record.holder is None and not record.open_intents()
     if pinned is not None and stopped(record) and pinned.left is None and left_alone:
-        return f"it is stopped; its state is in {pinned.location}"
+        way = f" to make way for {record.made_way.operation}" if record.made_way is not None else ""
+        return f"it is stopped{way}; its state is in {pinned.location}"
     return None
 
 
@@ -102,6 +103,7 @@ def plan_move(asked: RestoreInput, observed: Observation) -> Plan:
 
     """
     refuse_if_held(asked, observed)
+    refuse_if_not_made_way(asked, observed)
     record, crossing = observed.record, observed.crossing
     writer, pinned = record.writer, record.pinned
     if writer is None or crossing is None:

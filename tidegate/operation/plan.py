@@ -12,6 +12,7 @@ from tidegate.model.operation import (
     Plan,
     PlanBasis,
     PlanStep,
+    RestoreInput,
     RunbookInput,
     StartInput,
     UpgradeInput,
@@ -41,6 +42,27 @@ def refuse_if_held(asked: RunbookInput, observed: Observation) -> None:
     """Raises Held if another operation holds the deployment, its run is not closed, and nobody asked to take over."""
     if observed.record.holder is not None and asked.take_over is None and not observed.holder_run_closed:
         raise held(observed.record)
+
+
+def refuse_if_not_made_way(asked: RestoreInput, observed: Observation) -> None:
+    """Raises Refused if it shall only come back where it still stands stopped for an operation, and does not."""
+    if asked.made_way_for is None:
+        return
+    record, way = observed.record, observed.record.made_way
+    if way is not None and way.operation == asked.made_way_for and not record.open_intents():
+        return
+    if record.open_intents():
+        now = "an operation before this one has begun something and not finished it"
+    elif way is not None:
+        now = f"it made way for {way.operation} since"
+    elif record.pinned is not None and record.writer is not None and record.pinned.epoch == record.writer.epoch:
+        now = f"it is stopped, and not to make way; its state is in {record.pinned.location}"
+    else:
+        now = f"it has been started since (epoch {record.epoch})"
+    raise Refused(
+        f"{asked.deployment} does not stand stopped to make way for {asked.made_way_for} any more: {now}",
+        hint=f"to start it in any case:  tidegate restore {asked.deployment}",
+    )
 
 
 def _target(asked: UpgradeInput | StartInput, observed: Observation) -> ArtifactFacts:

@@ -133,6 +133,7 @@ def pinned_by(intent: StopIntent, stopped: Stopped, output_ends: dict[str, int])
         output_ends=output_ends,
         committed=stopped.committed,
         at=utc_now(),
+        made_way=intent.makes_way,
     )
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from tidegate.errors import InvalidInput, Refused
 from tidegate.model.appraisal import SnapshotPrice
 from tidegate.model.operation import RESTORE_DEPLOYMENT, ArtifactFacts, Observation, Plan, RestoreInput
-from tidegate.operation.plan import assemble, refuse_if_held
+from tidegate.operation.plan import assemble, refuse_if_held, refuse_if_not_made_way
 
 _OFFERED = 3
 
@@ -26,6 +26,7 @@ def plan_restore(asked: RestoreInput, observed: Observation) -> Plan:
 
     """
     refuse_if_held(asked, observed)
+    refuse_if_not_made_way(asked, observed)
     target = _target(asked, observed)
     chosen = choose_price(asked, observed)
     refuse_price(asked, observed, chosen)

@@ -10,7 +10,7 @@ from functools import partial
 
 from tidegate.errors import InvalidInput, JobLost, MustHalt, SnapshotError
 from tidegate.model.operation import NOTHING_TO_UNDO, STOP_DEPLOYMENT, Observation, Plan, StopInput
-from tidegate.model.record import DeploymentRecord, IntentState, StopIntent, utc_now
+from tidegate.model.record import DeploymentRecord, IntentState, MadeWay, StopIntent, utc_now
 from tidegate.model.steps import StopFact, StopJobInput
 from tidegate.operation.plan import assemble, refuse_if_held
 from tidegate.operation.resolve import pin, resolve
@@ -74,7 +74,7 @@ async def stop_deployment(run: Run, request: StopJobInput) -> StopFact:
     asked_at = utc_now()
     fresh = record.intent(stop_id) is None
     if fresh:
-        record = await _open(run, record, stop_id)
+        record = await _open(run, record, stop_id, request.makes_way)
         if record.intent(stop_id) is None:
             return await _fact(run, record, asked_at)  # an operation before this one had begun to stop it
     intent = record.intent(stop_id)
@@ -88,8 +88,10 @@ async def stop_deployment(run: Run, request: StopJobInput) -> StopFact:
     return await _fact(run, record, asked_at)
 
 
-async def _open(run: Run, record: DeploymentRecord, stop_id: str) -> DeploymentRecord:
-    """What was begun before is resolved; then the intent, unless that has stopped the job already."""
+async def _open(run: Run, record: DeploymentRecord, stop_id: str, makes_way: MadeWay | None = None) -> DeploymentRecord:
+    """What was begun before is resolved; then the intent, unless that has stopped the job already: then it is wanted
+    stopped by whoever began it.
+    """
     writer = record.writer
     if writer is None:
         raise JobLost(f"{record.deployment} has no job")
@@ -99,7 +101,7 @@ async def _open(run: Run, record: DeploymentRecord, stop_id: str) -> DeploymentR
         raise JobLost(f"{record.deployment} has no job")
     if record.pinned is not None and record.pinned.epoch == writer.epoch:
         return record
-    stop = stop_intent(run, writer, stop_id, "stop")
+    stop = stop_intent(run, writer, stop_id, "stop").model_copy(update={"makes_way": makes_way})
     return await run.tenure.change("stop-open", run.n, lambda current: current.with_intents(stop))
 
 
