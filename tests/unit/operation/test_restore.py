@@ -16,10 +16,14 @@ from tidegate.lineage.model import TopicLineage
 from tidegate.lineage.store import LineageStore
 from tidegate.model.appraisal import Appraisal, SnapshotPrice
 from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Plan, RestoreInput
+from tidegate.model.record import MadeWay
 from tidegate.model.steps import EVERY_EPOCH, EnsureFact, RestoreFrom
 from tidegate.operation.appraise import appraise
 from tidegate.operation.ensure_stopped import ensure_stopped
 from tidegate.operation.restore import accepted, choose_price, plan_restore
+
+
+WAY = MadeWay(operation="failover-region-east-1", came_from="east")
 
 
 def _look(w: World, source: str = "newest") -> Appraisal:
@@ -534,3 +538,49 @@ def test_i7_the_way_back_ends_the_job_that_did_not_hold():
         assert fact.replay == ()
         w.go("release", op.release)
         assert w.assert_sound(artifact="v1").announced == older.replayed
+
+
+def _make_way(w: World) -> str:
+    _ran(w)
+    op = w.op()
+    found = w.go("stop", lambda: op.stop(makes_way=WAY))
+    w.go("release", op.release)
+    return found.location
+
+
+def test_what_made_way_comes_back_from_its_savepoint_by_name_and_nothing_is_lost_or_comes_twice():
+    with world() as w:
+        savepoint = _make_way(w)
+        op = w.op()
+        fact = _restore(w, op, source=savepoint, made_way_for=WAY.operation)
+        assert fact.start.snapshot == savepoint
+        assert not fact.replay
+        assert w.record.made_way is None
+        w.go("release", op.release)
+        assert w.assert_sound(artifact="v1").announced == 0
+
+
+def test_one_that_has_been_started_since_is_not_started_again():
+    with world() as w:
+        savepoint = _make_way(w)
+        by_hand = w.op()
+        w.go("start", lambda: by_hand.ensure("v1"))
+        w.go("release", by_hand.release)
+        before = w.live()
+        with pytest.raises(Refused, match=r"any more: it has been started since \(epoch 2\)") as refused:
+            _plan(w, source=savepoint, made_way_for=WAY.operation)
+        assert refused.value.hint == f"to start it in any case:  tidegate restore {DEPLOYMENT}"
+        assert w.live() == before
+
+
+def test_one_that_somebody_has_stopped_since_or_made_way_for_another_is_left_stopped():
+    with world() as w:
+        savepoint = _make_way(w)
+        with pytest.raises(Refused, match="it made way for failover-region-east-1 since"):
+            _plan(w, source=savepoint, made_way_for="failover-region-east-0")
+        again = w.op()
+        w.go("start", lambda: again.ensure("v1"))
+        w.go("stop", lambda: again.stop(2))
+        w.go("release", again.release)
+        with pytest.raises(Refused, match="it is stopped, and not to make way"):
+            _plan(w, source=savepoint, made_way_for=WAY.operation)
