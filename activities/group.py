@@ -150,5 +150,6 @@ class GroupActivities(FailoverActivities):
             there,
             why_not_running(record),
             runs_with=record.writer.parallelism if record is not None and record.writer is not None else None,
+            slot_memory=record.writer.slot_memory if record is not None and record.writer is not None else None,
             gave_way=comeback.gave_way(fleet, name, record),
         )

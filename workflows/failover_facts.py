@@ -35,7 +35,7 @@ def region_seen(both: GroupSeen) -> str:
         f"{len(both.members)} deployments of {len(tiers)} tiers in {both.home.region}, {silent}; "
         f"{both.slots_free} of {both.slots_total} slots free in {both.standby.region}"
     )
-    return "; ".join((told, *both.warnings, *comes_back(both.gave_way)))
+    return "; ".join((told, *both.warnings, *both.memory, *comes_back(both.gave_way)))
 
 
 def comes_back(gave_way: Sequence[GaveWay], *, wanted: bool = True) -> list[str]:

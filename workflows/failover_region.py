@@ -261,7 +261,7 @@ class FailoverRegion(Unheld):
             Outcome.PLANNED,
             f"{len(room.goes)} of {len(seen.members)} deployments go to {self.request.to} at once: {room.needed} slots "
             f"are needed, {seen.slots_free} are free{gives}",
-            why="; ".join(failover_facts.comes_back(seen.gave_way, wanted=self.request.bring_back)),
+            why="; ".join((*seen.memory, *failover_facts.comes_back(seen.gave_way, wanted=self.request.bring_back))),
         )
 
     async def _move(self, names: tuple[str, ...]) -> None:

@@ -58,7 +58,7 @@ from tidegate.model.fleet import Fleet
 from tidegate.model.fleetfile import load_fleet
 from tidegate.model.mirror import LinkRecord
 from tidegate.model.operation import ReplayRange
-from tidegate.model.record import DeploymentRecord
+from tidegate.model.record import DeploymentRecord, SlotMemory
 from tidegate.model.steps import Held
 from tidegate.names import transactional_prefix
 from tidegate.operation.run import Run
@@ -124,6 +124,7 @@ class Driver:
     jobs: dict[str, JobState] = field(default_factory=dict)
     down: bool = False
     slots: tuple[int, int] = (4, 8)
+    memory: SlotMemory | None = field(default_factory=lambda: SlotMemory(managed_mib=64.0, heap_mib=128.0))
 
     async def _ask(self, name: str, answer: Callable[[], T], *, mutating: bool = False) -> T:
         async def apply() -> T:
@@ -138,6 +139,9 @@ class Driver:
 
     async def capacity(self) -> Any:
         return await self._ask("capacity", lambda: SimpleNamespace(slots_free=self.slots[0], slots_total=self.slots[1]))
+
+    async def slot_memory(self) -> SlotMemory | None:
+        return await self._ask("slot_memory", lambda: self.memory)
 
     async def cancel(self, job_id: str) -> None:
         await self._ask("cancel", lambda: self.jobs.update({job_id: JobState.CANCELED}), mutating=True)

@@ -118,3 +118,6 @@ class FakeTaskManager:
     id: str
     slots: int
     held: list[str] = field(default_factory=list)
+    managed_mib: int = 64
+    heap_mib: int = 128
+    """Task heap. Both are shared by its slots, in equal parts."""

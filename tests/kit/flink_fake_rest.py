@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.kit.flink_fake import FakeFlink
-from tests.kit.flink_fake_model import FakeJob, Program
+from tests.kit.flink_fake_model import FakeJob, FakeTaskManager, Program
 from tests.kit.flink_fake_render import SINK, SOURCE, checkpoints, details, tasks_run
 from tidegate.clients.flink_types import JobState
 
@@ -113,7 +113,12 @@ class FlinkRest:
         self.flink.tick()
         return 200, {
             "taskmanagers": [
-                {"id": tm.id, "slotsNumber": tm.slots, "freeSlots": tm.slots - len(tm.held)}
+                {
+                    "id": tm.id,
+                    "slotsNumber": tm.slots,
+                    "freeSlots": tm.slots - len(tm.held),
+                    **_resources(tm),
+                }
                 for tm in self.flink.taskmanagers
             ]
         }
@@ -125,6 +130,7 @@ class FlinkRest:
                     "id": tm.id,
                     "slotsNumber": tm.slots,
                     "freeSlots": tm.slots - len(tm.held),
+                    **_resources(tm),
                     "allocatedSlots": [{"jobId": job_id} for job_id in tm.held],
                 }
         return _server_error(f"UnknownTaskExecutorException: No TaskExecutor registered under {taskmanager_id}.")
@@ -371,3 +377,24 @@ def _graph(program: Program, parallelism: int) -> dict[str, Any]:
 
 def _jar_missing(jar_id: str) -> Answer:
     return _server_error(f"RestHandlerException: Jar file /tmp/flink-web-upload/{jar_id} does not exist")
+
+
+def _resources(tm: FakeTaskManager) -> dict[str, Any]:
+    """As ``ResourceProfileInfo`` (whole MiB) and ``TaskExecutorMemoryConfiguration`` (bytes) tell it."""
+
+    def profile(slots: int) -> dict[str, Any]:
+        heap, managed = (whole * slots // max(tm.slots, 1) for whole in (tm.heap_mib, tm.managed_mib))
+        return {
+            "cpuCores": 1.0 * slots / max(tm.slots, 1),
+            "taskHeapMemory": heap,
+            "taskOffHeapMemory": 0,
+            "managedMemory": managed,
+            "networkMemory": 24 * slots // max(tm.slots, 1),
+            "extendedResources": {},
+        }
+
+    return {
+        "totalResource": profile(tm.slots),
+        "freeResource": profile(tm.slots - len(tm.held)),
+        "memoryConfiguration": {"taskHeap": tm.heap_mib << 20, "managedMemory": tm.managed_mib << 20},
+    }

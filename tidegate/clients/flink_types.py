@@ -271,6 +271,13 @@ class PlanNode(_Answer):
     description: str = ""
 
 
+class SlotResource(_Answer):
+    """``ResourceProfileInfo``: what the slots of a TaskManager share, in MiB."""
+
+    heap_mib: int = Field(default=0, alias="taskHeapMemory")
+    managed_mib: int = Field(default=0, alias="managedMemory")
+
+
 class TaskManager(_Answer):
     """A line of GET /taskmanagers."""
 
@@ -278,6 +285,7 @@ class TaskManager(_Answer):
     slots_number: int = Field(default=0, alias="slotsNumber")
     free_slots: int = Field(default=0, alias="freeSlots")
     last_heartbeat_ms: int = Field(default=0, alias="timeSinceLastHeartbeat")
+    total_resource: SlotResource | None = Field(default=None, alias="totalResource")
 
 
 class AllocatedSlot(_Answer):

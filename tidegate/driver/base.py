@@ -17,6 +17,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from tidegate.clients.flink_types import JobState
+from tidegate.model.record import SlotMemory
 
 Heartbeat = Callable[[dict[str, object]], None]
 """Called in waits with what is seen; must return at once. Exceptions of it end the wait (a cancelled activity)."""
@@ -288,6 +289,10 @@ class DeploymentDriver(Protocol):
 
     async def capacity(self) -> Capacity:
         """Slots and TaskManagers, fresh."""
+        ...
+
+    async def slot_memory(self) -> SlotMemory | None:
+        """What a slot has at least, whichever TaskManager it is on; None: Flink does not tell."""
         ...
 
     async def neighbours(self, job_id: str) -> list[Neighbour]:

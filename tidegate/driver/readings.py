@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tidegate.clients.flink_errors import root_cause
 from tidegate.clients.flink_types import (
@@ -11,11 +11,27 @@ from tidegate.clients.flink_types import (
     JobDetails,
     JobExceptions,
     JobState,
+    TaskManager,
 )
 from tidegate.driver.base import CheckpointRef, CheckpointSettings, JobView
+from tidegate.model.record import SlotMemory
 
 _DEFAULT_RETAINED = 1
 """Flink's default of ``execution.checkpointing.num-retained``."""
+
+
+def slot_memory(taskmanagers: Iterable[TaskManager]) -> SlotMemory | None:
+    """What a slot has at least, whichever of them it is on; None: there is none, or Flink does not tell."""
+    slots = [
+        (one.total_resource.managed_mib / one.slots_number, one.total_resource.heap_mib / one.slots_number)
+        for one in taskmanagers
+        if one.total_resource is not None and one.slots_number > 0
+    ]
+    if not slots:
+        return None
+    return SlotMemory(
+        managed_mib=round(min(managed for managed, _ in slots), 1), heap_mib=round(min(heap for _, heap in slots), 1)
+    )
 
 
 def job_view(

@@ -36,9 +36,10 @@ from tidegate.driver.base import (
     StopState,
     no_heartbeat,
 )
-from tidegate.driver.readings import job_view, settings_view
+from tidegate.driver.readings import job_view, settings_view, slot_memory
 from tidegate.driver.waiting import Watch
 from tidegate.errors import InvalidInput, OperationFailed, Refused, StartRejected, Unavailable
+from tidegate.model.record import SlotMemory
 
 HOT_POLL_MS = 20
 """Between two looks while processing stands still."""
@@ -361,6 +362,10 @@ class SessionClusterDriver:
             slots_total=overview.slots_total,
             slots_free=overview.slots_available,
         )
+
+    async def slot_memory(self) -> SlotMemory | None:
+        """GET /taskmanagers."""
+        return slot_memory(await self.client.taskmanagers())
 
     async def neighbours(self, job_id: str) -> list[Neighbour]:
         """From the slots of each TaskManager that holds one of the job's."""

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from tidegate.errors import InvalidInput, NoProgress, Unavailable
-from tidegate.failover import ahead, comeback, cut, producers
+from tidegate.failover import ahead, comeback, cut, memory, producers
 from tidegate.failover.crossing import refuse_unproven, unproven
 from tidegate.failover.look import LOOK_S, answers_of, lags
 from tidegate.failover.room import families_of
@@ -31,7 +31,7 @@ from tidegate.model.failover import (
     Topics,
 )
 from tidegate.model.fleet import Fleet
-from tidegate.model.record import DeploymentRecord, Holder, utc_now
+from tidegate.model.record import DeploymentRecord, Holder, SlotMemory, utc_now
 from tidegate.model.region import (
     Family,
     GaveWay,
@@ -237,6 +237,8 @@ class Lives:
     """Why it does not run; None: it does, or should."""
     runs_with: int | None = None
     """Subtasks of its last job; None: it has had none."""
+    slot_memory: SlotMemory | None = None
+    """What the slots had that its last job was started in; None: its record does not say."""
     gave_way: GaveWay | None = None
     """Set if it stands stopped to make way."""
 
@@ -348,6 +350,13 @@ async def look_group(
 
     # A region that is given up is not asked: that would cost its patience, and nothing would be started there.
     free = {} if unplanned else await comeback.free_slots({one.at for one in waiting}, slots_at_home)
+    began = {one.deployment: one.slot_memory for one in known}
+    needs = [memory.Needs(one.deployment, one.home, one.at, began[one.deployment]) for one in members]
+
+    async def memory_of(cell: str) -> SlotMemory | None:
+        name = next(one.deployment for one in members if cell in {one.home, one.at})
+        return await within(site(name, cell).driver.slot_memory())
+
     return GroupSeen(
         at=utc_now(),
         fleet_digest=digest,
@@ -368,6 +377,7 @@ async def look_group(
         slots_free=sum(one.slots_free for one in capacities),
         slots_total=sum(one.slots_total for one in capacities),
         mirror_lag=lag,
+        memory=await memory.compare(needs, memory_of, ask_home=answers.flink is None),
         warnings=tuple(warnings),
     )
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import Refused, SnapshotError, TidegateError, Unavailable
+from tidegate.failover import memory
 from tidegate.failover.crossing import count_ahead, positions_of, unproven
 from tidegate.failover.groups import look_at_groups
 from tidegate.failover.turning import turning
@@ -18,7 +19,7 @@ from tidegate.mirror.status import look as look_at
 from tidegate.model.failover import Answers, PointChoice, RegionsSeen, Topics
 from tidegate.model.fleet import Fleet
 from tidegate.model.mirror import LinkState
-from tidegate.model.record import utc_now
+from tidegate.model.record import SlotMemory, utc_now
 from tidegate.operation.move import lives_at
 from tidegate.operation.site import Site
 from tidegate.points.index import against
@@ -90,8 +91,26 @@ async def look(
         rpo_objective_s=away.spec.objectives.rpo_s,
         groups=groups,
         unproven=() if returning else blind,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *await _memory(home, away, records, answers)),
     )
+
+
+async def _memory(home: Site, away: Site, records: RecordStore, answers: Answers) -> tuple[str, ...]:
+    stored = await records.read(away.deployment)
+    writer = stored.record.writer if stored is not None else None
+    if writer is None:
+        return ()
+    sites = {f"{one.region}/{one.cell}": one for one in (home, away)}
+    at, there = sites
+
+    async def memory_of(cell: str) -> SlotMemory | None:
+        try:
+            return await asyncio.wait_for(sites[cell].driver.slot_memory(), LOOK_S)
+        except TimeoutError as error:
+            raise Unavailable(f"no answer within {LOOK_S:g} s") from error
+
+    needs = [memory.Needs(away.deployment, at, there, writer.slot_memory)]
+    return await memory.compare(needs, memory_of, ask_home=answers.flink is None)
 
 
 async def lives_now(fleet: Fleet, records: RecordStore) -> Mapping[str, str]:

@@ -59,6 +59,15 @@ class ArtifactRef(Frozen):
     uri: str
 
 
+class SlotMemory(Frozen):
+    """What a slot has, in MiB: of a cell with several kinds of TaskManagers the least of each."""
+
+    managed_mib: float
+    """For RocksDB and the like."""
+    heap_mib: float
+    """For the tasks' own objects."""
+
+
 class Writer(Frozen):
     """The last job that was started and ran: no other commits output for the deployment (I1).
 
@@ -74,6 +83,8 @@ class Writer(Frozen):
     started_from: str | None
     """Location of the snapshot it started from; None: from empty state, which its input asked for."""
     since: datetime
+    slot_memory: SlotMemory | None = None
+    """What the slots of its cell had when it was started: to compare with, when its region is gone. None: not known."""
 
 
 class Left(Frozen):

@@ -224,6 +224,8 @@ class GroupSeen(Frozen):
     slots_total: int
     mirror_lag: dict[str, int | None] = Field(default_factory=dict)
     """By link: records that are still to come; None: not known."""
+    memory: tuple[str, ...] = ()
+    """Where the slots there have less memory than those where a member runs, with both figures."""
     warnings: tuple[str, ...] = ()
 
     def member(self, deployment: str) -> Member:

@@ -5,12 +5,22 @@ A taker never waits for the owner of an intent. After this no intent is open but
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TypeVar
 
 from tidegate import names
 from tidegate.driver.base import BurnKind
-from tidegate.errors import InvalidInput, JobLost, NoProgress, OperationFailed, Refused, SavepointFailed, StartRejected
+from tidegate.errors import (
+    InvalidInput,
+    JobLost,
+    NoProgress,
+    OperationFailed,
+    Refused,
+    SavepointFailed,
+    StartRejected,
+    TidegateError,
+)
 from tidegate.model.record import (
     ArtifactRef,
     CancelIntent,
@@ -19,6 +29,7 @@ from tidegate.model.record import (
     IntentState,
     Pinned,
     SettleIntent,
+    SlotMemory,
     SnapshotIntent,
     StartIntent,
     StopIntent,
@@ -37,6 +48,8 @@ from tidegate.snapshot.checkpoints import completed_checkpoints
 T = TypeVar("T", StopIntent, StartIntent, CancelIntent, DenyIntent, SettleIntent, SnapshotIntent)
 
 END_TIMEOUT_S = 120.0
+MEMORY_S = 3.0
+"""How long it is waited for what slots have: the job runs by then, and the record shall say so."""
 
 
 async def resolve(
@@ -311,6 +324,15 @@ def went_back(run: Run, old: ArtifactRef, new: ArtifactRef) -> bool:
     return reads_old and not (new.name in artifacts and old.name in artifacts[new.name].readable_by)
 
 
+async def slots_have(run: Run) -> SlotMemory | None:
+    """What the slots here have, for whom it must compare when this region is gone. No start fails for want of it."""
+    try:
+        return await asyncio.wait_for(run.site.driver.slot_memory(), MEMORY_S)
+    except (TimeoutError, TidegateError) as error:
+        run.say(slot_memory=f"not known: {error or 'no answer'}"[:300])
+        return None
+
+
 async def started(run: Run, intent: StartIntent, snapshot: str | None, base: Pinned | None) -> DeploymentRecord:
     """Close a start whose job runs: it is the writer now."""
     writer = Writer(
@@ -322,6 +344,7 @@ async def started(run: Run, intent: StartIntent, snapshot: str | None, base: Pin
         parallelism=intent.parallelism,
         started_from=snapshot,
         since=utc_now(),
+        slot_memory=await slots_have(run),
     )
 
     def change(record: DeploymentRecord) -> DeploymentRecord:

@@ -16,7 +16,7 @@ from tidegate.driver.base import CheckpointSettings
 from tidegate.incidents.model import OpenFollowUp
 from tidegate.mirror.status import MirrorStatus
 from tidegate.model.fleet import CellRef, Deployment
-from tidegate.model.record import DeploymentRecord
+from tidegate.model.record import DeploymentRecord, SlotMemory
 from tidegate.model.region import Member, Other
 from tidegate.model.steps import ReportInput
 from tidegate.points.model import Points
@@ -56,6 +56,8 @@ class CellFacts:
     slots_free: int
     slots_total: int
     high_availability: bool
+    slot_memory: SlotMemory | None = None
+    """What a slot has at least; None: Flink does not tell."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from functools import partial
 
 from tidegate.clients.kafka_types import ClusterShape, KafkaSecurity, TopicPartition
 from tidegate.clients.objects import S3Uri
+from tidegate.driver.readings import slot_memory
 from tidegate.errors import InvalidInput
 from tidegate.model.fleet import CellRef, Deployment
 from tidegate.readiness.facts import Access, CellFacts, NotKnown, RegionFacts
@@ -43,7 +44,9 @@ async def _kafka(
 
 async def _flink(reach: Reach, at: CellRef) -> CellFacts:
     async with reach.flink(reach.fleet.cell(at).flink.rest) as flink:
-        overview, config = await asyncio.gather(flink.overview(), flink.jobmanager_config())
+        overview, config, taskmanagers = await asyncio.gather(
+            flink.overview(), flink.jobmanager_config(), flink.taskmanagers()
+        )
     kind = config.get("high-availability.type") or config.get("high-availability") or "NONE"
     return CellFacts(
         at=at,
@@ -52,6 +55,7 @@ async def _flink(reach: Reach, at: CellRef) -> CellFacts:
         slots_free=overview.slots_available,
         slots_total=overview.slots_total,
         high_availability=kind.upper() != "NONE",
+        slot_memory=slot_memory(taskmanagers),
     )
 
 

@@ -33,6 +33,18 @@ def check_checkpoints(facts: Facts) -> Iterator[Said]:
 
 def _not_running(facts: Facts, job: JobFacts | None) -> Said:
     record = facts.record
+    if not isinstance(record, NotKnown) and record is not None and record.made_way is not None:
+        way, at = record.made_way, record.pinned.at if record.pinned is not None else facts.now
+        return warning(
+            facts,
+            "made-way",
+            str(facts.home),
+            f"it stands stopped since {at:%Y-%m-%d %H:%M:%S} UTC to make way for {way.operation}; nothing is processed",
+            f"it comes back when what came from {way.came_from} goes home; until then its input is kept for as long as "
+            f"retention says, and no longer",
+            f"tidegate failover region {facts.home.region} --to {way.came_from} --dry-run",
+            f"tidegate restore {facts.deployment}",
+        )
     if not isinstance(record, NotKnown) and record is not None and stopped(record):
         return warning(
             facts,

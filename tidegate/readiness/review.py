@@ -18,6 +18,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Said]], ...]] = (
     drills.check_objectives,
     follow_ups.check,
     standby.check_room,
+    standby.check_memory,
     health.check_checkpoints,
     health.check_transactions,
     mirrors.check_mirrors,

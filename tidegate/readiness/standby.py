@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Final
 
 from tidegate.errors import Refused
+from tidegate.failover.memory import less, mend, told
 from tidegate.failover.room import make_room
 from tidegate.model.failover import Answers
 from tidegate.model.fleet import CellRef
-from tidegate.model.record import Holder
+from tidegate.model.record import DeploymentRecord, Holder, SlotMemory
 from tidegate.model.region import GroupSeen
 from tidegate.model.review import Checked
 from tidegate.readiness.facts import CellFacts, Facts, NotKnown
@@ -76,6 +77,49 @@ def check_room(facts: Facts) -> Iterator[Said]:
         subject=standby,
         fact=f"{free} of {total} slots free, {needed} needed by all of {facts.home.region}",
     )
+
+
+def check_memory(facts: Facts) -> Iterator[Said]:
+    """The slots of the standby against those where it runs, or was started last if nobody can say."""
+    if facts.cell_away is None:
+        return
+    away = _cell(facts, facts.cell_away) if not isinstance(facts.cell_away, NotKnown) else facts.cell_away
+    if isinstance(away, NotKnown):
+        yield Unasked("memory of slots", away)
+        return
+    there = away.slot_memory
+    if there is None:
+        yield Unasked("memory of slots", NotKnown(f"memory of slots in {away.at}", "Flink there does not tell it"))
+        return
+    here, whose = _memory_at_home(facts)
+    if isinstance(here, NotKnown):
+        yield Unasked("memory of slots", here)
+        return
+    short = less(here, there)
+    if short:
+        yield warning(
+            facts,
+            "less-memory",
+            str(away.at),
+            f"a slot in {away.at} has less than {whose}: {short}",
+            "Flink starts it there all the same, and it may be slow or run out of memory under load",
+            mend(str(away.at)),
+        )
+        return
+    yield Checked(check="memory of slots", subject=str(away.at), fact=f"{told(there)}; {told(here)} is what it has now")
+
+
+def _memory_at_home(facts: Facts) -> tuple[SlotMemory | NotKnown, str]:
+    """Of Flink, else of the record; and whose slots these are."""
+    home = _cell(facts, facts.home)
+    if isinstance(home, CellFacts) and home.slot_memory is not None:
+        return home.slot_memory, f"those in {home.at}, where it runs"
+    record = facts.record
+    writer = record.writer if isinstance(record, DeploymentRecord) else None
+    if writer is not None and writer.slot_memory is not None:
+        return writer.slot_memory, f"those that it was started in, in {writer.region}/{writer.cell}"
+    of = f"memory of slots in {facts.home}"
+    return home if isinstance(home, NotKnown) else NotKnown(of, "Flink there does not tell it"), ""
 
 
 def check_versions(facts: Facts) -> Iterator[Said]:

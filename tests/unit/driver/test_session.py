@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.flink_fake import FakeFlink
-from tests.kit.flink_fake_model import Hooks, Program
+from tests.kit.flink_fake_model import FakeTaskManager, Hooks, Program
 from tests.kit.flink_fake_net import FlinkNet
 from tidegate.clients.flink import FlinkClient, jar_name
 from tidegate.clients.flink_types import JobState
@@ -28,6 +28,7 @@ from tidegate.driver.base import (
 )
 from tidegate.driver.session import SessionClusterDriver
 from tidegate.errors import InvalidInput, NoProgress, OperationFailed, Refused, StartRejected, Unavailable
+from tidegate.model.record import SlotMemory
 from tidegate.names import derive_id
 
 WAIT = {"deadline_s": 5.0, "heartbeat": no_heartbeat, "poll_ms": 1}
@@ -325,6 +326,16 @@ async def test_neighbours_and_capacity(world: World):
     world.flink.kill_taskmanager()
     assert (await world.driver.observe(job(2))).restarts == 1
     assert "TaskManagerLostException" in (await world.driver.logs(job(1))).exceptions[0]
+
+
+async def test_the_memory_of_a_slot_is_that_of_the_smallest_whichever_taskmanager_it_is_on(world: World):
+    first = world.flink.taskmanagers[0]
+    first.slots, first.managed_mib, first.heap_mib = 4, 512, 1_000
+    assert await world.driver.slot_memory() == SlotMemory(managed_mib=128.0, heap_mib=250.0)
+    world.flink.taskmanagers.append(FakeTaskManager("127.0.0.1:4999-fake", 3, managed_mib=1_000, heap_mib=500))
+    assert await world.driver.slot_memory() == SlotMemory(managed_mib=128.0, heap_mib=166.7)
+    world.flink.taskmanagers.clear()
+    assert await world.driver.slot_memory() is None, "nobody knows what the next TaskManager will have"
 
 
 async def test_the_fake_answers_stale_details_and_fresh_states(world: World):

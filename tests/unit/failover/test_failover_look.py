@@ -15,6 +15,7 @@ from tidegate.failover import look as look_module
 from tidegate.failover.crossing import unproven
 from tidegate.failover.look import POINTS_SHOWN, against_now, answers_of, judged, lives_now, look
 from tidegate.model.failover import PointChoice, RegionsSeen, Topics
+from tidegate.model.record import SlotMemory
 from tidegate.points.model import OutputCut, Point, Points
 
 
@@ -272,3 +273,25 @@ async def test_x20_one_of_before_the_last_switch_home_is_none(world: FailoverWor
 
 def _kept(*points: Point) -> Points:
     return Points(deployment="ledger", region="west", home="east", updated_at=AT, points=points)
+
+
+# -- memory
+
+
+async def test_slots_with_less_memory_over_there_are_warned_of_in_the_plan(world: FailoverWorld):
+    world.driver["west"].memory = SlotMemory(managed_mib=32.0, heap_mib=128.0)
+    seen = await _look(world, unplanned=False)
+    (warning,) = seen.warnings
+    assert warning.startswith("ledger: the slots in west/cell-1 have less memory than those in east/cell-1")
+    assert "managed memory 32 MiB instead of 64 MiB" in warning
+
+
+async def test_with_home_gone_the_record_says_how_much_it_had(world: FailoverWorld):
+    began = SlotMemory(managed_mib=256.0, heap_mib=128.0)
+    await world.change(writer=writer("v1", 7).model_copy(update={"slot_memory": began}))
+    world.driver["east"].down = world.kafka["east"].down = True
+    seen = await _look(world)
+    assert any("managed memory 64 MiB instead of 256 MiB" in one for one in seen.warnings)
+    await world.change(writer=writer("v1", 7))
+    seen = await _look(world)
+    assert any("its record does not say what its job was started in" in one for one in seen.warnings)

@@ -22,7 +22,6 @@ from tidegate.operation.appraise import appraise
 from tidegate.operation.ensure_stopped import ensure_stopped
 from tidegate.operation.restore import accepted, choose_price, plan_restore
 
-
 WAY = MadeWay(operation="failover-region-east-1", came_from="east")
 
 

@@ -14,6 +14,7 @@ from tidegate.errors import (
     NoProgress,
     StartRejected,
 )
+from tidegate.model.record import SlotMemory
 
 
 def test_x14_a_job_that_flink_forgot_is_shut_out_before_the_next_one_starts():
@@ -173,4 +174,24 @@ def test_x26_what_a_failed_start_has_committed_is_known_to_the_next_operation():
         third = w.op()
         w.go("third", lambda: third.ensure("v1"))
         w.go("release", third.release)
+        w.assert_sound(artifact="v1")
+
+
+def test_the_record_says_what_the_slots_had_that_it_was_started_in():
+    """For whom must compare when this region is gone."""
+    with world() as w:
+        for taskmanager in w.flink.taskmanagers:
+            taskmanager.managed_mib, taskmanager.heap_mib = 512, 1_024
+        w.start("v1")
+        slots = w.flink.taskmanagers[0].slots
+        assert w.record.writer is not None
+        assert w.record.writer.slot_memory == SlotMemory(managed_mib=512 / slots, heap_mib=1_024 / slots)
+
+
+def test_no_start_fails_for_want_of_that():
+    with world() as w:
+        w.gate.fault = lambda call: Fault.LOSE_REQUEST if call.name.endswith("/taskmanagers") else Fault.NONE
+        w.start("v1")
+        assert w.record.writer is not None
+        assert w.record.writer.slot_memory is None
         w.assert_sound(artifact="v1")

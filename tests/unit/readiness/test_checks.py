@@ -8,11 +8,12 @@ from datetime import date, timedelta
 import pytest
 
 from tests.kit.ready_world import BUCKET, OUTAGE_S, World
+from tests.kit.temporal_world import pinned
 from tidegate.clients.kafka_types import LogRecord
 from tidegate.incidents.model import FollowUp, Incident
 from tidegate.incidents.store import IncidentStore
 from tidegate.model.fleet import RecordId, Secret
-from tidegate.model.record import utc_now
+from tidegate.model.record import DeploymentRecord, MadeWay, SlotMemory, utc_now
 from tidegate.model.review import PENALTY, Finding, Severity, score_of
 from tidegate.readiness import drills, follow_ups, health, mirrors, restorable, single, standby, state, topics
 from tidegate.readiness.facts import Facts, NotKnown
@@ -205,3 +206,61 @@ async def test_a_secret_that_is_not_here_is_not_known_and_no_refusal(monkeypatch
     assert {one.id for one in found.findings} == {"ready/not-known"}
     assert {one.subject for one in found.findings} == {"log-in of ledger", "S3 in west"}
     assert all("NOT_SET_HERE" in one.what for one in found.findings)
+
+
+def _smaller(facts: Facts, region: str, memory: SlotMemory | None) -> Facts:
+    there = facts.regions[region]
+    cell = there.cells["cell-1"]
+    assert not isinstance(cell, NotKnown)
+    cells = {"cell-1": replace(cell, slot_memory=memory)}
+    return replace(facts, regions={**facts.regions, region: replace(there, cells=cells)})
+
+
+async def test_slots_with_less_memory_in_the_standby_are_told_with_both_figures(facts: Facts):
+    less = _smaller(facts, "west", SlotMemory(managed_mib=8.0, heap_mib=32.0))
+    (found,) = standby.check_memory(less)
+    assert isinstance(found, Finding)
+    assert (found.id, found.severity, found.subject) == ("ready/less-memory", Severity.WARNING, "west/cell-1")
+    assert found.what == (
+        "a slot in west/cell-1 has less than those in east/cell-1, where it runs: managed memory 8 MiB instead of 16 "
+        "MiB"
+    )
+    assert "taskmanager.memory.managed.size" in found.mend[0]
+    more = _smaller(facts, "west", SlotMemory(managed_mib=64.0, heap_mib=64.0))
+    assert _ids(standby.check_memory(more)) == []
+
+
+async def test_without_home_the_record_says_what_its_slots_had(facts: Facts):
+    assert isinstance(facts.record, DeploymentRecord)
+    assert facts.record.writer is not None
+    runs = facts.record.writer.model_copy(update={"slot_memory": SlotMemory(managed_mib=16.0, heap_mib=64.0)})
+    record = facts.record.model_copy(update={"writer": runs})
+    east = replace(facts.regions["east"], cells={"cell-1": SILENT})
+    gone = replace(facts, record=record, regions={**facts.regions, "east": east})
+    (found,) = standby.check_memory(gone)
+    assert isinstance(found, Finding)
+    assert "than those that it was started in, in east/cell-1: task heap 32 MiB instead of 64 MiB" in found.what
+    (unknown,) = standby.check_memory(replace(gone, record=facts.record))
+    assert isinstance(unknown, Unasked)
+    assert unknown.of == SILENT
+
+
+async def test_a_flink_that_does_not_tell_its_memory_passes_for_nothing(facts: Facts):
+    (said,) = standby.check_memory(_smaller(facts, "west", None))
+    assert isinstance(said, Unasked)
+    assert "memory of slots in west/cell-1" in said.of.of
+
+
+async def test_one_that_made_way_is_told_for_whom_since_when_and_what_starts_it(facts: Facts):
+    assert isinstance(facts.record, DeploymentRecord)
+    way = MadeWay(operation="failover-region-west-1", came_from="west")
+    made = facts.record.model_copy(update={"pinned": pinned(made_way=way)})
+    (found,) = health.check_checkpoints(replace(facts, record=made, job=None))
+    assert isinstance(found, Finding)
+    assert (found.id, found.severity) == ("ready/made-way", Severity.WARNING)
+    assert found.what.startswith(
+        "it stands stopped since 2026-01-02 03:04:05 UTC to make way for failover-region-west-1"
+    )
+    assert found.mend == ("tidegate failover region east --to west --dry-run", "tidegate restore ledger")
+    wanted = facts.record.model_copy(update={"pinned": pinned()})
+    assert _ids(health.check_checkpoints(replace(facts, record=wanted, job=None))) == ["ready/stopped"]

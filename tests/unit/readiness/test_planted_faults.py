@@ -97,7 +97,8 @@ async def test_nothing_is_found_where_all_is_well():
     assert found.score == 100
     # No check passed in silence.
     assert {one.check for one in found.passed} >= {
-        "restorable in east", "restorable in west", "jar", "last drill", "RTO", "RPO", "room", "checkpoints",
+        "restorable in east", "restorable in west", "jar", "last drill", "RTO", "RPO", "room", "memory of slots",
+        "checkpoints",
         "checkpoint settings", "transaction timeout", f"mirror {OUT}",
         f"mirror {BACK}, the way back", "provenance", "record ids",
         "uids", "state", "Flink's versions", "topics", "retention in west", "retention against recovery points",
