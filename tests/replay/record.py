@@ -20,7 +20,7 @@ from temporalio.client import Client, WorkflowFailureError
 
 from tests.kit.scheduled import asked
 from tests.kit.temporal_env import Run, begin, start_server, upgrade, workers
-from tests.kit.temporal_world import World
+from tests.kit.temporal_world import Block, World, pinned
 from tests.kit.temporal_world_drill import DrillWorld
 from tests.kit.temporal_world_drills import DrillsWorld
 from tests.kit.temporal_world_facts import AT, Block
@@ -33,6 +33,7 @@ from tidegate.model.gameday import GAME_DAY, GameDayInput, Rule, Trip
 from tidegate.model.groups import GroupLook
 from tidegate.model.keep import KeepInput
 from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, StopInput, Verdict
+from tidegate.model.record import MadeWay
 from tidegate.model.region import FAILOVER_REGION, FailoverRegionInput, Other
 from tidegate.model.regiondrill import DRILL_REGION, DrillRegionInput
 from tidegate.model.returning import RETURN_REGION, ReturnInput
@@ -481,15 +482,38 @@ async def _region(client: Client, _: RegionWorld, **fields: Any) -> Run:
 
 async def _region_shed(client: Client, world: RegionWorld) -> Run:
     """What lives in the west and matters less gives way."""
-    world.slots = [0, 8]
+    world.slots, world.free = [0, 8], {"east/cell-1": 0, "west/cell-1": 0}
     world.others = (Other(deployment="reports", tier=3, parallelism=1),)
-    world.worlds["reports"] = MemberWorld("reports", 3)
+    world.worlds["reports"] = MemberWorld("reports", 3, region="west")
     return await _region(client, world, room="shed", deployments=("a",))
+
+
+async def _region_came_back(client: Client, world: RegionWorld) -> Run:
+    """It goes home, and what gave way in the west comes back."""
+    world.worlds["a"] = MemberWorld("a", 0, region="west")
+    reports = world.worlds["reports"] = MemberWorld("reports", 3, region="west")
+    way = MadeWay(operation="failover-region-east-1", came_from="east")
+    kept = pinned(location=reports.savepoint, parallelism=1, made_way=way)
+    reports.record, reports.job_state = reports.record.model_copy(update={"pinned": kept}), "FINISHED"
+    return await _region(client, world, region="west", to="east")
+
+
+async def _region_undone(client: Client, world: RegionWorld) -> Run:
+    """What gave way for nothing comes back."""
+    block = Block()
+    world.will("cut_group", "", block)
+    run = await _region_shed(client, world)
+    await block.entered.wait()
+    world.free = {"west/cell-1": 8}
+    await run.update("abort", why="not now")
+    return run
 
 
 REGION_SCENARIOS: dict[str, Callable[[Client, RegionWorld], Awaitable[Run]]] = {
     "region-done": _region,
     "region-shed": _region_shed,
+    "region-came-back": _region_came_back,
+    "region-undone": _region_undone,
 }
 SCENARIOS: dict[str, Scenario] = {
     "upgrade-done": _done,
