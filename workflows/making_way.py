@@ -45,6 +45,10 @@ class Host(Protocol):
     request: FailoverRegionInput
 
     @property
+    def unplanned(self) -> bool:
+        """Whether the region that is left is given up."""
+
+    @property
     def group_seen(self) -> GroupSeen:
         """What was seen of both regions."""
 
@@ -155,8 +159,8 @@ class MakingWay:
         if not self._host.request.bring_back:
             self._stays(one.deployment, "as was asked")
             return False
-        if self._host.request.unplanned:
-            self._stays(one.deployment, one.problem)
+        if self._host.unplanned:
+            self._stays(one.deployment, f"{one.region} is given up")
             return False
         if any(one.deployment in family.idle for family in self._host.group_seen.families):
             # Where its topics live now is told by the lineage; it goes on from there.

@@ -213,6 +213,8 @@ class RegionWorld:
         self.free = {"east/cell-1": 8, "west/cell-1": 8}
         """Free slots by cell, when those that gave way are looked at."""
         self.idle: tuple[str, ...] = ()
+        self.memory: tuple[str, ...] = ()
+        """What is told of smaller slots."""
         self.others: tuple[Other, ...] = ()
         self.told: list[tuple[str, str]] = []
         self.requests: dict[str, list[Any]] = defaultdict(list)
@@ -313,6 +315,7 @@ class RegionWorld:
             families=families,
             gave_way=comeback.would_come_back(waiting, members, families, free, to=to, unplanned=request.unplanned),
             others=self.others,
+            memory=self.memory,
             slots_free=slots,
             slots_total=8,
         )

@@ -282,3 +282,29 @@ async def test_those_that_ran_with_fewer_subtasks_run_at_home_as_the_fleet_file_
         await run.done()
     runs = {name: one.record.writer.parallelism for name, one in world.worlds.items() if one.record.writer}
     assert runs == {"a": 2, "b": 2}
+
+
+async def test_smaller_slots_are_named_in_the_plan_and_before_anything_is_begun(client: Client) -> None:
+    world = RegionWorld({"a": 0})
+    world.memory = ("a: the slots in west/cell-1 have less memory than those in east/cell-1",)
+    async with region(client, world, dry_run=True) as run:
+        assert (await run.done()).why == world.memory[0]
+    async with region(client, world) as run:
+        assert (await run.done()).outcome is Outcome.DONE, "Flink starts it all the same"
+        status = await run.status()
+    assert world.memory[0] in status.steps[0].fact
+
+
+async def test_x24_escalated_nothing_is_started_in_the_region_that_is_given_up(client: Client) -> None:
+    world = a_world()
+    await away(client, world)
+    block = Block()
+    world.will("stop_deployment", "a", block)
+    world.free = dict(WEST_FREE)
+    async with region(client, world, **HOME) as run:
+        await block.entered.wait()
+        await run.update("escalate", why="west has just gone")
+        result = await run.done()
+    assert result.outcome is Outcome.DONE
+    assert "reports stays stopped: west is given up" in result.why
+    assert world.worlds["reports"].job_state == "FINISHED"
