@@ -20,10 +20,10 @@ from temporalio.client import Client, WorkflowFailureError
 
 from tests.kit.scheduled import asked
 from tests.kit.temporal_env import Run, begin, start_server, upgrade, workers
-from tests.kit.temporal_world import Block, World, pinned
+from tests.kit.temporal_world import World
 from tests.kit.temporal_world_drill import DrillWorld
 from tests.kit.temporal_world_drills import DrillsWorld
-from tests.kit.temporal_world_facts import AT, Block
+from tests.kit.temporal_world_facts import AT, Block, pinned
 from tests.kit.temporal_world_gameday import GameDayWorld
 from tests.kit.temporal_world_region import MemberWorld, RegionWorld
 from tidegate import errors

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox.fleet import fleet_text
-from tests.kit.temporal_world import AT, pinned, writer
+from tests.kit.temporal_world_facts import AT, pinned, writer
 from tests.unit.failover.test_room import HOLDER
 from tidegate.errors import Unavailable
 from tidegate.failover.comeback import fitting, free_slots, gave_way, look_gave_way, would_come_back

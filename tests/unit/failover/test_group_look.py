@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.kit.failover_world import FLEET, FailoverWorld
-from tests.kit.temporal_world import AT
+from tests.kit.temporal_world_facts import AT
 from tests.unit.failover.test_comeback import waits
 from tests.unit.failover.test_room import HOLDER
 from tidegate.failover.group import Lives, chosen, look_group

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import pytest
 
 from tests.kit.ready_world import BUCKET, OUTAGE_S, World
-from tests.kit.temporal_world import pinned
+from tests.kit.temporal_world_facts import pinned
 from tidegate.clients.kafka_types import LogRecord
 from tidegate.incidents.model import FollowUp, Incident
 from tidegate.incidents.store import IncidentStore
