@@ -26,6 +26,8 @@ T = TypeVar("T")
 BATCH = 5_000
 REQUEST_S = 5.0
 QUIET_S = 5.0
+AGAIN_S = 5.0
+"""After so long without anything the rest is asked for anew: a client may sit on a partition that it was just given."""
 
 logger = logging.getLogger("ledger.kafka")
 
@@ -108,10 +110,9 @@ class KafkaLog(PlainLog):
         open_to = {p: end for p, end in to.items() if end > starts[p]}
         if not open_to:
             return
-        parts = [TopicPartition(self._topic, p, starts[p]) for p in open_to]
-        self._consumer.assign(parts)
-        self._consumer.resume(parts)  # A partition may still be paused by the read before.
-        moved_at = time.monotonic()
+        at = {p: starts[p] for p in open_to}
+        self._assign(at)
+        moved_at = asked_at = time.monotonic()
         while open_to:
             batch: list[Record] = []
             before = len(open_to)
@@ -127,8 +128,9 @@ class KafkaLog(PlainLog):
                         # What stood before the end asked for was transaction markers or aborted: no record comes.
                         self._finish(partition, open_to)
                     continue
-                if end is None:
+                if end is None or offset < at[partition]:
                     continue
+                at[partition] = offset + 1
                 if offset < end:
                     kind, at_ms = message.timestamp()
                     if kind != TIMESTAMP_LOG_APPEND_TIME:
@@ -136,13 +138,23 @@ class KafkaLog(PlainLog):
                     batch.append((partition, offset, at_ms, message.key(), message.value() or b""))
                 if offset + 1 >= end:
                     self._finish(partition, open_to)
+            now = time.monotonic()
+            left = ", ".join(f"{p} from {at[p]:,} to {end:,}" for p, end in open_to.items())
             if batch or len(open_to) < before:
-                moved_at = time.monotonic()
-            elif time.monotonic() - moved_at > self._stall_s:
-                left = ", ".join(f"{p} to {end:,}" for p, end in open_to.items())
+                moved_at = asked_at = now
+            elif now - moved_at > self._stall_s:
                 raise CannotReach(f"nothing came of {self._topic} for {self._stall_s:g} s; partitions left: {left}")
+            elif now - asked_at > AGAIN_S:
+                logger.warning("nothing came of %s for %g s, asked again: partitions %s", self._topic, AGAIN_S, left)
+                self._assign({p: at[p] for p in open_to})
+                asked_at = now
             if batch:
                 yield batch
+
+    def _assign(self, at: Mapping[int, int]) -> None:
+        parts = [TopicPartition(self._topic, p, offset) for p, offset in at.items()]
+        self._consumer.assign(parts)
+        self._consumer.resume(parts)  # A partition may still be paused by the read before.
 
     def _finish(self, partition: int, open_to: dict[int, int]) -> None:
         del open_to[partition]
