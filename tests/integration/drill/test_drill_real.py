@@ -38,6 +38,8 @@ GAP_MS = float(os.environ.get("TIDEGATE_TEST_GAP_MS") or "5000")
 OBJECTIVES = "objectives: {rto_s: 600, rpo_s: 120, gap_s: 60}"
 """A machine that is busy with others is slow, not broken."""
 PAGE, PAGE_WINDOW_S = "runbooks/drill-recovery.md", 20
+OTHERS = ("reports/", "chain/", "points/", "groups/")
+"""What reports and the keeper write in the control bucket as they go on."""
 FORK = re.compile(r"ledger-drill-[0-9a-f]{8}")
 OPEN = {"Ongoing", "PrepareCommit", "PrepareAbort"}
 
@@ -81,7 +83,7 @@ async def listed(scene: Scene) -> dict[str, list[str]]:
         kept = [
             item.uri.key
             async for item in control.list(S3Uri(fleet.control.bucket, ""))
-            if not item.uri.key.startswith(("reports/", "points/"))
+            if not item.uri.key.startswith(OTHERS)
         ]
     return {
         "topics": topics, "transactions": transactions, "denied": denied, "jobs": jobs, "objects": sorted(objects),
