@@ -54,10 +54,9 @@ def member_planned(one: Member, room: Room) -> str:
     """What would become of a deployment."""
     slots = room.parallelism.get(one.deployment, one.parallelism)
     fewer = f" instead of {one.parallelism}" if slots < one.parallelism else ""
-    if one.runs_with is not None and one.runs_with < slots:
-        fewer = f" again, {one.runs_with} until now,"
+    more = f", {one.runs_with} until now" if one.runs_with is not None and one.runs_with < slots else ""
     goes = "goes at once" if one.deployment in room.goes else "waits for slots"
-    return f"tier {one.tier}, {one.home} -> {one.at} with {slots}{fewer} slots, {goes}"
+    return f"tier {one.tier}, {one.home} -> {one.at} with {slots}{fewer} slots{more}, {goes}"
 
 
 def shipped(fact: ShipFact) -> str:

@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
     from tidegate.errors import TidegateError
-    from tidegate.failover.room import make_room
+    from tidegate.failover.room import make_room, room_left
     from tidegate.model.operation import (
         ControlInput,
         MemberResult,
@@ -185,6 +185,9 @@ class FailoverRegion(Unheld):
 
         # Step 3. Those that give way are stopped with a savepoint.
         await self.making_way.stop()
+        if self.making_way.runs_on():
+            stopped = self.making_way.stopped
+            self.room = room_left(self.group_seen, self.room, stopped, unplanned=self.request.unplanned)
 
         # Step 4. Move: the families of the highest tier first, all of a tier at once.
         only = len(self.group_seen.families) == 1

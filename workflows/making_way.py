@@ -32,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls import Calls
 
 COMES_BACK = "gave-way-comes-back-20261128"
+ROOM_LEFT = "room-without-who-runs-on-20261128"
 LOOK_S = 60.0
 BACK_S = 600.0
 """How long, besides its bake time, the failover waits for one that comes back before it ends without it."""
@@ -71,13 +72,19 @@ class MakingWay:
     def __init__(self, host: Host, shed: Sequence[str]) -> None:
         self._host = host
         self._shed = tuple(shed)
-        self._stopped: list[str] = []
+        self.stopped: list[str] = []
+        """Who has made way."""
         self.back: dict[str, str] = {}
         """Who has come back, and how it runs."""
         self.left: dict[str, str] = {}
         """Who stands stopped still, and why."""
         self.commands: list[str] = []
         """What a person can do about those."""
+
+    def runs_on(self) -> bool:
+        """Whether one that was to make way could not be stopped: then not all have room that were to."""
+        # An operation that began before this was looked at has begun them all in its history.
+        return len(self.stopped) < len(self._shed) and workflow.patched(ROOM_LEFT)
 
     def rows(self) -> list[str]:
         """The steps that bring back those that gave way before, as far as the plan knows."""
@@ -110,7 +117,7 @@ class MakingWay:
             except ChildWorkflowError as error:
                 self._host.failed(step, _told(error))
                 continue
-            self._stopped.append(name)
+            self.stopped.append(name)
             self._host.ok(step, result.summary)
 
     # -- the way back
@@ -118,13 +125,13 @@ class MakingWay:
     async def bring_back(self) -> None:
         """Start those again whose slots are free now. Nothing of it fails the failover: what does not is named."""
         gave = {one.deployment: one for one in self._host.group_seen.gave_way}
-        asked = tuple(dict.fromkeys((*gave, *self._stopped)))
+        asked = tuple(dict.fromkeys((*gave, *self.stopped)))
         # The history of an operation that began before there was this has no place for it.
         if not asked or not workflow.patched(COMES_BACK):
-            for name in self._stopped:
+            for name in self.stopped:
                 self._stays(name, "its slots are taken")
             return
-        wanted = [name for name in asked if name in self._stopped or self._may(gave[name])]
+        wanted = [name for name in asked if name in self.stopped or self._may(gave[name])]
         if not wanted:
             return
         try:
@@ -216,7 +223,7 @@ class MakingWay:
         self.left[name] = why
         self.commands.append(command)
         # That one which has just made way stays stopped is what was asked for: no step of its own.
-        if name not in self._stopped or self._host.board.has_begun(_step(name)):
+        if name not in self.stopped or self._host.board.has_begun(_step(name)):
             self._end(name, state, f"{why}  ({command})")
 
     def _end(self, name: str, state: StepState, fact: str) -> None:

@@ -276,7 +276,7 @@ async def test_those_that_ran_with_fewer_subtasks_run_at_home_as_the_fleet_file_
         planned = await run.done()
     assert [one.summary for one in planned.members] == [
         "tier 0, west/cell-1 -> east/cell-1 with 2 slots, goes at once",
-        "tier 1, west/cell-1 -> east/cell-1 with 2 again, 1 until now, slots, goes at once",
+        "tier 1, west/cell-1 -> east/cell-1 with 2 slots, 1 until now, goes at once",
     ]
     async with region(client, world, **HOME) as run:
         await run.done()
@@ -308,3 +308,17 @@ async def test_x24_escalated_nothing_is_started_in_the_region_that_is_given_up(c
     assert result.outcome is Outcome.DONE
     assert "reports stays stopped: west is given up" in result.why
     assert world.worlds["reports"].job_state == "FINISHED"
+
+
+async def test_one_that_cannot_be_stopped_runs_on_and_nothing_is_begun_for_which_there_is_no_room(
+    client: Client,
+) -> None:
+    world = a_world()
+    world.will("take", "reports", errors.Held("reports is held by upgrade-reports-1"))
+    async with region(client, world, room="shed", room_wait_s=0, deployments=("a",)) as run:
+        result = await run.failed("Undone")
+        status = await run.status()
+    assert [(one.outcome, one.why) for one in result.members] == [(Outcome.UNDONE, "no slots in west for it")]
+    assert next(row.state for row in status.steps if row.name == "stop reports") is StepState.FAILED
+    assert not {"close_group", "stop_deployment", "look_gave_way"} & {name for name, _ in world.told}
+    assert (world.worlds["a"].job_state, world.worlds["reports"].job_state) == ("RUNNING", "RUNNING")

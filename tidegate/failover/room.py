@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Literal
 
 from tidegate.errors import Refused
@@ -52,6 +52,18 @@ def make_room(seen: GroupSeen, policy: Literal["wait", "lower", "shed"], *, unpl
         shed=shed,
         needed=needed,
     )
+
+
+def room_left(seen: GroupSeen, room: Room, stopped: Collection[str], *, unplanned: bool) -> Room:
+    """What goes now that only these of those that were to give way have done so; where nothing fits, all wait."""
+    gained = sum(one.parallelism for one in seen.others if one.deployment in stopped)
+    there = seen.model_copy(update={"slots_free": seen.slots_free + gained})
+    try:
+        fits = make_room(there, "wait", unplanned=unplanned)
+    except Refused:
+        units = units_of(seen.members, seen.families, unplanned=unplanned)
+        fits = Room(goes=(), waits=tuple(name for unit in units for name in unit), needed=room.needed)
+    return fits.model_copy(update={"shed": room.shed})
 
 
 def _fitting(

@@ -33,6 +33,7 @@ from tidegate.driver.base import (
 )
 from tidegate.driver.session import SessionClusterDriver
 from tidegate.errors import InvalidInput, Refused, StartRejected, Unavailable
+from tidegate.model.record import SlotMemory
 from tidegate.names import derive_id
 
 pytestmark = pytest.mark.sandbox
@@ -187,6 +188,11 @@ async def test_what_cannot_be_prepared(rig: Rig):
     assert again.handle == rig.ready.handle
     assert await rig.driver.client.delete_jar(again.handle)
     await rig.running("put there again")
+
+
+async def test_the_memory_of_a_slot_is_what_its_taskmanager_was_configured_with(rig: Rig):
+    """64 MiB managed memory and 192 MiB task heap (sandbox/flink.py), for two slots."""
+    assert await rig.driver.slot_memory() == SlotMemory(managed_mib=32.0, heap_mib=96.0)
 
 
 async def test_a_jobmanager_that_restarts_forgets(rig: Rig, east: Sandbox):

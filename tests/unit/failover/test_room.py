@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tidegate.errors import Refused
-from tidegate.failover.room import families_of, make_room, units_of
+from tidegate.failover.room import families_of, make_room, room_left, units_of
 from tidegate.model.failover import Answers, Topics
 from tidegate.model.record import Holder
 from tidegate.model.region import Family, GroupSeen, Member, Other
@@ -102,6 +102,18 @@ def test_shed_never_stops_what_matters_as_much_as_what_comes() -> None:
     others = (Other(deployment="x", tier=2, parallelism=2),)
     room = make_room(seen(4, THREE, others=others), "shed", unplanned=False)
     assert (room.shed, room.waits) == ((), ("c",))
+
+
+def test_where_one_that_was_to_give_way_runs_on_those_wait_for_whom_it_was() -> None:
+    others = (Other(deployment="x", tier=3, parallelism=2), Other(deployment="y", tier=4, parallelism=2))
+    looked = seen(2, THREE, others=others)
+    room = make_room(looked, "shed", unplanned=False)
+    assert (room.shed, room.goes) == (("y", "x"), ("a", "b", "c"))
+    left = room_left(looked, room, ("y",), unplanned=False)
+    assert (left.shed, left.goes, left.waits) == (("y", "x"), ("a", "b"), ("c",))
+    none = seen(0, {"a": (0, 2)}, others=others)
+    left = room_left(none, make_room(none, "shed", unplanned=False), (), unplanned=False)
+    assert (left.goes, left.waits, left.needed) == ((), ("a",), 2)
 
 
 def test_families_are_those_that_share_a_link_or_a_topic_also_by_way_of_another() -> None:
