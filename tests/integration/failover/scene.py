@@ -133,7 +133,7 @@ class Scene:
         return await self._verdict(argv)
 
     async def _verdict(self, argv: list[str]) -> dict[str, Any]:
-        """What an auditor says. One that could not read on (5) gives no verdict: as in the product it is asked again."""
+        """What an auditor says. One that could not read on (5) gives no verdict: it is asked again."""
         for _ in range(AUDIT_TRIES):
             done = await execute(argv, self.stage.root, self.stage.environment, 300.0)
             if done.status != AUDIT_UNAVAILABLE:
