@@ -112,9 +112,9 @@ async def hidden(scene: Scene) -> int:
 async def flink_gone(scene: Scene) -> None:
     """East's Flink is gone, and who writes there stands still for as long as it is planned: so figures stay.
 
-    The keeper's worker stood still before: so outputs cross that are newer than the newest point.
+    Nobody keeps points any more before: so outputs cross that are newer than the newest point, and it stays the newest.
     """
-    scene.sandbox.pause("east/worker")
+    await scene.run("ops", "abort", f"keep-points-{DEPLOYMENT}", "--why", "no newer point shall cross")
     await scene.writes_in("east", count=4 * RATE)
     scene.sandbox.kill("east/flink", for_good=True)
     scene.sandbox.pause(FOLLOWER)
@@ -130,7 +130,6 @@ async def go_on(scene: Scene, *, status: int | None = 0) -> tuple[str, Point, st
     operation = await scene.begin(*ASKED, "--yes")
     await scene.until_begun(operation, "cut")
     scene.sandbox.resume(FOLLOWER)
-    scene.sandbox.resume("east/worker")
     return plan, point, (await scene.run("ops", "watch", operation, status=status)).out
 
 
