@@ -235,7 +235,7 @@ class RegionWorld:
 
     def _activity(self, name: str) -> Callable[..., Any]:
         async def run(request: Any) -> Any:
-            if name == "notify":  # no step waits for it
+            if name == "notify" and name not in self.shared:  # no step waits for it
                 return next(iter(self.worlds.values()))._notify(request)
             deployment = "" if name in self.shared else _deployment_of(request)
             self.told.append((name, deployment))
