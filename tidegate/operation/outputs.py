@@ -8,12 +8,13 @@ ends in the checkpoint that its records are part of (incrementing names; pooled 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tidegate import names
 from tidegate.clients.kafka_types import Batch, ControlType, KafkaClient, TopicPartition
+from tidegate.lineage.store import LineageStore
 from tidegate.model.operation import ReplayRange
 from tidegate.operation.site import Site
 from tidegate.snapshot.sinks import Committable
@@ -69,6 +70,9 @@ class Outputs:
     """Producer id to transactional id, of all ids under the deployment's prefixes."""
     superseded: dict[TopicPartition, tuple[tuple[int, int], ...]]
     """Ranges (first, last) that earlier manifests name."""
+    mirrored: dict[TopicPartition, tuple[tuple[int, int | None, int], ...]] = field(default_factory=dict)
+    """Ranges (first, end, epoch) that the mirror has filled: what the deployment wrote in another region, and the epoch
+    that began there."""
 
     def fate_of(self, committable: Committable) -> tuple[Fate | None, int]:
         """What the logs say of a transaction, and how many records it has in them. None: nothing of it is there."""
@@ -106,7 +110,7 @@ class Outputs:
                 batch = written.batch
                 if written.fate is not Fate.COMMITTED or self._skipped(tp, batch):
                     continue
-                if self._is_after(batch, epoch, checkpoint_id):
+                if self._is_after(tp, batch, epoch, checkpoint_id):
                     first = batch.base_offset if first < 0 else first
                     last, records = batch.last_offset, records + batch.records
                 elif first >= 0:
@@ -120,9 +124,14 @@ class Outputs:
                 )
         return tuple(found)
 
-    def _is_after(self, batch: Batch, epoch: int, checkpoint_id: int) -> bool:
+    def _is_after(self, tp: TopicPartition, batch: Batch, epoch: int, checkpoint_id: int) -> bool:
         transactional_id = self.id_of.get(batch.producer_id)
-        if transactional_id is None or not batch.is_transactional:
+        if transactional_id is None:
+            return any(
+                first <= batch.base_offset and (end is None or batch.base_offset < end) and began > epoch
+                for first, end, began in self.mirrored.get(tp, ())
+            )
+        if not batch.is_transactional:
             return False
         place = names.place_of_transactional_id(transactional_id)
         return place is not None and place > (epoch, checkpoint_id)
@@ -153,7 +162,30 @@ async def read_outputs(site: Site, since: datetime | None, announced: Sequence[R
         starts=starts,
         id_of=await producers_of(kafka, transactional_roots(site)),
         superseded={tp: tuple(ranges) for tp, ranges in superseded.items()},
+        mirrored=await _mirrored(site),
     )
+
+
+async def _mirrored(site: Site) -> dict[TopicPartition, tuple[tuple[int, int | None, int], ...]]:
+    """By the lineage: between what was written here, before a topic was turned and after it was turned back, stands
+    what was written elsewhere.
+    """
+    store = LineageStore(site.control, site.control_bucket)
+    found: dict[TopicPartition, list[tuple[int, int | None, int]]] = {}
+    for topic in site.output_topics:
+        known = await store.read(topic)
+        for name, partition in known.partitions.items() if known is not None else ():
+            first = 0
+            for number, segment in enumerate(partition.segments):
+                if segment.region == site.region:
+                    first = segment.end if segment.end is not None else first
+                    continue
+                here = (one.first for one in partition.segments[number:] if one.region == site.region)
+                if segment.epoch is not None:
+                    found.setdefault(TopicPartition(topic, int(name)), []).append(
+                        (first, next(here, None), segment.epoch)
+                    )
+    return {tp: tuple(ranges) for tp, ranges in found.items()}
 
 
 def transactional_roots(site: Site) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from tidegate.model.record import MadeWay
 from tidegate.model.steps import EVERY_EPOCH, EnsureFact, RestoreFrom
 from tidegate.operation.appraise import appraise
 from tidegate.operation.ensure_stopped import ensure_stopped
+from tidegate.operation.outputs import read_outputs
 from tidegate.operation.restore import accepted, choose_price, plan_restore
 
 WAY = MadeWay(operation="failover-region-east-1", came_from="east")
@@ -397,6 +398,35 @@ def test_x26_a_topic_that_is_being_turned_is_left_to_whoever_turns_it():
         _restore(w, w.op(), source=older.location, accept_replay=older.name)
         assert _excluded(w) == set()
         assert _lineage(w).holder == "failover-1/run"
+
+
+def test_x26_what_was_written_in_another_region_since_comes_again_too():
+    """There and back: between what the job wrote here before and since stands what the mirror has brought."""
+    with world() as w:
+        _ran(w)
+        _begin_lineage(w)
+        store = LineageStore(w.site.control, w.site.control_bucket)
+        ends = w.go("ends", lambda: w.site.kafka.end_offsets([OUTPUT]))
+        firsts = {tp.partition: end for tp, end in ends.items()}
+        turn = {"planned": True, "excluded": ()}
+        w.go("closes", lambda: store.close(OUTPUT, "there/r"))
+        w.go("turns", lambda: store.turn(OUTPUT, "there/r", "west", ends=firsts, cuts=firsts, epoch=2, **turn))
+        w.go("opens", lambda: store.open(OUTPUT, "there/r"))
+        ends = w.go("ends", lambda: w.site.kafka.end_offsets([OUTPUT]))
+        came = {tp.partition: end for tp, end in ends.items()}
+        for partition in firsts:
+            w.kafka.write_plain(OUTPUT, partition, [b"west"] * 3, "User:mirror")
+        until = {tp.partition: end for tp, end in w.go("ends", lambda: w.site.kafka.end_offsets([OUTPUT])).items()}
+        w.go("closes", lambda: store.close(OUTPUT, "back/r"))
+        w.go("turns", lambda: store.turn(OUTPUT, "back/r", "east", ends=until, cuts=until, epoch=3, **turn))
+        w.go("opens", lambda: store.open(OUTPUT, "back/r"))
+        newest = _look(w).choices[0]
+        assert newest.replayed == 3 * len(firsts)
+        outputs = w.go("reads", lambda: read_outputs(w.site, None, ()))
+        assert {(one.partition, one.first, one.last) for one in outputs.after(1, 1_000)} == {
+            (partition, first, first + 2) for partition, first in came.items()
+        }
+        assert outputs.after(2, 0) == (), "that job began there, and nothing came after it"
 
 
 def test_one_that_is_named_is_found_however_many_are_newer(monkeypatch: pytest.MonkeyPatch):
