@@ -221,3 +221,28 @@ def writer_state(prefix: str, owned: Sequence[tuple[str, int]] = ()) -> bytes:
 
 def split(topic: str, partition: int, offset: int) -> bytes:
     return versioned(0, utf(topic) + i32(partition) + i64(offset) + i64(-(1 << 63)))
+
+
+def keyed_state(name: str, kind: int = 0, serializers: dict[str, bytes] | None = None) -> bytes:
+    """A state of a keyed backend, with any content in its serializers' snapshots (StateMetaInfoSnapshotReadersWriters).
+
+    ``kind`` 0 is of values, 3 of timers.
+    """
+    made = {"VALUE_SERIALIZER": b""} if serializers is None else serializers
+    out = utf(name) + i32(kind) + i32(0) + i32(len(made))
+    return out + b"".join(utf(key) + _serializer(content) for key, content in made.items())
+
+
+def keyed_head(*states: bytes, count: int | None = None) -> bytes:
+    """What stands before keyed state (KeyedBackendSerializationProxy, version 6); ``count``: what it says it has."""
+    number = len(states) if count is None else count
+    return i32(6) + b"\x00" + _serializer(i32(1) + b"key") + struct.pack(">h", number) + b"".join(states)
+
+
+def _serializer(content: bytes) -> bytes:
+    return i32(2) + utf("com.example.AnySnapshot") + content
+
+
+def timers(service: str, *kinds: str) -> list[bytes]:
+    """The states of a timer service: ``processing``, ``event``."""
+    return [keyed_state(f"_timer_state/{kind}_{service}", 3) for kind in kinds]

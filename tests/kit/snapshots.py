@@ -59,6 +59,7 @@ class Job:
         parallelism: int = 2,
         sink: bool = True,
         producer_id: int | None = None,
+        head: bytes = b"",
     ) -> bytes:
         at = self.location(number)
 
@@ -66,7 +67,7 @@ class Job:
             return w.relative(name, size) if relative else w.file(f"{at}/{name}", size)
 
         keyed = w.incremental(
-            own("keyed-meta", 40),
+            own("keyed-meta", len(head) or 40),
             {name: w.file(self.shared(name), size) for name, size in shared.items()},
             {name: own(name, size) for name, size in private.items()},
         )
@@ -101,13 +102,20 @@ class Job:
         private: dict[str, int] | None = None,
         **options: object,
     ) -> S3Uri:
-        """Write a whole checkpoint: its files, those shared ones that are not there yet, ``_metadata`` last."""
+        """Write a whole checkpoint: its files, those shared ones that are not there yet, ``_metadata`` last.
+
+        ``head``: what names its keyed states (``snapshot_bytes.keyed_head``); none: bytes that name nothing.
+        """
         shared, private = shared or {}, private or {}
+        head = options.get("head", b"")
+        assert isinstance(head, bytes)
         at = self.location(number)
         for name, size in shared.items():
             await store.put(self.shared(name), body_of(name, size))
         for name, size in {"keyed-meta": 40, **private}.items():
             await store.put(f"{at}/{name}", body_of(f"{number}-{name}", size))
+        if head:
+            await store.put(f"{at}/keyed-meta", head)
         await store.put(f"{at}/_metadata", self.metadata(number, shared, private, **options))  # type: ignore[arg-type]
         return S3Uri.parse(at)
 

@@ -10,6 +10,7 @@ from tidegate.cli import output
 from tidegate.cli.regions import Found
 from tidegate.snapshot.catalog import Entry
 from tidegate.snapshot.diff import Change, Diff, OperatorDiff
+from tidegate.snapshot.keyedstates import KeyedStates
 from tidegate.snapshot.positions import COMMITTED, EARLIEST, LATEST
 from tidegate.snapshot.show import OperatorView, SnapshotView
 from tidegate.snapshot.word import Judged
@@ -68,6 +69,8 @@ def view(found: Found, seen: SnapshotView, judged: Sequence[Judged], said: str |
     rows.append(("kept", kept or "no: a sweep may remove it"))
     for number, operator in enumerate(seen.operators):
         rows.append(("operators" if not number else "", _operator(operator)))
+    keyed = [line for one in seen.keyed for line in _keyed(one)]
+    rows += [("keyed states" if not number else "", line) for number, line in enumerate(keyed)]
     for number, line in enumerate(_positions(seen)):
         rows.append(("positions" if not number else "", line))
     for number, line in enumerate(_committables(seen, judged, said)):
@@ -84,6 +87,31 @@ def _operator(operator: OperatorView) -> str:
     if operator.finished:
         parts.append("has finished")
     return ", ".join(parts)
+
+
+def _keyed(one: KeyedStates) -> list[str]:
+    """An operator's keyed states in a line, and its timers in another, if it has or may have any (X28)."""
+    names = [state.state.name for state in one.states if not state.state.timers]
+    timers = [
+        f"{of}: {'in use' if held else 'not known whether any is set'}"
+        for of, held in (("processing time", one.processing_timers), ("event time", one.event_timers))
+        if held is not False and (one.states or one.raw_timers)
+    ]
+    return [f"{one.label}: {', '.join(names)}"] * bool(names) + [f"{one.label}: timers of {'; '.join(timers)}"] * bool(
+        timers
+    )
+
+
+def _keyed_json(one: KeyedStates) -> dict[str, object]:
+    return {
+        "operator": one.label,
+        "states": [
+            {"name": state.state.name, "kind": state.state.kind.name, "in_use": state.holds} for state in one.states
+        ],
+        "timers": {"processing": one.processing_timers, "event": one.event_timers, "raw": one.raw_timers},
+        "windows": one.windows,
+        "problem": one.problem,
+    }
 
 
 def _positions(seen: SnapshotView) -> list[str]:
@@ -140,6 +168,7 @@ def view_json(found: Found, seen: SnapshotView, judged: Sequence[Judged], said: 
         "checkpoint_id": seen.checkpoint_id,
         "kind": _kind(seen),
         "operators": [asdict(one) | {"bytes": one.bytes} for one in seen.operators],
+        "keyed": {one.operator_id: _keyed_json(one) for one in seen.keyed},
         "positions": positions,
         "transactions": transactions,
         "kafka": said,

@@ -111,6 +111,13 @@ class ObjectStore(Protocol):
         """The object, or None if there is none."""
         ...
 
+    async def get_range(self, uri: Uri, first: int, length: int, if_match: str | None = None) -> bytes | None:
+        """``length`` bytes from offset ``first``; None if there is no object.
+
+        Raises PreconditionFailed if ``if_match`` is given and the object has another etag by now.
+        """
+        ...
+
     async def head(self, uri: Uri) -> ObjectInfo | None:
         """What is known of the object without its body, or None if there is none."""
         ...

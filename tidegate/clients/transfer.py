@@ -47,13 +47,6 @@ class OpenUpload:
 class TransferStore(ObjectStore, Protocol):
     """An object store from and to which files are moved. Errors are those of ``ObjectStore``."""
 
-    async def get_range(self, uri: Uri, first: int, length: int, if_match: str | None = None) -> bytes | None:
-        """``length`` bytes from offset ``first``; None if there is no object.
-
-        Raises PreconditionFailed if ``if_match`` is given and the object has another etag by now.
-        """
-        ...
-
     async def start_upload(self, uri: Uri, metadata: Mapping[str, str] | None = None) -> str:
         """Begin an upload in parts; its id. Nothing is at ``uri`` until it is completed."""
         ...

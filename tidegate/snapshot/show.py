@@ -8,6 +8,7 @@ from tidegate.clients.objects import ObjectStore
 from tidegate.errors import SnapshotError
 from tidegate.snapshot.files import Snapshot
 from tidegate.snapshot.handles import InlineHandle, StoredHandle
+from tidegate.snapshot.keyedstates import KeyedStates, keyed_states
 from tidegate.snapshot.metadata import Operator
 from tidegate.snapshot.positions import TopicPartition, kafka_positions
 from tidegate.snapshot.sinks import Committable, committables
@@ -53,6 +54,8 @@ class SnapshotView:
     positions: dict[str, dict[TopicPartition, int]] | None
     committables: tuple[Committable, ...] | None
     notes: tuple[str, ...] = ()
+    keyed: tuple[KeyedStates, ...] = ()
+    """The keyed states of the operators that have any."""
 
 
 async def view(store: ObjectStore, snapshot: Snapshot) -> SnapshotView:
@@ -70,6 +73,8 @@ async def view(store: ObjectStore, snapshot: Snapshot) -> SnapshotView:
         found = tuple(await committables(store, snapshot))
     except SnapshotError as error:
         notes.append(f"committables: {error.message}")
+    keyed = await keyed_states(store, snapshot)
+    notes += [f"keyed states: {one.label}: {one.problem}" for one in keyed if one.problem is not None]
     metadata = snapshot.metadata
     return SnapshotView(
         metadata.version,
@@ -79,6 +84,7 @@ async def view(store: ObjectStore, snapshot: Snapshot) -> SnapshotView:
         positions,
         found,
         tuple(notes),
+        keyed,
     )
 
 

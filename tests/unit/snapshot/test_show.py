@@ -74,6 +74,17 @@ async def test_positions_and_transactions_are_shown():
     assert [one.transactional_id for one in seen.committables or ()] == ["tg.ledger.balances-sink.e00000007.-0-12"]
     balance = next(one for one in seen.operators if one.uid == "balance")
     assert (balance.keyed_bytes, balance.bytes, balance.label) == (240, 240, "balance")
+    (note,) = seen.notes
+    assert note.startswith("keyed states: balance: keyed state of operator 'balance' has serialization version ")
+
+
+async def test_x28_keyed_states_and_timers_are_shown():
+    store = MemoryStore()
+    head = w.keyed_head(w.keyed_state("window-contents"), *w.timers("window-timers", "processing", "event"))
+    seen = await view(store, await read_snapshot(store, await Job().checkpoint(store, 12, head=head)))
+    (balance,) = seen.keyed
+    assert (balance.label, balance.windows, balance.processing_timers) == ("balance", True, None)
+    assert next(one.state.name for one in balance.states) == "window-contents"
     assert seen.notes == ()
 
 
