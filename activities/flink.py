@@ -82,7 +82,7 @@ class FlinkActivities:
     async def appraise(self, request: AppraiseInput) -> Appraisal:
         """See ``tidegate.operation.appraise``."""
         site = await self._sites.site_of(request.deployment, request.fleet_digest, request.at)
-        return await beating(appraise_step.appraise(site, self._sites.records, request.source))
+        return await beating(appraise_step.appraise(site, self._sites.records, request.source, request.as_of))
 
     @activity.defn(name="look_across")
     async def look_across(self, request: AppraiseInput) -> Crossing:

@@ -73,6 +73,7 @@ class RestoreDeployment(RunningOperation):
             deployment=self.base.deployment,
             fleet_digest=located.fleet_digest,
             source=self.request.source,
+            as_of=self.request.as_of,
             at=located.at,
         )
         if moves(seen):

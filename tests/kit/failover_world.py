@@ -318,11 +318,14 @@ class FailoverWorld:
                 return 0
             return await self.connect[link.target].mirror(raw, at_most=at_most)
 
-    async def place_snapshot(self, payments: tuple[int, int], number: int = 12) -> str:
-        """A snapshot of the job at these input positions, shipped to the west; its location there."""
+    async def place_snapshot(self, payments: tuple[int, int], number: int = 12, head: bytes = b"") -> str:
+        """A snapshot of the job at these input positions, shipped to the west; its location there.
+
+        ``head``: what names its keyed states (``snapshot_bytes.keyed_head``).
+        """
         job = Job(base="s3://west/checkpoints")
         at = dict(zip((("payments", 0), ("payments", 1)), payments, strict=True))
-        location = str(await job.checkpoint(self.snapshots["west"], number, positions=at, sink=False))
+        location = str(await job.checkpoint(self.snapshots["west"], number, positions=at, sink=False, head=head))
         shipped = Shipped(
             deployment="ledger", id=f"e7-chk-{number}", kind="checkpoint", epoch=7, job_id=job.job_id,
             checkpoint_id=number, source_region="east", source=f"s3://east/checkpoints/x/chk-{number}",

@@ -16,6 +16,8 @@ from tidegate.model.drill import DrillLook, DrillSeen
 from tidegate.model.fleet import CellRef
 from tidegate.model.record import DeploymentRecord, utc_now
 from tidegate.operation.site import Site
+from tidegate.operation.timer_notes import start_notes
+from tidegate.operation.timers import timers_in
 from tidegate.points.index import STALE_S, against
 from tidegate.points.model import Point, Points
 from tidegate.points.store import PointStore
@@ -71,6 +73,10 @@ async def look(home: Site, away: Site, records: RecordStore, request: DrillLook)
         rpo_s = await measured_rpo_s(home, away)
     except (Refused, Unavailable) as error:
         notes.append(f"RPO not measured: {error.message}")
+    timers = await timers_in(away.snapshots, point.snapshot, point.id, point.taken_at)
+    notes += start_notes(timers, now)
+    if any(one.processing is not False for one in timers.operators):
+        notes.append("what the fork's timers write may differ from the live job's, and is no fault of the point (X28)")
     objectives = home.spec.objectives
     return DrillSeen(
         at=f"{away.region}/{away.cell}",

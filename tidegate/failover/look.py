@@ -20,8 +20,10 @@ from tidegate.model.failover import Answers, PointChoice, RegionsSeen, Topics
 from tidegate.model.fleet import Fleet
 from tidegate.model.mirror import LinkState
 from tidegate.model.record import SlotMemory, utc_now
+from tidegate.model.timers import TimersFound
 from tidegate.operation.move import lives_at
 from tidegate.operation.site import Site
+from tidegate.operation.timers import timers_in, timers_of_job
 from tidegate.points.index import against
 from tidegate.points.model import Point, Points
 from tidegate.points.store import PointStore
@@ -75,6 +77,9 @@ async def look(
     points: tuple[PointChoice, ...] = ()
     if unplanned:
         points = await judged(away, kept.points, topics, wanted, ask_home=answers.kafka is None, count=True)
+        timers = await _timers_of_point(away, points)
+    else:
+        timers = await _timers_of_job(away if returning else home, records)
     return RegionsSeen(
         at=utc_now(),
         home=answers,
@@ -91,6 +96,8 @@ async def look(
         rpo_objective_s=away.spec.objectives.rpo_s,
         groups=groups,
         unproven=() if returning else blind,
+        timers=timers,
+        tail=away.spec.tail,
         warnings=(*warnings, *await _memory(home, away, records, answers)),
     )
 
@@ -111,6 +118,20 @@ async def _memory(home: Site, away: Site, records: RecordStore, answers: Answers
 
     needs = [memory.Needs(away.deployment, at, there, writer.slot_memory)]
     return await memory.compare(needs, memory_of, ask_home=answers.flink is None)
+
+
+async def _timers_of_point(away: Site, points: tuple[PointChoice, ...]) -> TimersFound | None:
+    good = next((one for one in points if one.problem is None), None)
+    return None if good is None else await timers_in(away.snapshots, good.snapshot, good.id, good.taken_at)
+
+
+async def _timers_of_job(site: Site, records: RecordStore) -> TimersFound | None:
+    """Of the job that runs there: what is stopped, or what a tail would be fed to."""
+    stored = await records.read(site.deployment)
+    writer = stored.record.writer if stored is not None else None
+    if writer is None or writer.region != site.region:
+        return None
+    return await timers_of_job(site, writer.job_id, writer.epoch)
 
 
 async def lives_now(fleet: Fleet, records: RecordStore) -> Mapping[str, str]:

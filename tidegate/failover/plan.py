@@ -10,6 +10,7 @@ from tidegate.model.operation import NOTHING_TO_UNDO, ArtifactFacts, Observation
 from tidegate.model.record import ArtifactRef
 from tidegate.model.returning import RETURN_REGION, ReturnInput
 from tidegate.operation.plan import assemble, refuse_if_held
+from tidegate.operation.timer_notes import start_notes, tail_notes
 
 VOID = "none: once the other region has committed or taken a producer's write there is no way back but a failback (X24)"
 
@@ -50,7 +51,8 @@ def plan_failover(asked: FailoverInput, observed: Observation, seen: RegionsSeen
         steps = _planned(asked, observed, seen, source, target)
     if group is not None:
         steps = _as_member(steps, group)
-    notes = [*observed.warnings, *seen.warnings, *_notes(seen, point)]
+    tail = f"tidegate return region {source.region} --tail hold" if asked.unplanned and seen.tail == "feed" else ""
+    notes = [*observed.warnings, *seen.warnings, *_notes(seen, point), *start_notes(seen.timers, seen.at, tail)]
     plan = assemble(asked.deployment, FAILOVER_DEPLOYMENT, observed, target.ref, writer.artifact, steps, notes)
     basis = plan.basis.model_copy(
         update={
@@ -109,6 +111,9 @@ def plan_return(asked: ReturnInput, observed: Observation, seen: RegionsSeen) ->
         ("conclude", "verdict, report, release", back, True),
     ]
     notes = [*observed.warnings, *seen.warnings]
+    if (asked.tail or seen.tail) == "feed":
+        hold = f"tidegate return region {asked.region} --deployment {asked.deployment} --tail hold"
+        notes += tail_notes(seen.timers, hold)
     return assemble(asked.deployment, RETURN_REGION, observed, writer.artifact, writer.artifact, steps, notes)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pydantic import Field
 
 from tidegate.model.record import ArtifactRef, Frozen
+from tidegate.model.timers import TimersFound
 
 
 class SnapshotPrice(Frozen):
@@ -39,6 +40,8 @@ class SnapshotPrice(Frozen):
     """Committed output records after it: they come again, and a manifest names them."""
     inputs_again: int = 0
     """Input positions from its own to the ends of the inputs: what the job reads from here on."""
+    timers: TimersFound | None = None
+    """Only of the one that is gone on from."""
 
     @property
     def exact(self) -> bool:
@@ -73,3 +76,4 @@ class Crossing(Frozen):
     """Input records that are read a second time, as was accepted when the copy was made; 0: positions are exact."""
     problem: str = ""
     """Why nothing may be started from it; empty: it may."""
+    timers: TimersFound | None = None

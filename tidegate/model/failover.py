@@ -11,6 +11,7 @@ from tidegate.model.operation import ReplayRange, RunbookInput
 from tidegate.model.record import Frozen
 from tidegate.model.recovery import Strength
 from tidegate.model.steps import StepInput
+from tidegate.model.timers import TimersFound
 
 FAILOVER_DEPLOYMENT = "FailoverDeployment"
 
@@ -122,6 +123,10 @@ class RegionsSeen(Frozen):
     """The consumer groups of the fleet file that read what turns."""
     unproven: tuple[str, ...] = ()
     """Partitions in the standby whose newest record does not say where it stood at home (X20)."""
+    timers: TimersFound | None = None
+    """In the point that an unplanned failover goes on from; else in the newest checkpoint of the job that runs."""
+    tail: str = "by-hand"
+    """What the fleet file says of inputs that never crossed."""
     warnings: tuple[str, ...] = ()
 
 

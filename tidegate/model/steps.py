@@ -191,6 +191,8 @@ class AppraiseInput(Frozen):
     fleet_digest: str
     source: str = "newest"
     """As in RestoreInput; a whole location is looked at, wherever it is."""
+    as_of: datetime | None = None
+    """As in RestoreInput."""
     at: str | None = None
     """The cell, ``region/cell``; None: home."""
 

@@ -18,7 +18,9 @@ from tidegate.operation.price import (
     outputs_since,
     price,
 )
+from tidegate.operation.restore import pick
 from tidegate.operation.site import Site
+from tidegate.operation.timers import timers_in
 from tidegate.registry.records import RecordStore
 from tidegate.snapshot.files import METADATA_NAME, Verified, verify
 from tidegate.snapshot.place import SHIPPED, location_of
@@ -45,8 +47,10 @@ class Found:
         return self.verified.metadata.checkpoint_id if self.verified else -1
 
 
-async def appraise(site: Site, records: RecordStore, source: str) -> Appraisal:
+async def appraise(site: Site, records: RecordStore, source: str, as_of: datetime | None = None) -> Appraisal:
     """The newest snapshots of the deployment, and the one at ``source`` if that is a location, with their prices.
+
+    Of the one that is meant it is told which timers and windows are in it (X28).
 
     Raises:
         InvalidInput: there is no snapshot at ``source``.
@@ -83,7 +87,20 @@ async def appraise(site: Site, records: RecordStore, source: str) -> Appraisal:
             except (Refused, SnapshotError) as error:
                 told = told.model_copy(update={"problem": error.message})
         choices.append(told)
-    return Appraisal(choices=tuple(choices))
+    return Appraisal(choices=await _with_timers(site, tuple(choices), source, as_of))
+
+
+async def _with_timers(
+    site: Site, choices: tuple[SnapshotPrice, ...], source: str, as_of: datetime | None
+) -> tuple[SnapshotPrice, ...]:
+    try:
+        meant = pick(choices, source, as_of) if choices else None
+    except InvalidInput:
+        return choices  # the plan says what is wrong with it
+    if meant is None or meant.problem:
+        return choices
+    timers = await timers_in(site.snapshots, meant.location, meant.name, meant.completed_at)
+    return tuple(one.model_copy(update={"timers": timers}) if one is meant else one for one in choices)
 
 
 async def find_snapshots(site: Site, record: DeploymentRecord, source: str = "newest") -> list[Found]:

@@ -9,7 +9,9 @@ from tidegate.mirror.link import open_link, parse_partition, partition_text
 from tidegate.mirror.positions import passed_position
 from tidegate.model.appraisal import Crossing
 from tidegate.model.record import DeploymentRecord, Pinned
+from tidegate.operation.price import name_of
 from tidegate.operation.site import Site
+from tidegate.operation.timers import timers_in
 from tidegate.registry.records import RecordStore
 from tidegate.snapshot.files import verify
 from tidegate.snapshot.place import location_of
@@ -28,7 +30,13 @@ async def look_across(site: Site, records: RecordStore, source: str) -> Crossing
 
     """
     stored = await records.read(site.deployment)
-    return await crossing_at(site, stored.record if stored else DeploymentRecord(deployment=site.deployment), source)
+    record = stored.record if stored else DeploymentRecord(deployment=site.deployment)
+    found = await crossing_at(site, record, source)
+    if found.problem or record.pinned is None:
+        return found
+    name = name_of(record.pinned.location, record.pinned.epoch)
+    timers = await timers_in(site.snapshots, found.location, name, record.pinned.at)
+    return found.model_copy(update={"timers": timers})
 
 
 async def crossing_at(site: Site, record: DeploymentRecord, source: str) -> Crossing:

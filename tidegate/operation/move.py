@@ -20,6 +20,7 @@ from tidegate.model.record import (
     starts_of,
 )
 from tidegate.operation.plan import assemble, refuse_if_held, refuse_if_not_made_way
+from tidegate.operation.timer_notes import start_notes
 
 
 def moves(observed: Observation) -> bool:
@@ -148,6 +149,7 @@ def plan_move(asked: RestoreInput, observed: Observation) -> Plan:
         *observed.warnings,
         f"{crossing.location} is of {crossing.original}, with which job {writer.job_id[:8]} was stopped",
         f"once it has committed in {observed.region} there is no way back to {writer.region} but a move (X24)",
+        *start_notes(crossing.timers, observed.at),
     ]
     plan = assemble(asked.deployment, RESTORE_DEPLOYMENT, observed, target.ref, writer.artifact, steps, notes)
     basis = plan.basis.model_copy(update={"snapshot": crossing.location})

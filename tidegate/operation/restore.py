@@ -12,6 +12,7 @@ from tidegate.errors import InvalidInput, Refused
 from tidegate.model.appraisal import SnapshotPrice
 from tidegate.model.operation import RESTORE_DEPLOYMENT, ArtifactFacts, Observation, Plan, RestoreInput
 from tidegate.operation.plan import assemble, refuse_if_held, refuse_if_not_made_way
+from tidegate.operation.timer_notes import start_notes
 
 _OFFERED = 3
 
@@ -50,6 +51,7 @@ def plan_restore(asked: RestoreInput, observed: Observation) -> Plan:
         ("conclude", "verdict, report, release", "none: what consumers have read stays read", True),
     ]
     notes = [*observed.warnings, *(note for note in _notes(chosen) if note)]
+    notes += start_notes(chosen.timers, observed.at)
     old = observed.record.writer.artifact if observed.record.writer else None
     plan = assemble(asked.deployment, RESTORE_DEPLOYMENT, observed, target.ref, old, steps, notes)
     if chosen.newest and asked.source == "newest" and asked.as_of is None:
@@ -79,12 +81,7 @@ def choose_price(asked: RestoreInput, observed: Observation) -> SnapshotPrice:
         )
     if asked.as_of is not None and asked.source != "newest":
         raise InvalidInput("as_of: cannot be combined with source")
-    if asked.as_of is not None:
-        chosen = _as_of(choices, asked.as_of)
-    elif asked.source == "newest":
-        chosen = next((choice for choice in choices if choice.newest), choices[0])
-    else:
-        chosen = _named(choices, asked.source)
+    chosen = pick(choices, asked.source, asked.as_of)
     if chosen.problem:
         raise Refused(f"{chosen.name} cannot be used: {chosen.problem}", hint=offers(asked, choices, chosen))
     if chosen.newest and asked.source == "newest" and asked.as_of is None and goes_back(observed):
@@ -92,6 +89,15 @@ def choose_price(asked: RestoreInput, observed: Observation) -> SnapshotPrice:
         # that the job has been ended. Then the price is told again, and what was not accepted halts (weigh).
         return chosen.model_copy(update={"replayed": 0})
     return chosen
+
+
+def pick(choices: tuple[SnapshotPrice, ...], source: str, as_of: datetime | None) -> SnapshotPrice:
+    """The one of them that is meant, whatever stands against it. Raises InvalidInput: there is no such snapshot."""
+    if as_of is not None:
+        return _as_of(choices, as_of)
+    if source == "newest":
+        return next((choice for choice in choices if choice.newest), choices[0])
+    return _named(choices, source)
 
 
 def _as_of(choices: tuple[SnapshotPrice, ...], at: datetime) -> SnapshotPrice:

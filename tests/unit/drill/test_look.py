@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.kit import snapshot_bytes as w
 from tests.kit.failover_world import AT, BUCKET, FailoverWorld
 from tests.kit.mirror_world import holder
 from tests.kit.temporal_world_facts import artifact
@@ -67,6 +68,15 @@ async def test_the_newest_good_point_is_taken_and_rpo_is_what_has_not_crossed(wo
     await world.traffic("east", 1)
     assert (await looked(world)).rpo_s == 2.5
     assert any("nobody has looked after the recovery points" in note for note in seen.notes)
+
+
+async def test_x28_what_the_forks_timers_will_do_is_said(world: FailoverWorld):
+    await world.place_snapshot((4, 4), head=w.keyed_head(*w.timers("user-timers", "processing")))
+    notes = (await looked(world)).notes
+    assert any(note.startswith("balance may have processing-time timers: ") for note in notes)
+    assert any("timers write may differ from the live job's" in note for note in notes)
+    await world.place_snapshot((4, 4), head=w.keyed_head(w.keyed_state("balance")))
+    assert not any("X28" in note for note in (await looked(world)).notes)
 
 
 async def test_a_named_point_and_one_that_is_not_good(world: FailoverWorld):

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.kit import snapshot_bytes as w
 from tests.kit.failover_world import AT, BACK, OUT, TOPICS, FailoverWorld
+from tests.kit.snapshots import Job
 from tests.kit.temporal_world_facts import writer
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import Refused, Unavailable
@@ -79,6 +81,33 @@ async def test_both_regions_are_told(world: FailoverWorld):
     assert seen.newest == "e7-chk-13"
     assert seen.mirror_lag == {OUT: 0}
     assert seen.warnings == ()
+
+
+async def test_x28_the_timers_of_the_point_and_of_the_job_that_runs_are_told(world: FailoverWorld):
+    await world.place_points(world.point(3))
+    await world.place_snapshot((3, 3), head=w.keyed_head(*w.timers("user-timers", "processing")))
+    seen = await _look(world)
+    assert seen.timers is not None
+    assert (seen.timers.name, seen.timers.taken_at) == ("e7-chk-12", seen.points[0].taken_at)
+    assert [(one.operator, one.processing, one.event) for one in seen.timers.operators] == [("balance", None, False)]
+
+    job = Job(job_id=writer("v1", 7).job_id)
+    for number, service in ((3, "old"), (12, "new")):
+        head = w.keyed_head(*w.timers(service, "event"))
+        await job.checkpoint(world.snapshots["east"], number, sink=False, head=head)
+    await job.checkpoint(world.snapshots["east"], 13, sink=False)
+    await world.snapshots["east"].delete(f"{job.location(13)}/_metadata")  # not complete
+    planned = await _look(world, unplanned=False)
+    assert planned.timers is not None
+    assert (planned.timers.name, planned.timers.taken_at) == ("e7-chk-12", None)
+    assert [(one.processing, one.event) for one in planned.timers.operators] == [(False, None)]
+    assert planned.tail == world.site("west").spec.tail
+
+
+async def test_x28_a_job_without_a_checkpoint_stops_no_look(world: FailoverWorld):
+    seen = await _look(world, unplanned=False)
+    assert seen.timers is not None
+    assert "has no checkpoint in east" in seen.timers.unknown[0]
 
 
 async def test_planned_no_point_is_looked_at(world: FailoverWorld):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from tests.kit.temporal_world_facts import AT, POINT, TOPICS, artifact, pinned, writer
 from tidegate.errors import Held, InvalidInput, Refused
-from tidegate.failover.plan import VOID, plan_failover
+from tidegate.failover.plan import VOID, plan_failover, plan_return
 from tidegate.model.failover import Answers, FailoverInput, RegionsSeen
 from tidegate.model.operation import ArtifactFacts, Observation, Plan
 from tidegate.model.record import DeploymentRecord, Holder
+from tidegate.model.returning import ReturnInput
+from tidegate.model.timers import OperatorTimers, TimersFound
 
 RECORD = DeploymentRecord(deployment="ledger", fence=3, epoch=7, writer=writer("v1", 7))
 SILENT = Answers(region="east", flink="no answer within 5 s", kafka="connection refused", s3="no answer within 5 s")
@@ -89,6 +91,36 @@ def test_x20_without_provenance_it_is_refused_before_anything_is_given_up(unplan
     with pytest.raises(Refused, match=r"does not say where it stood in east \(payments-0\)") as told:
         _plan(seen, unplanned=unplanned)
     assert "tidegate mirror start east-to-west" in (told.value.hint or "")
+
+
+def test_x28_timers_and_windows_are_warned_of_and_the_tail_only_where_it_would_be_fed():
+    both = OperatorTimers(operator="fraud", processing=True, event=True)
+    timers = TimersFound(snapshot=POINT.snapshot, name=POINT.id, taken_at=POINT.taken_at, operators=(both,))
+    plan = _plan(_seen(home=SILENT, points=(POINT,), timers=timers, tail="feed"), unplanned=True)
+    (overdue,) = [note for note in plan.notes if "processing-time" in note]
+    assert "those that fell due in the last 7 s (since e7-chk-12 of " in overdue
+    (late,) = [note for note in plan.notes if "event-time" in note]
+    assert "to hold it:  tidegate return region east --tail hold" in late
+    held = _plan(_seen(home=SILENT, points=(POINT,), timers=timers), unplanned=True)
+    assert held.hash == plan.hash
+    assert not any("tail" in note for note in held.notes)
+    planned = _plan(_seen(timers=timers.model_copy(update={"taken_at": None}), tail="feed"))
+    assert any("those that fall due while it moves fire at once" in note for note in planned.notes)
+    assert not any("X28" in note for note in _plan().notes)
+
+
+def test_x28_a_return_warns_where_a_tail_would_be_fed_to_event_time_windows():
+    window = OperatorTimers(operator="fraud", event=True, windows=True)
+    seen = _seen(timers=TimersFound(snapshot="s3://west/x", name="e8-chk-3", operators=(window,)))
+
+    def notes(tail: Literal["feed", "hold"] | None, policy: str) -> str:
+        asked = ReturnInput(deployment="ledger", region="east", requested_by="ana", tail=tail)
+        return "\n".join(plan_return(asked, _observed(), seen.model_copy(update={"tail": policy})).notes)
+
+    told = "fed late may be dropped by them; to hold it:  tidegate return region east --deployment ledger --tail hold"
+    assert told in notes("feed", "by-hand")
+    assert told in notes(None, "feed")
+    assert "X28" not in notes(None, "hold") + notes(None, "by-hand") + notes("hold", "feed")
 
 
 def test_topics_that_stay_are_told():

@@ -18,6 +18,7 @@ from tidegate.model.appraisal import Appraisal, SnapshotPrice
 from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Plan, RestoreInput
 from tidegate.model.record import MadeWay
 from tidegate.model.steps import EVERY_EPOCH, EnsureFact, RestoreFrom
+from tidegate.model.timers import OperatorTimers, TimersFound
 from tidegate.operation.appraise import appraise
 from tidegate.operation.ensure_stopped import ensure_stopped
 from tidegate.operation.outputs import read_outputs
@@ -72,6 +73,35 @@ def _restore(w: World, op: Op, *, n: int = 1, **fields: Any) -> EnsureFact:
         replay_accepted=accepted(asked.accept_replay, chosen),
     )
     return w.go("restore", lambda: op.ensure(plan.to_artifact.name, n, restore=wish))
+
+
+def test_x28_the_snapshot_that_is_gone_on_from_is_looked_into_and_no_other():
+    with world() as w:
+        _ran(w)
+        choices = _look(w).choices
+        assert len(choices) > 1
+        assert [one.timers is not None for one in choices] == [one.newest for one in choices]
+        oldest = choices[-1]
+        assert [one.timers is not None for one in _look(w, oldest.location).choices][-1]
+        then = w.go("look", lambda: appraise(w.site, w.records, "newest", oldest.completed_at)).choices
+        assert [one.name for one in then if one.timers is not None] == [oldest.name]
+
+
+def test_x28_overdue_timers_stand_in_the_plan():
+    with world() as w:
+        _ran(w)
+        seen = _seen(w, _look(w))
+        assert seen.appraisal is not None
+        (*_, newest) = [one for one in seen.appraisal.choices if one.newest]
+        timers = TimersFound(
+            snapshot=newest.location,
+            name=newest.name,
+            taken_at=seen.at - timedelta(seconds=35),
+            operators=(OperatorTimers(operator="balance", processing=True),),
+        )
+        told = Appraisal(choices=(newest.model_copy(update={"timers": timers}),))
+        plan = plan_restore(_asked(), seen.model_copy(update={"appraisal": told}))
+        assert any("those that fell due in the last 35 s" in note for note in plan.notes)
 
 
 def _kill(w: World) -> None:
