@@ -106,6 +106,7 @@ def main() -> None:
 ALL = (
     "v1",
     "v2",
+    "v2-windows",
     "v2-rejected",
     "v2-restore-fails",
     "v2-crash-early",

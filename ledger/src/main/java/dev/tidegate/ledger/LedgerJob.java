@@ -8,6 +8,7 @@ import org.apache.flink.connector.base.DeliveryGuarantee;
 import org.apache.flink.connector.kafka.sink.KafkaSink;
 import org.apache.flink.connector.kafka.source.KafkaSource;
 import org.apache.flink.connector.kafka.source.enumerator.initializer.OffsetsInitializer;
+import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.producer.ProducerConfig;
@@ -30,16 +31,20 @@ public final class LedgerJob {
     }
 
     static void build(StreamExecutionEnvironment environment, Variant variant, Arguments arguments) {
-        environment
-                .fromSource(source(arguments), WatermarkStrategy.noWatermarks(), Uids.SOURCE)
-                .uid(Uids.SOURCE)
-                .keyBy(Payment::account, Types.STRING)
+        WatermarkStrategy<Payment> watermarks =
+                variant.timed() ? TimedBranches.watermarks() : WatermarkStrategy.noWatermarks();
+        DataStream<Payment> payments =
+                environment.fromSource(source(arguments), watermarks, Uids.SOURCE).uid(Uids.SOURCE);
+        payments.keyBy(Payment::account, Types.STRING)
                 .process(variant.function(), TypeInformation.of(BalanceChange.class))
                 .name(Uids.BALANCE)
                 .uid(variant.balanceUid())
                 .sinkTo(sink(arguments))
                 .name(Uids.SINK)
                 .uid(Uids.SINK);
+        if (variant.timed()) {
+            TimedBranches.beside(payments);
+        }
     }
 
     private static KafkaSource<Payment> source(Arguments arguments) {

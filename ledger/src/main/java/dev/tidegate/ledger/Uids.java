@@ -5,6 +5,9 @@ final class Uids {
     static final String SOURCE = "payments-source";
     static final String BALANCE = "balance";
     static final String SINK = "balances-sink";
+    static final String TURNOVER = "turnover";
+    static final String SILENCE = "silence";
+    static final String OUT = "-out";
 
     private Uids() {}
 }

@@ -8,6 +8,8 @@ import java.util.stream.Collectors;
 public enum Variant {
     V1("v1", Uids.BALANCE, () -> new BalanceFunction(1)),
     V2("v2", Uids.BALANCE, CountingBalanceFunction::new),
+    /** With event-time windows and timers of processing time beside the balances. */
+    V2_WINDOWS("v2-windows", Uids.BALANCE, CountingBalanceFunction::new),
     V2_RESTORE_FAILS("v2-restore-fails", Uids.BALANCE, RestoreFailsFunction::new),
     /** The operator was renamed: Flink refuses to start it from a snapshot whose state it cannot place. */
     V2_REJECTED("v2-rejected", Uids.BALANCE + "-renamed", CountingBalanceFunction::new),
@@ -36,6 +38,11 @@ public enum Variant {
     /** The uid of its balance operator. */
     public String balanceUid() {
         return balanceUid;
+    }
+
+    /** Whether it has windows and timers beside the balances ({@link TimedBranches}). */
+    public boolean timed() {
+        return this == V2_WINDOWS;
     }
 
     /** A new instance of what its balance operator runs. */
