@@ -135,7 +135,8 @@ def _head_before(data: bytes, low: int, mark: int, of: str) -> _Head:
 
 
 def _head_at(data: bytes, start: int, mark: int, of: str) -> _Head | None:
-    if start + 2 + (data[start] << 8 | data[start + 1]) + 12 > mark:
+    behind = start + 2 + (data[start] << 8 | data[start + 1])
+    if behind + 12 > mark or data[behind : behind + 3] != b"\x00\x00\x00":  # before its kind: most starts end here
         return None
     cursor = Cursor(data, start, mark, of=of)
     try:

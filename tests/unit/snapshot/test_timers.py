@@ -141,6 +141,24 @@ async def test_x28_manifests_beyond_the_bound_are_left_and_the_names_are_told(mo
     assert (found.processing_timers, found.event_timers) == (None, None)
 
 
+RAW_TIMERS = bytes.fromhex(
+    "f1cd859f0000000200000001000b757365722d74696d65727300546f72672e6170616368652e666c696e6b2e6170692e636f6d6d6f6e2e7479"
+    "70657574696c732e626173652e537472696e6753657269616c697a657224537472696e6753657269616c697a6572536e617073686f74000000"
+    "0300566f72672e6170616368652e666c696e6b2e72756e74696d652e73746174652e566f69644e616d65737061636553657269616c697a6572"
+    "24566f69644e616d65737061636553657269616c697a6572536e617073686f7400000003000000000000000102610000000000000927c0"
+)
+"""A key group of Flink 2.2.0 on RocksDB with ``timer-service.factory: HEAP``: one timer of processing time."""
+
+
+@pytest.mark.parametrize(("content", "timers"), [(RAW_TIMERS, True), (b"of the operator's own", False), (b"", False)])
+async def test_x28_timers_that_are_kept_as_raw_state_may_be_of_either_time(content: bytes, timers: bool):
+    raw = w.key_groups(w.inline(content))
+    body = w.metadata(w.operator("silence", [w.subtask(0, raw_keyed=raw)]))
+    (found,) = await keyed_states(MemoryStore(), Snapshot(S3Uri("b", "sp/_metadata"), parse(body)))
+    assert (found.raw_timers, found.problem) == (timers, None)
+    assert (found.processing_timers, found.event_timers) == ((None, None) if timers else (False, False))
+
+
 def test_x28_a_head_that_ends_anywhere_early_is_refused():
     data = meta_of("stop-native")
     assert read_state_names(data, "x") == (COUNT, PROCESSING, EVENT)
