@@ -125,6 +125,21 @@ def test_show_has_operators_positions_and_the_brokers_word(capsys, kafka):
     assert shown["positions"] == {"payments-source": {"payments/0": 1234}}
 
 
+def test_x28_show_names_keyed_states_and_timers(capsys, store):
+    head = w.keyed_head(w.keyed_state("window-contents"), *w.timers("window-timers", "processing", "event"))
+    asyncio.run(Job().checkpoint(store, 13, head=head))
+    out = told(capsys, "snapshot", "show", "ledger/e7-chk-13")[1]
+    assert "balance: window-contents\n" in out
+    unset = "not known whether any is set"
+    assert f"balance: timers of processing time: {unset}; event time: {unset}" in out
+    (shown,) = answered(capsys, "snapshot", "show", "ledger/e7-chk-13")["keyed"].values()
+    assert next(one["name"] for one in shown["states"]) == "window-contents"
+    assert (shown["windows"], shown["timers"]) == (True, {"processing": None, "event": None, "raw": False})
+    asyncio.run(Job().checkpoint(store, 14))  # what stands there names no states: said, and the rest is shown
+    out = told(capsys, "snapshot", "show", "ledger/e7-chk-14")[1]
+    assert "keyed states: balance: keyed state of operator 'balance' has serialization version" in out
+
+
 def test_show_does_without_kafka_and_says_so(capsys, kafka):
     kafka.away = True
     status, out, _ = told(capsys, "snapshot", "show", Job().location(12))
