@@ -24,6 +24,7 @@ from tidegate.model.record import (
 )
 from tidegate.model.steps import EnsureFact, EnsureInput, StartFact
 from tidegate.operation.choose import Choice, choose
+from tidegate.operation.excluding import exclude_superseded
 from tidegate.operation.move import lives_elsewhere
 from tidegate.operation.note import EnsureNote, counts_now, read_note, write_note
 from tidegate.operation.resolve import cancel_job, close_ended, replace_intent, resolve, shut_out, started
@@ -89,6 +90,8 @@ async def ensure_running(run: Run, request: EnsureInput) -> EnsureFact:
         raise StartRejected(f"job {mine.job_id} of this step has ended: {mine.note}", details={"job_id": mine.job_id})
     else:
         raise JobLost(f"job {mine.job_id} of this step has ended: {mine.note}")
+    # For readers who go by the lineage. Done by every attempt of this step: one that died here is finished by the next.
+    await exclude_superseded(run, note.superseded)
     return EnsureFact(
         start=start,
         was_running=False,

@@ -9,7 +9,6 @@ from tidegate.clients.objects import ObjectStore, PreconditionFailed, S3Uri
 from tidegate.errors import MustHalt
 from tidegate.model.operation import ReplayRange
 from tidegate.model.record import DeploymentRecord, Frozen, Pinned, starts_of
-from tidegate.operation.excluding import exclude_superseded
 from tidegate.operation.run import Deadline, Run, patiently
 
 
@@ -58,8 +57,7 @@ async def counts_now(run: Run, record: DeploymentRecord, epoch: int) -> None:
     """Say that the start of this epoch took place, so that what its manifest names is superseded (X21).
 
     A manifest is written before the start, and the start may never come: then another goes on from what it would have
-    superseded. So readers take only those beside which this mark stands. Said again, it is one object. Readers who go
-    by a topic's lineage find the ranges there, after the mark: who died between them is finished by the next one.
+    superseded. So readers take only those beside which this mark stands. Said again, it is one object.
     """
     start = next((start for start in starts_of(record.intents) if start.epoch == epoch), None)
     if start is None or start.after_stop is not None:
@@ -69,7 +67,6 @@ async def counts_now(run: Run, record: DeploymentRecord, epoch: int) -> None:
     uri = S3Uri(run.site.control_bucket, names.manifest_mark(key))
     with suppress(PreconditionFailed):
         await patiently(deadline, run, lambda: run.site.control.create(uri, b"{}\n"))
-    await exclude_superseded(run, (await read_note(run, key)).superseded)
 
 
 async def notes_that_count(store: ObjectStore, bucket: str, deployment: str) -> list[EnsureNote]:

@@ -344,7 +344,6 @@ async def started(run: Run, intent: StartIntent, snapshot: str | None, base: Pin
         parallelism=intent.parallelism,
         started_from=snapshot,
         since=utc_now(),
-        slot_memory=await slots_have(run),
     )
 
     def change(record: DeploymentRecord) -> DeploymentRecord:
@@ -376,4 +375,20 @@ async def started(run: Run, intent: StartIntent, snapshot: str | None, base: Pin
     record = await run.tenure.change("started", run.n, change)
     if record.writer == writer:
         await counts_now(run, record, writer.epoch)
+        record = await _in_slots(run, record, writer)
     return record
+
+
+async def _in_slots(run: Run, record: DeploymentRecord, writer: Writer) -> DeploymentRecord:
+    """Say in which slots it was started. After it has become the writer: until then nobody knows of it, and what is
+    open of its job would be ended by whoever comes.
+    """
+    memory = await slots_have(run)
+    if memory is None:
+        return record
+    kept = writer.model_copy(update={"slot_memory": memory})
+
+    def change(known: DeploymentRecord) -> DeploymentRecord:
+        return known.model_copy(update={"writer": kept}) if known.writer == writer else known
+
+    return await run.tenure.change("slots", run.n, change)

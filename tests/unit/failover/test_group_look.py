@@ -33,6 +33,11 @@ def a_fleet() -> Fleet:
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> FailoverWorld:
+    async def proven(*_: object) -> tuple[str, ...]:
+        return ()
+
+    # This world has written in the east only, and never been to the west and back.
+    monkeypatch.setattr("tidegate.failover.group.unproven", proven)
     return (await FailoverWorld.made(a_fleet())).patch(monkeypatch)
 
 
