@@ -22,6 +22,7 @@ VERSIONS = ("1.20.0", "2.0.0", "2.2.0", "2.3.0")
 CORE = (
     *("heap-checkpoint", "heap-savepoint-canonical", "rocks-incremental", "rocks-full", "rocks-savepoint-native"),
     *("rocks-savepoint-canonical", "unaligned", "unaligned-rescaled", "rescaled", "changelog-rocks", "merging-rocks"),
+    *("timed-rocks", "timed-heap", "timed-raw"),
 )
 OPENS = [
     word

@@ -108,7 +108,7 @@ def test_each_case_has_the_handles_that_it_is_for(name: str):
             assert all(h.materialized and h.changes for h in _keyed(name) if isinstance(h, ChangelogHandle))
     elif "canonical" in case:
         assert {h.tag for h in _keyed(name) if isinstance(h, KeyGroupsHandle)} == {KEY_GROUPS_SAVEPOINT}
-    elif case.startswith(("heap", "raw", "merging-heap")) or case in ("unaligned", "unaligned-rescaled"):
+    elif case.startswith(("heap", "raw", "merging-heap")) or case in {"unaligned", "unaligned-rescaled", "timed-heap"}:
         assert kinds == {KeyGroupsHandle}
     else:
         assert kinds == {IncrementalHandle}

@@ -23,7 +23,10 @@ from tidegate.snapshot.metadata import Metadata, parse
 from tidegate.snapshot.rocksmanifest import files_by_family
 from tidegate.snapshot.statenames import StateKind, StateName, read_state_names
 
-VECTORS = Path(__file__).parents[2] / "vectors" / "data" / "2.3.0"
+DATA = Path(__file__).parents[2] / "vectors" / "data"
+VECTORS = DATA / "2.3.0"
+TIMED = DATA / "2.2.0"
+"""What has windows of event time and timers of processing time."""
 COUNT = StateName("count", StateKind.KEY_VALUE)
 PROCESSING = StateName("_timer_state/processing_user-timers", StateKind.PRIORITY_QUEUE)
 EVENT = StateName("_timer_state/event_user-timers", StateKind.PRIORITY_QUEUE)
@@ -64,6 +67,24 @@ async def test_x28_of_rocksdb_the_timers_that_are_set_are_told_from_those_that_n
     found = await states_in(name)
     assert [(one.state, one.holds) for one in found.states] == [(COUNT, True), (PROCESSING, False), (EVENT, True)]
     assert (found.processing_timers, found.event_timers, found.problem) == (False, True, None)
+
+
+async def timed(name: str) -> dict[str, tuple[bool | None, bool | None, bool]]:
+    """By operator: timers of processing time, of event time, whether it is a window."""
+    store = MemoryStore()
+    body = (TIMED / name / "_metadata").read_bytes()
+    found = await keyed_states(store, Snapshot(S3Uri("b", "sp/_metadata"), parse(body)))
+    assert store.calls == []
+    assert [one.problem for one in found] == [None] * 3
+    return {one.label: (one.processing_timers, one.event_timers, one.windows) for one in found}
+
+
+async def test_x28_windows_of_event_time_and_timers_of_processing_time_are_told_apart():
+    told = {"windows": (False, True, True), "reminders": (True, False, False), "counts": (False, True, False)}
+    assert await timed("timed-rocks") == told
+    may_be = {name: (None, None, window) for name, (_, _, window) in told.items()}
+    assert await timed("timed-heap") == may_be
+    assert await timed("timed-raw") == may_be
 
 
 @pytest.mark.parametrize("name", ["heap-checkpoint-inline", "stop-canonical-drain"])

@@ -1,5 +1,6 @@
 package dev.tidegate.vectors;
 
+import java.time.Duration;
 import java.util.Collections;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
@@ -14,6 +15,8 @@ import org.apache.flink.api.common.state.ValueStateDescriptor;
 import org.apache.flink.api.common.typeinfo.Types;
 import org.apache.flink.api.connector.source.lib.NumberSequenceSource;
 import org.apache.flink.api.connector.source.util.ratelimit.RateLimiterStrategy;
+import org.apache.flink.configuration.ConfigOption;
+import org.apache.flink.configuration.ConfigOptions;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.connector.datagen.source.DataGeneratorSource;
 import org.apache.flink.connector.file.sink.FileSink;
@@ -30,9 +33,11 @@ import org.apache.flink.streaming.api.datastream.SingleOutputStreamOperator;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.KeyedProcessFunction;
 import org.apache.flink.streaming.api.functions.co.BroadcastProcessFunction;
+import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
 import org.apache.flink.streaming.api.functions.sink.filesystem.rollingpolicies.OnCheckpointRollingPolicy;
 import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
 import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
+import org.apache.flink.streaming.api.windowing.assigners.TumblingEventTimeWindows;
 import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
 import org.apache.flink.util.Collector;
 
@@ -42,6 +47,9 @@ final class Job {
     static final AtomicLong SEEN = new AtomicLong();
 
     static volatile long holdMs;
+
+    /** Whether the job has windows and timers of processing time as well. */
+    static final ConfigOption<Boolean> TIMED = ConfigOptions.key("tidegate.timed").booleanType().defaultValue(false);
 
     private static final MapStateDescriptor<String, Long> RULES =
             new MapStateDescriptor<>("rules", Types.STRING, Types.LONG);
@@ -79,6 +87,9 @@ final class Job {
                                 .transform("raw", Types.LONG, new Raw())
                                 .uid("raw")
                         : counts;
+        if (config.get(TIMED)) {
+            timed(lists);
+        }
         last.map(String::valueOf)
                 .uid("text")
                 .sinkTo(
@@ -87,6 +98,32 @@ final class Job {
                                 .build())
                 .uid("files");
         return env.getStreamGraph().getJobGraph();
+    }
+
+    /** Windows of event time that stay open, and timers of processing time that do not fall due. */
+    private static void timed(DataStream<Long> numbers) {
+        numbers.assignTimestampsAndWatermarks(
+                        WatermarkStrategy.<Long>forMonotonousTimestamps().withTimestampAssigner((number, before) -> number))
+                .uid("times")
+                .keyBy(number -> number % 10)
+                .window(TumblingEventTimeWindows.of(Duration.ofDays(1)))
+                .reduce(Long::sum)
+                .uid("windows")
+                .sinkTo(new DiscardingSink<>())
+                .uid("windows-out");
+        numbers.keyBy(number -> number % 10)
+                .process(new Reminders())
+                .uid("reminders")
+                .sinkTo(new DiscardingSink<>())
+                .uid("reminders-out");
+    }
+
+    /** Timers of processing time, and no state else. */
+    static final class Reminders extends KeyedProcessFunction<Long, Long, Long> {
+        @Override
+        public void processElement(Long number, Context context, Collector<Long> out) {
+            context.timerService().registerProcessingTimeTimer(Long.MAX_VALUE / 2 + number % 10);
+        }
     }
 
     /** Broadcast state. */

@@ -62,6 +62,7 @@ public final class Vectors {
                     "dstl.dfs.base-path", WORK.resolve("dstl").toUri().toString(),
                     "state.changelog.periodic-materialize.interval", "500ms",
                     "state.backend.changelog.periodic-materialize.interval", "500ms");
+    private static final Map<String, String> TIMED = Map.of(Job.TIMED.key(), "true");
     private static final Map<String, String> MERGING =
             Map.of("execution.checkpointing.file-merging.enabled", "true");
 
@@ -89,6 +90,10 @@ public final class Vectors {
         add("stop-canonical-drain", "drained to a canonical savepoint", Kind.STOP_CANONICAL_DRAIN, 2, null, 0, false, 1, HEAP);
         add("raw-state", "raw keyed and raw operator state", Kind.CHECKPOINT, 2, null, 0, true, 1, HEAP, FILES);
         add("rocks-heap-timers", "timers as raw keyed state", Kind.CHECKPOINT, 2, null, 0, false, 1, ROCKS, FILES,
+                Map.of("state.backend.rocksdb.timer-service.factory", "HEAP"));
+        add("timed-rocks", "windows and timers, inside _metadata", Kind.CHECKPOINT, 2, null, 0, false, 1, ROCKS, INCREMENTAL, TIMED);
+        add("timed-heap", "windows and timers, inside _metadata", Kind.CHECKPOINT, 2, null, 0, false, 1, HEAP, TIMED);
+        add("timed-raw", "timers as raw keyed state, inside _metadata", Kind.CHECKPOINT, 2, null, 0, false, 1, ROCKS, TIMED,
                 Map.of("state.backend.rocksdb.timer-service.factory", "HEAP"));
         add("unaligned", "records in flight", Kind.CHECKPOINT, 2, null, 5, false, 1, HEAP, UNALIGNED, FILES);
         add("unaligned-inline", "records in flight, inside _metadata", Kind.CHECKPOINT, 2, null, 5, false, 1, ROCKS, INCREMENTAL, UNALIGNED);
