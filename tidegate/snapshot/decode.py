@@ -337,7 +337,9 @@ def read_channels(cursor: Cursor, direction: Direction, typed: bool) -> tuple[An
     Raises SnapshotUnreadable.
     """
     name = direction.name.lower()
-    return tuple(_channel(cursor, direction, name, typed) for _ in range(cursor.count(f"{name} channel handles", 29)))
+    # The smallest typed one is merged, without a stream and without offsets.
+    count = cursor.count(f"{name} channel handles", 18 if typed else 29)
+    return tuple(_channel(cursor, direction, name, typed) for _ in range(count))
 
 
 def _channel(cursor: Cursor, direction: Direction, name: str, typed: bool) -> AnyChannelHandle:
