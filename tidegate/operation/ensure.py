@@ -144,7 +144,13 @@ async def _give_up(run: Run, record: DeploymentRecord, mine: StartIntent) -> Dep
 
 
 async def _prepare_start(run: Run, record: DeploymentRecord, request: EnsureInput, start_id: str) -> DeploymentRecord:
-    """Choose, settle, say what will come twice, and only then the intent to start (X15, X26)."""
+    """Choose, settle, say what will come twice, and only then the intent to start (X15, X26).
+
+    ``record`` is read anew. If the intent stands in it by now, another attempt of this step was quicker: what is open
+    of the newest epoch is its job's, and nothing of it is settled here (O16).
+    """
+    if record.intent(start_id) is not None:
+        return record
     choice = await choose(run, record, request)
     run.say(phase="settle", snapshot=choice.location or "empty state", why=choice.why)
     intent = SettleIntent(

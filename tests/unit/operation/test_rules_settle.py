@@ -125,6 +125,31 @@ def test_a_settling_never_touches_a_newer_epoch():
         w.assert_sound(artifact="v1")
 
 
+@pytest.mark.parametrize("frozen_at", range(16))
+def test_o16_an_attempt_that_freezes_before_it_settles_ends_nothing_of_what_its_twin_has_started(frozen_at: int):
+    """Wherever it stood: it reads the record once more, and by then the newest epoch is that of its twin's job."""
+    with world() as w:
+        op = _dead_with_open_transactions(w)
+        w.gate.pause = lambda call: 50.0 if call.actor == "slow" and len(w.gate.of("slow")) == frozen_at + 1 else None
+
+        async def main() -> None:
+            slow = asyncio.ensure_future(w.as_actor("slow", lambda: op.ensure("v1")))
+            await until(lambda: len(w.gate.of("slow")) > frozen_at)
+            await asyncio.ensure_future(w.as_actor("twin", lambda: op.ensure("v1")))
+            w.checkpoint()
+            w.jobs.work_of(w.live()[0], 2)
+            mine, job = _listed(w), w.live()
+            assert mine
+            await asyncio.wait({slow})
+            slow.exception()
+            assert w.live() == job
+            assert _listed(w) == mine
+
+        w.loop.run_until_complete(main())
+        w.go("release", op.release)
+        w.assert_sound(artifact="v1")
+
+
 def test_h_a_checkpoint_that_lands_after_the_settling_is_not_chosen():
     with world() as w:
         op = _dead_with_open_transactions(w)
