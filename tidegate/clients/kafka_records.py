@@ -6,9 +6,10 @@ read; snappy, lz4 and zstd need a library that is not among Tidegate's: refused 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tidegate.clients import kafka_fetch
 from tidegate.clients.kafka_fetch import FETCH_BYTES, READ_COMMITTED, Aborted, Leader, batches, control_type
@@ -16,6 +17,9 @@ from tidegate.clients.kafka_messages import kafka_errors
 from tidegate.clients.kafka_types import ControlType, LogRecord, TopicPartition
 from tidegate.clients.kafka_wire import Again, Wire
 from tidegate.errors import Refused
+
+TURN_RECORDS: Final = 500
+"""After so many records whoever else waits gets its turn: the heartbeat of whoever reads has seconds, not minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ def _records(raw: Any, at: int) -> Iterable[LogRecord]:  # noqa: ANN401 (kafka-p
 async def fetch(wire: Wire, tp: TopicPartition, leader: int, offset: int, max_bytes: int) -> Page:
     """One read_committed fetch without a wait. Raises Again; Refused if the log no longer holds ``offset``."""
     got = await kafka_fetch.fetch(wire, tp, leader, offset, isolation=READ_COMMITTED, max_bytes=max_bytes)
-    page = parse(got.data, got.aborted, offset)
+    # Some ten thousand records are work for a second: not on the event loop, where heartbeats wait for their turn.
+    page = await asyncio.to_thread(parse, got.data, got.aborted, offset)
     if page.next_offset is None and offset < got.last_stable_offset:
         raise Again(f"{tp}: no batch comes at offset {offset:,} though it is stable up to {got.last_stable_offset:,}")
     return page
@@ -80,10 +85,12 @@ async def read(
             return await fetch(wire, tp, await leader(tp), at, max_bytes)
 
         page = await wire.until(f"read {tp} from offset {offset:,}", fetch_next)
-        for record in page.records:
+        for number, record in enumerate(page.records, 1):
             if record.offset >= end:
                 return
             yield record
+            if number % TURN_RECORDS == 0:
+                await asyncio.sleep(0)
         if page.next_offset is None:
             return
         offset = page.next_offset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from typing import Final
 
@@ -58,7 +59,7 @@ async def compare(run: Run, home: Site, step: DrillStep, live: GivesWay) -> Dril
     window = await _window(run, home, step, base, read, notes, live)
     comparison = Comparison(by, read.inputs)
     await live.beside(_feed(run, home, step, LiveWindow(base.point, window.until, window.beyond), comparison))
-    done = comparison.result()
+    done = await asyncio.to_thread(comparison.result)
     return DrillCompared(
         compared=done.compared,
         missing=done.missing,
@@ -84,10 +85,11 @@ async def _window(
     while True:
         kept = (await patiently(deadline, run, lambda: store.read(step.deployment, home.region))).points
         points = usable(kept.points if kept is not None else (), base.point)
-        for point in reversed(usable(points, until)):
-            if await not_ahead(home.kafka, point, read.home):
-                until = point
+        # Positions only grow: the first that is ahead ends it, and what is read of the log is short each time.
+        for point in usable(points, until):
+            if not await not_ahead(home.kafka, point, read.home):
                 break
+            until = point
         beyond = next((one for one in points if not_behind(one, read.home)), None)
         if beyond is not None:
             return await notes.keep("window", WindowNote(until=until, beyond=beyond))

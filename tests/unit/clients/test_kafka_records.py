@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 import pytest
 
-from tidegate.clients.kafka_records import parse
+from tidegate.clients import kafka_fetch, kafka_records
+from tidegate.clients.kafka_fetch import Fetched
+from tidegate.clients.kafka_records import Page, parse, read
+from tidegate.clients.kafka_types import LogRecord, TopicPartition
 from tidegate.errors import Refused
 
 BUILDER = import_module("kafka.record.default_records").DefaultRecordBatchBuilder
@@ -89,3 +96,54 @@ def test_a_codec_that_is_not_read_is_refused_by_name():
     raw[ATTRIBUTES_AT : ATTRIBUTES_AT + 2] = struct.pack(">h", 4)
     with pytest.raises(Refused, match="compressed"):
         parse(bytes(raw), [], 0)
+
+
+class OneBroker:
+    """A wire that asks once."""
+
+    async def until(self, what: str, call: Any) -> Any:
+        assert what
+        return await call()
+
+
+async def leader(_: TopicPartition) -> int:
+    return 0
+
+
+async def test_a_long_page_lets_others_have_their_turn_between_its_records(monkeypatch: pytest.MonkeyPatch):
+    records = [LogRecord(number, 0, None, b"x", ()) for number in range(5_000)]
+
+    async def fetched(*_: object) -> Page:
+        return Page(records, None)
+
+    turns = 0
+
+    async def beats() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(kafka_records, "fetch", fetched)
+    beating = asyncio.create_task(beats())
+    got = [record async for record in read(OneBroker(), TopicPartition("t", 0), leader, 0, 5_000)]  # type: ignore[arg-type]
+    beating.cancel()
+    assert got == records
+    assert turns >= 5_000 // 500
+
+
+async def test_the_bytes_of_a_fetch_are_read_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch):
+    beaten = threading.Event()
+
+    def slow(data: bytes, aborted: Iterable[Any], at: int) -> Page:
+        assert beaten.wait(10.0), "nothing else ran while the bytes were read"
+        return parse(data, aborted, at)
+
+    async def fetched(*_: object, **__: object) -> Fetched:
+        return Fetched(batch(0, [b"a"]), 1, 1, ())
+
+    monkeypatch.setattr(kafka_records, "parse", slow)
+    monkeypatch.setattr(kafka_fetch, "fetch", fetched)
+    asyncio.get_running_loop().call_later(0.01, beaten.set)
+    got = [record.value async for record in read(OneBroker(), TopicPartition("t", 0), leader, 0, 1)]  # type: ignore[arg-type]
+    assert got == [b"a"]
