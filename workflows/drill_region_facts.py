@@ -59,7 +59,7 @@ def member_planned(number: int, one: DrillCandidate, planned: Forecast, now: dat
         operation=None,
         outcome=Outcome.PLANNED,
         summary=f"{number}. tier {one.tier}, {_proven(one, now)}; begins after {begins}, takes about {takes}, "
-        f"{one.parallelism} slots in {one.at}",
+        f"{one.parallelism} slot{'' if one.parallelism == 1 else 's'} in {one.at}",
     )
 
 

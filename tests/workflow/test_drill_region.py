@@ -200,7 +200,7 @@ async def test_a_dry_run_says_the_order_and_the_time_and_starts_nothing(client: 
     lines = [one.summary for one in result.members]
     assert [one.deployment for one in result.members] == ["a", "c", "b", "d"]
     assert "1. tier 0, never proven; begins after" in lines[0]
-    assert "takes about 1 min 00 s, 1 slots in west/cell-1" in lines[0]
+    assert "takes about 1 min 00 s, 1 slot in west/cell-1" in lines[0]
     assert "last proven 2.0 days ago by drill-before" in lines[2]
     assert world.begun() == []
     assert world.reports == []
