@@ -72,7 +72,12 @@ async def lies_beyond(scene: Scene, point: Point) -> set[tuple[int, int]]:
 
 
 async def manifest(scene: Scene) -> set[tuple[int, int]]:
-    """The same by the manifests, range for range."""
+    """The same by the manifests: the records that lie in their ranges, where a commit's marker takes an offset, too."""
+    there = {
+        (tp.partition, record.offset)
+        for tp, records in (await scene.everything("west", OUTPUT_TOPIC)).items()
+        for record in records
+    }
     async with open_access(scene.fleet.control.s3) as control:
         notes = await notes_that_count(control, scene.fleet.control.bucket, DEPLOYMENT)
     return {
@@ -80,7 +85,7 @@ async def manifest(scene: Scene) -> set[tuple[int, int]]:
         for note in notes
         for part in note.superseded
         for offset in range(part.first, part.last + 1)
-    }
+    } & there
 
 
 async def report_of(scene: Scene, out: str) -> dict[str, Any]:
