@@ -38,8 +38,8 @@ GAP_MS = float(os.environ.get("TIDEGATE_TEST_GAP_MS") or "5000")
 OBJECTIVES = "objectives: {rto_s: 600, rpo_s: 120, gap_s: 60}"
 """A machine that is busy with others is slow, not broken."""
 PAGE, PAGE_WINDOW_S = "runbooks/drill-recovery.md", 20
-OTHERS = ("reports/", "chain/", "points/", "groups/", "schedules/")
-"""What reports, the keeper and schedules write in the control bucket as they go on."""
+OTHERS = ("reports/", "chain/", "points/", "groups/", "schedules/", "notices/")
+"""What reports, notices, the keeper and schedules write in the control bucket as they go on."""
 SCHEDULES = """\
 version: 1
 schedules:
@@ -227,7 +227,8 @@ async def nothing_left(scene: Scene, before: dict[str, list[str]], said: str) ->
 
     async def same() -> None:
         after = await listed(scene)
-        assert after == before, {name: sorted(set(after[name]) ^ set(before[name])) for name in after}
+        changed = {name: sorted(set(after[name]) ^ set(before[name])) for name in after if after[name] != before[name]}
+        assert not changed, changed
         assert await groups_left(scene, forks) == []
 
     await eventually(same, within_s=60.0)
