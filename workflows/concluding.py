@@ -138,7 +138,9 @@ class Concluding(Standing):
         except TidegateError as error:
             # Never green without a verdict: one that cannot be had counts as bad.
             self.verdict = Verdict(audited=False, note=f"no verdict could be had: {error.message}")
-            return ending.with_bad_verdict(self.verdict, self._back_commands())
+            lost = isinstance(error, errors.JobLost)
+            mends = (f"tidegate restore {self.base.deployment}",) if lost else self._back_commands()
+            return ending.with_bad_verdict(self.verdict, mends)
         return ending if self.verdict.good else ending.with_bad_verdict(self.verdict, self._back_commands())
 
     def _back_commands(self) -> tuple[str, ...]:

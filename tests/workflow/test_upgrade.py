@@ -198,6 +198,13 @@ async def test_a_verdict_that_cannot_be_had_is_never_green_i8(client: Client, wo
     assert "the audit command left with 3" in result.why
 
 
+async def test_a_job_that_is_lost_before_its_audit_is_to_be_restored(client: Client, world: World) -> None:
+    world.will("audit", errors.JobLost("job a was lost after it had been proven"))
+    result = await (await upgrade(client)).failed("BadVerdict")
+    assert "was lost after it had been proven" in result.why
+    assert result.next_commands == ("tidegate restore ledger",)
+
+
 # -- a worker that dies
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tidegate.errors import InvalidInput, OperationFailed, Unavailable
+from tidegate.errors import InvalidInput, JobLost, OperationFailed, Unavailable
 from tidegate.lineage.store import LineageStore
 from tidegate.model.fleet import render_audit
 from tidegate.model.operation import Verdict
@@ -34,6 +34,7 @@ async def audit(run: Run, epoch: int, gap_from: datetime | None, gap_to: datetim
     Raises:
         InvalidInput: the command cannot be run, or does not print the JSON that is expected.
         Unavailable: it could not reach Kafka, or the output had not caught up; it may be run again.
+        JobLost: the output will not catch up, for the job has ended since it was proven.
     """
     site = run.site
     turned = await _turned(run)
@@ -52,6 +53,7 @@ async def audit(run: Run, epoch: int, gap_from: datetime | None, gap_to: datetim
             arguments += ["--from-ms", str(_ms(gap_from)), "--to-ms", str(_ms(gap_to))]
         status, out, err = await _execute(run, arguments, limits.timeout_s)
     if status == _NOT_CAUGHT_UP:
+        await _must_live(run)
         raise Unavailable(f"the audit did not come to an end: {_tail(err)}")
     verdict = _parse(out, err, status)
     if gap_from is None or gap_to is None:
@@ -60,6 +62,21 @@ async def audit(run: Run, epoch: int, gap_from: datetime | None, gap_to: datetim
     return verdict.model_copy(
         update={"rate": tuple(point for point in verdict.rate if first <= point[0] <= last)[:_RATE_MAX]}
     )
+
+
+async def _must_live(run: Run) -> None:
+    """Output that is missing is worth a wait only while the job lives. Raises JobLost, Unavailable."""
+    writer = (await run.tenure.read()).writer
+    if writer is None:
+        return
+    state = await run.site.driver.state(writer.job_id)
+    if state is None or state.terminal:
+        what = "Flink does not know it any more" if state is None else f"it is {state.value}"
+        raise JobLost(
+            f"job {writer.job_id} of {run.site.deployment} was lost after it had been proven, before its output was "
+            f"audited: {what}",
+            hint=f"go on from its newest snapshot:  tidegate restore {run.site.deployment}",
+        )
 
 
 async def _turned(run: Run) -> bool:

@@ -38,6 +38,8 @@ class Case:
 
     parts: tuple[str, ...]
     step: str
+    bake: str = "3s"
+    """How long it is watched: what is to be killed while it is must be found out in time."""
 
     def named(self, target: str) -> tuple[str, ...]:
         return tuple(part.format(target=target) for part in self.parts)
@@ -47,7 +49,7 @@ CASES = (
     Case((*CONTROL_WORKERS, "{target}/worker"), "stop"),
     Case(("control/temporal",), "cut"),
     Case(("{target}/flink/jobmanager",), "start"),
-    Case(("{target}/flink/jobmanager",), "prove"),
+    Case(("{target}/flink/jobmanager",), "prove", "30s"),
     Case(("{target}/s3",), "stop"),
     Case(("{target}/kafka",), "close"),
     Case(("{target}/kafka",), "start"),
@@ -104,7 +106,7 @@ async def test_x18_a_part_is_killed_in_each_failover_and_each_ends_proven(sandbo
         target = other(home)
         turn = (await scene.lineage(INPUT_TOPIC)).turn
         operation = await scene.begin(
-            "failover", "deployment", DEPLOYMENT, "--to", target, "--bake", "3s", "--yes", "--drain", "60s"
+            "failover", "deployment", DEPLOYMENT, "--to", target, "--bake", case.bake, "--yes", "--drain", "60s"
         )
         await scene.until_begun(operation, case.step)
         back = asyncio.create_task(away_for_a_while(scene, case.named(target)))
