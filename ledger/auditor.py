@@ -20,11 +20,13 @@ from pathlib import Path
 from ledger.arguments import add_kafka_arguments, kafka_properties, one_of, regions
 from ledger.audit_kafka import KafkaLog
 from ledger.audit_lineage import LineageLog
-from ledger.audit_manifest import Superseded, read_manifests
+from ledger.audit_manifest import Manifest, Superseded, read_manifests
 from ledger.audit_run import AuditRun, AuditSettings
 from ledger.faults import BadInput, LedgerError
 from ledger.lineage import ControlBucket, Lineage, read_lineage
 from ledger.verdict import Verdict
+
+logger = logging.getLogger(__name__)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,7 +42,10 @@ def parser() -> argparse.ArgumentParser:
         "--lineage", action="store_true", help="read what each region wrote from its own log, by the topics' lineages"
     )
     out.add_argument(
-        "--in", dest="only", metavar="REGION", help="with --lineage: read this region's log alone, mirrored and native"
+        "--in",
+        dest="only",
+        metavar="REGION",
+        help="with --lineage: read this region's log alone, mirrored and native; all of them if it only lacks inputs",
     )
     out.add_argument("--input", default="payments", help="topic of the payments (default: payments)")
     out.add_argument("--output", default="balances", help="topic of the balances (default: balances)")
@@ -78,40 +83,71 @@ def audit(arguments: argparse.Namespace) -> Verdict:
         superseded=Superseded(part for manifest in manifests for part in manifest.superseded),
         mirrored=arguments.only is not None,
     )
+    if arguments.lineage:
+        return _by_lineage(arguments, manifests, settings)
     properties = kafka_properties(arguments)
-    stall_s = min(30.0, arguments.timeout_s)
     with ExitStack() as stack:
-        if arguments.lineage:
-            known = regions(arguments)
-            if arguments.only is not None and arguments.only not in known:
-                raise BadInput(f"--in {arguments.only}: no --region says where that is")
+        logs = []
+        for topic in (arguments.input, arguments.output):
+            log = KafkaLog(arguments.bootstrap, topic, properties, stall_s=_stall_s(arguments))
+            stack.callback(log.close)
+            logs.append(log)
+        return AuditRun(logs[0], logs[1], settings).run()
 
-            def by_lineage(topic: str, *, keep: bool) -> LineageLog:
+
+def _by_lineage(arguments: argparse.Namespace, manifests: Sequence[Manifest], settings: AuditSettings) -> Verdict:
+    known, properties = regions(arguments), kafka_properties(arguments)
+    if arguments.only is not None and arguments.only not in known:
+        raise BadInput(f"--in {arguments.only}: no --region says where that is")
+
+    def run(only: str | None) -> Verdict:
+        with ExitStack() as stack:
+
+            def log_of(topic: str, *, keep: bool) -> LineageLog:
                 def open_log(region: str) -> KafkaLog:
                     if region not in known:
                         raise BadInput(f"{topic} has records there: name its Kafka with --region {region}=HOST:PORT")
-                    log = KafkaLog(known[region], topic, properties, stall_s=stall_s)
+                    log = KafkaLog(known[region], topic, properties, stall_s=_stall_s(arguments))
                     stack.callback(log.close)
                     return log
 
-                return LineageLog(_asking(topic, stall_s), open_log, keep=keep, only=arguments.only)
+                return LineageLog(_asking(topic, _stall_s(arguments)), open_log, keep=keep, only=only)
 
-            source = by_lineage(arguments.input, keep=False)
-            output = by_lineage(arguments.output, keep=True)
+            source, output = log_of(arguments.input, keep=False), log_of(arguments.output, keep=True)
             told = (
                 part
                 for manifest in manifests
                 for r in manifest.superseded
                 for part in output.ranges(manifest.region or output.region, r.partition, r.first, r.last)
             )
-            settings = replace(settings, superseded=output.superseded.joined(told))
-            return AuditRun(source, output, settings).run()
-        logs = []
-        for topic in (arguments.input, arguments.output):
-            log = KafkaLog(arguments.bootstrap, topic, properties, stall_s=stall_s)
-            stack.callback(log.close)
-            logs.append(log)
-        return AuditRun(logs[0], logs[1], settings).run()
+            superseded = output.superseded.joined(told)
+            return AuditRun(source, output, replace(settings, superseded=superseded, mirrored=only is not None)).run()
+
+    verdict = run(arguments.only)
+    return verdict if arguments.only is None else or_over_all(verdict, arguments.only, lambda: run(None))
+
+
+def or_over_all(verdict: Verdict, region: str, over_all: Callable[[], Verdict]) -> Verdict:
+    """A region's verdict, unless all that speaks against it is that inputs are not in its log: a job may have read them
+    where they were written before it went on there. Then it is that over all regions' logs, if it can be had and is
+    good: they count where they stand.
+    """
+    if not verdict.unexpected or verdict.lost or verdict.duplicated or not verdict.caught_up:
+        return verdict
+    lacking = f"{verdict.unexpected:,} outputs in {region} are of payments that are not in its log"
+    try:
+        whole = over_all()
+    except LedgerError as error:
+        logger.info("%s; over all regions: %s", lacking, error)
+        return verdict
+    if whole.exit_code != 0:
+        logger.info("%s; over all regions the verdict is %s, unexpected %d", lacking, whole.verdict, whole.unexpected)
+        return verdict
+    return whole.model_copy(update={"note": f"over all regions' logs: {lacking}, and count where they stand"})
+
+
+def _stall_s(arguments: argparse.Namespace) -> float:
+    return min(30.0, float(arguments.timeout_s))
 
 
 def _asking(topic: str, timeout_s: float) -> Callable[[], Lineage]:

@@ -53,6 +53,7 @@ class Verdict(BaseModel):
     - ``rate``: [UTC second, outputs appended in it], seconds without outputs left out, the newest 7,200 at most
     - ``first_output_ms``: per artifact number ``v``, when its first output was appended (UTC)
     - ``samples``: per kind of fault at most 20 examples
+    - ``note``: what else there is to know of the verdict, for a person
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -82,6 +83,7 @@ class Verdict(BaseModel):
     first_output_ms: dict[str, int] = Field(default_factory=dict)
     rate: list[tuple[int, int]] = Field(default_factory=list)
     samples: dict[Kind, list[Sample]] = Field(default_factory=dict)
+    note: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -114,6 +116,8 @@ class Verdict(BaseModel):
             lines.append(
                 f"gap        {self.gap_ms / 1000:,.3f} s, from {_utc(self.gap_from_ms)} to {_utc(self.gap_to_ms)}"
             )
+        if self.note:
+            lines.append(f"note       {self.note}")
         others = {
             "unexpected": self.unexpected,
             "replayed": self.replayed,

@@ -21,6 +21,7 @@ from tidegate.operation.run import Run
 
 _TAIL_CHARS = 600
 _NOT_CAUGHT_UP = 5
+_NOTE_CHARS = 300
 _RATE_MARGIN_S = 30.0
 _RATE_MAX = 1_800
 """The picture shows the operation and what is around it; a verdict is a small payload (O19)."""
@@ -137,6 +138,7 @@ def _parse(out: bytes, err: bytes, status: int) -> Verdict:
             for sample in listed[:5]
         ]
         known = {name: found[name] for name in Verdict.model_fields if name in found and name not in _OURS}
+        known["note"] = str(known.get("note") or "")[:_NOTE_CHARS]
         known["checked_to"] = {str(partition): offset for partition, offset in (found.get("checked_to") or {}).items()}
         return Verdict(audited=True, samples=tuple(samples[:20]), **known)
     except (ValueError, AttributeError, TypeError, ValidationError) as error:
@@ -145,7 +147,7 @@ def _parse(out: bytes, err: bytes, status: int) -> Verdict:
         ) from error
 
 
-_OURS = {"audited", "samples", "note", "checked_to"}
+_OURS = {"audited", "samples", "checked_to"}
 
 
 def _ms(at: datetime) -> int:

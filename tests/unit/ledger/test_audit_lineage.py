@@ -10,6 +10,7 @@ import pytest
 from ledger.audit_lineage import LineageLog
 from ledger.audit_log import Bounds
 from ledger.audit_run import AuditRun, AuditSettings
+from ledger.auditor import or_over_all
 from ledger.faults import BadInput, CannotReach
 from ledger.lineage import Lineage
 from ledger.verdict import Verdict
@@ -305,3 +306,60 @@ def test_a_manifest_speaks_of_one_regions_offsets():
     assert [(r.first, r.last) for r in log.ranges("east", 0, 0, base + 100)] == [(0, base - 1)]
     assert log.place(0, base) == ("west", cut)
     assert log.place(0, base - 1) == ("east", base - 1)
+
+
+def ahead() -> Regions:
+    """The state that the west went on from had read four payments that never came there, their outputs had."""
+    regions = Regions()
+    both = ("east", "west")
+    for number in range(1, 11):
+        where = both if number <= 6 else ("east",)
+        regions.answer(regions.pay(f"a1:{number}", *where), *both)
+    for topic in ("in", "out"):
+        regions.turn(topic, "east", "west")
+    for number in range(11, 15):
+        regions.answer(regions.pay(f"a1:{number}", "west"), "west")
+    return regions
+
+
+def test_x22_inputs_that_count_where_they_stand_are_looked_for_there():
+    regions = ahead()
+    alone = regions.audit("west")
+    assert (alone.lost, alone.duplicated, alone.unexpected) == (0, 0, 4)
+    assert alone.exit_code == 7
+    whole = or_over_all(alone, "west", regions.audit)
+    assert (whole.verdict, whole.exit_code, whole.input, whole.output) == ("0/0/0", 0, 14, 14)
+    assert "4 outputs in west are of payments that are not in its log" in whole.note
+    assert whole.note in whole.text()
+
+
+@pytest.mark.parametrize("fault", ["lost", "duplicated", "wrong over all", "away"])
+def test_x22_what_else_is_wrong_stays_so(fault: str):
+    """Only a lack of inputs is made good: nothing else is looked at in another region's light."""
+    regions = ahead()
+    if fault == "lost":
+        regions.pay("a2:1", "west")
+    elif fault == "duplicated":
+        regions.answer("a1:1,a1,1,6,6,1", "west")
+    elif fault == "wrong over all":
+        regions.answer("a3:1,a3,1,6,6,1", "west")
+    alone = regions.audit("west")
+    asked = []
+
+    def over_all() -> Verdict:
+        asked.append(True)
+        if fault == "away":
+            raise CannotReach("region east: no answer")
+        return regions.audit()
+
+    assert or_over_all(alone, "west", over_all) is alone
+    assert bool(asked) == (fault in {"wrong over all", "away"})
+
+
+def test_x22_a_good_verdict_asks_nobody_else():
+    good = switched().audit("west")
+
+    def over_all() -> Verdict:
+        raise AssertionError("nothing is to be asked")
+
+    assert or_over_all(good, "west", over_all) is good
