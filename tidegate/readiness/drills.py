@@ -44,7 +44,23 @@ def to_be_told(review: DeploymentReview) -> tuple[tuple[Finding, ...], frozenset
 
 def proves(report: ReportInput) -> bool:
     """Whether it is of a drill that ended well."""
-    return report.runbook in DRILLS and report.outcome is Outcome.DONE
+    return report.runbook in DRILLS and report.outcome is Outcome.DONE and not _only_tidied(report)
+
+
+def _only_tidied(report: ReportInput) -> bool:
+    """It has restored nothing: it took away what an earlier drill had left."""
+    drill = report.drill
+    return (
+        report.runbook == DRILL_RECOVERY
+        and report.outcome is not Outcome.UNDONE
+        and drill is not None
+        and not (drill.point or drill.compared is not None or drill.failures)
+    )
+
+
+def _given_up(report: ReportInput) -> bool:
+    """A drill that gave way, was aborted, or to which a part did not answer: it shows neither the one nor the other."""
+    return report.runbook == DRILL_RECOVERY and report.outcome is Outcome.UNDONE
 
 
 def check_drills(facts: Facts) -> Iterator[Said]:
@@ -64,7 +80,21 @@ def check_drills(facts: Facts) -> Iterator[Said]:
             field_of(facts, "objectives.drill_days", "7"),
         )
     # A refused one did nothing, a planned one neither: neither proves anything.
-    drills = [one for one in facts.reports if one.runbook in DRILLS and one.outcome is not Outcome.REFUSED]
+    begun = [
+        one
+        for one in facts.reports
+        if one.runbook in DRILLS and one.outcome is not Outcome.REFUSED and not _only_tidied(one)
+    ]
+    if begun and _given_up(begun[0]):
+        yield warning(
+            facts,
+            "drill-given-up",
+            "",
+            f"the last drill, {begun[0].operation} at {words.utc(begun[0].ended)}, was given up: {begun[0].why}",
+            "it shows neither that it can be restored nor that it cannot",
+            again,
+        )
+    drills = [one for one in begun if not _given_up(one)]
     if not drills:
         tell = warning if days is None else breach
         promised = "" if days is None else f"; the objective is one in {_days(days)}"

@@ -12,7 +12,9 @@ from tests.kit.temporal_world_facts import pinned
 from tidegate.clients.kafka_types import LogRecord
 from tidegate.incidents.model import FollowUp, Incident
 from tidegate.incidents.store import IncidentStore
+from tidegate.model.drilled import DrillFacts, TornDown
 from tidegate.model.fleet import RecordId, Secret
+from tidegate.model.operation import Outcome
 from tidegate.model.record import DeploymentRecord, MadeWay, SlotMemory, utc_now
 from tidegate.model.review import PENALTY, Finding, Severity, score_of
 from tidegate.readiness import drills, follow_ups, health, mirrors, restorable, single, standby, state, topics
@@ -120,6 +122,47 @@ async def test_the_age_of_a_drill_counts_from_the_last_that_ended_well(facts: Fa
         assert _ids(drills.check_drills(replace(facts, reports=(old,)))) == ids
     dry = drill.model_copy(update={"runbook": "SweepSnapshots"})
     assert _ids(drills.check_drills(replace(facts, reports=(dry,)))) == ["ready/no-drill"]
+
+
+async def test_to_take_away_what_a_drill_has_left_is_no_proof_that_it_can_be_restored(facts: Facts):
+    assert not isinstance(facts.reports, NotKnown)
+    (drill,) = facts.reports
+    tidied = drill.model_copy(
+        update={
+            "operation": "drill-ledger-clean", "runbook": "DrillRecovery", "failover": None, "ended": facts.now,
+            "drill": DrillFacts(fork="ledger-drill-1a2b3c4d", torn_down=TornDown(topics=1)),
+        }
+    )  # fmt: skip
+    assert not drills.proves(tidied)
+    assert _ids(drills.check_drills(replace(facts, reports=(tidied,)))) == ["ready/no-drill"]
+    assert _ids(drills.check_drills(replace(facts, reports=(tidied, drill)))) == []
+    left = tidied.model_copy(
+        update={"outcome": Outcome.BAD_VERDICT, "drill": DrillFacts(fork="ledger-drill-1a2b3c4d", left="topic x")}
+    )
+    assert _ids(drills.check_drills(replace(facts, reports=(left, drill)))) == [], "nothing has failed to be restored"
+
+
+async def test_a_drill_that_was_given_up_shows_nothing_and_is_not_called_a_failure(facts: Facts):
+    """It gave way to a failover, or somebody has aborted it: that is no breach, and it renews no proof."""
+    assert not isinstance(facts.reports, NotKnown)
+    (good,) = facts.reports
+    given_up = good.model_copy(
+        update={
+            "operation": "drill-ledger-2", "runbook": "DrillRecovery", "failover": None, "ended": facts.now,
+            "outcome": Outcome.UNDONE, "why": "ledger was taken by failover-1", "drill": DrillFacts(fork="f"),
+        }
+    )  # fmt: skip
+    found = [one for one in drills.check_drills(replace(facts, reports=(given_up, good))) if isinstance(one, Finding)]
+    assert [(one.id, one.severity) for one in found] == [("ready/drill-given-up", Severity.WARNING)]
+    assert "taken by failover-1" in found[0].what
+    old = good.model_copy(update={"ended": facts.now - timedelta(days=8)})
+    assert _ids(drills.check_drills(replace(facts, reports=(given_up, old)))) == [
+        "ready/drill-given-up",
+        "ready/drill-overdue",
+    ]
+    failed = old.model_copy(update={"ended": facts.now - timedelta(days=1), "outcome": Outcome.BAD_VERDICT})
+    ids = _ids(drills.check_drills(replace(facts, reports=(given_up, failed, good))))
+    assert "ready/drill-failed" in ids, "it hides none that has failed before it"
 
 
 async def test_x3_the_transaction_timeout_covers_interval_checkpoint_and_rto(facts: Facts):

@@ -13,6 +13,7 @@ from tests.kit.snapshot_bytes import id_of
 from tests.kit.temporal_world_facts import REVIEW
 from tidegate.clients.flink_types import JobState
 from tidegate.errors import Unavailable
+from tidegate.model.drilled import DrillFacts
 from tidegate.model.operation import Outcome
 from tidegate.model.recovery import FailoverFacts, Strength
 from tidegate.model.review import Severity
@@ -129,6 +130,15 @@ async def test_each_fault_alone_is_found_alone(name: str):
 
 async def a_lost_drill(world: World) -> None:
     world.control.objects = {uri: one for uri, one in world.control.objects.items() if "reports/" not in uri.key}
+
+
+async def drill_given_up(world: World) -> None:
+    """It gave way to a failover."""
+    gave_way = DrillFacts(fork="ledger-drill-1a2b3c4d", point="e7-chk-12")
+    await world.report(
+        "drill-ledger-4", days_ago=1, runbook="DrillRecovery", outcome=Outcome.UNDONE, why="gave way", failover=None,
+        verdict=None, drill=gave_way,
+    )  # fmt: skip
 
 
 async def failed_drill(world: World) -> None:
@@ -272,6 +282,7 @@ async def no_bucket(world: World) -> None:
     [
         (a_lost_drill, {"no-drill", "rto-not-measured", "rpo-not-measured"}),
         (failed_drill, {"drill-failed"}),
+        (drill_given_up, {"drill-given-up"}),
         (never_kept, {"no-recovery-points"}),
         (no_jar, {"jar-not-kept"}),
         (silent_keeper, {"keeper-silent"}),
