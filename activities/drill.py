@@ -13,6 +13,7 @@ from temporalio.client import Client
 from activities.beats import beat, beating, deferring_cancel
 from activities.registry import run_closed
 from activities.sites import Sites
+from tidegate.drill import region
 from tidegate.drill.copy import copy_for_drill
 from tidegate.drill.forking import forked
 from tidegate.drill.judge import compare
@@ -36,6 +37,7 @@ from tidegate.model.drilled import DrillCompared, TornDown
 from tidegate.model.fleet import CellRef, Fleet
 from tidegate.model.record import Holder
 from tidegate.model.steps import EnsureInput
+from tidegate.operation import forks
 from tidegate.operation.ensure import ensure_running
 from tidegate.operation.move import cell_in
 from tidegate.operation.run import Run
@@ -69,17 +71,32 @@ class DrillActivities:
     async def look_at_drill(self, request: DrillLook) -> DrillSeen:
         """See ``tidegate.drill.look``."""
         fleet, _ = await self._sites.fleet(request.fleet_digest)
+        records = await beating(region.records_of(self._sites.records, fleet))
+        region.refuse_if_failover(fleet, records, {request.standby})
         home = self._sites.site(fleet, request.deployment, request.home)
         cell = cell_in(fleet, request.deployment, request.standby, None)
         away = self._sites.site(fleet, request.deployment, str(cell))
-        return await beating(look(home, away, self._sites.records, request))
+        left = await beating(self._left(fleet, request, str(cell)))
+        return await beating(look(home, away, self._sites.records, request, left))
+
+    async def _left(self, fleet: Fleet, request: DrillLook, cell: str) -> tuple[str, ...]:
+        """Forks of earlier drills of the deployment that nobody tears down any more."""
+        known = await forks.fork_records(self._sites.control, self._sites.bucket, fleet)
+        found = []
+        for name, record in forks.forks_of(known, fleet, request.deployment).items():
+            if name == request.fork or forks.cell_of(record) not in {None, cell}:
+                continue
+            holder = record.holder
+            if holder is None or await run_closed(self._client, _bare(holder)):
+                found.append(name)
+        return tuple(sorted(found))
 
     @activity.defn(name="copy_for_drill")
     async def copy_for_drill(self, request: DrillStep) -> DrillCopied:
         """See ``tidegate.drill.copy``."""
         run = await self._run(request)
         reach = self._sites.reach(run.site.fleet, run.site.region)
-        return await beating(copy_for_drill(run, reach, request), run.facts)
+        return await beating(self._live(request, run).beside(copy_for_drill(run, reach, request)), run.facts)
 
     @activity.defn(name="start_drill")
     async def start_drill(self, request: DrillStartStep) -> DrillStarted:
@@ -94,27 +111,28 @@ class DrillActivities:
             parallelism=request.parallelism,
             snapshot=request.copy_location,
         )
-        start = (await deferring_cancel(ensure_running(replace(run, n=START_N), wanted))).start
+        live = self._live(request, run)
+        start = (await deferring_cancel(live.beside(ensure_running(replace(run, n=START_N), wanted)))).start
         return DrillStarted(job_id=start.job_id, epoch=start.epoch, running_at=start.running_at)
 
     @activity.defn(name="catch_up_drill")
     async def catch_up_drill(self, request: DrillWatchStep) -> DrillCaughtUp:
         """See ``tidegate.drill.watch``."""
         run = await self._run(request)
-        return await beating(catch_up(run, request, self._live(request)), run.facts)
+        return await beating(catch_up(run, request, self._live(request, run)), run.facts)
 
     @activity.defn(name="watch_drill")
     async def watch_drill(self, request: DrillWatchStep) -> DrillWatched:
         """See ``tidegate.drill.watch``."""
         run = await self._run(request)
-        return await beating(watch(run, request, self._live(request)), run.facts)
+        return await beating(watch(run, request, self._live(request, run)), run.facts)
 
     @activity.defn(name="compare_drill")
     async def compare_drill(self, request: DrillStep) -> DrillCompared:
         """See ``tidegate.drill.judge``."""
         run = await self._run(request)
         home = await self._sites.site_of(request.deployment, request.fleet_digest, request.home)
-        return await beating(compare(run, home, request, self._live(request)), run.facts)
+        return await beating(compare(run, home, request, self._live(request, run)), run.facts)
 
     @activity.defn(name="tear_down_drill")
     async def tear_down_drill(self, request: TearDownStep) -> TornDown:
@@ -149,8 +167,7 @@ class DrillActivities:
             return Tenure(self._records, Claim(request.fork, known, stored.record.fence), attempt=attempt)
 
         async def closed(other: Holder) -> bool:
-            bare = other.model_copy(update={"run_id": other.run_id.partition("/")[0]})
-            return await run_closed(self._client, bare, cluster.cluster_id)
+            return await run_closed(self._client, _bare(other), cluster.cluster_id)
 
         own = known is not None and (known.operation, known.run_id) == (request.operation, request.run_id)
         taken = await ownership.take(
@@ -167,8 +184,8 @@ class DrillActivities:
     def _records(self) -> ForkRecords:
         return ForkRecords(self._sites.control, self._sites.bucket)
 
-    def _live(self, request: DrillStep) -> GivesWay:
-        return GivesWay(self._sites.records, request.deployment, request.job_id)
+    def _live(self, request: DrillStep, run: Run) -> GivesWay:
+        return GivesWay(self._sites.records, request.deployment, request.job_id, run)
 
     def _fork_site(self, fleet: Fleet, deployment: str, fork: str, at: str) -> Site:
         """The fork at its cell. Its jar is the live one's: from the copies that are kept for a loss of home first."""
@@ -182,3 +199,8 @@ class DrillActivities:
         site = self._fork_site(fleet, request.deployment, held.deployment, request.at or "")
         tenure = Tenure(self._records, Claim(held.deployment, held.holder, held.fence), attempt=activity.info().attempt)
         return Run(site=site, tenure=tenure, beat=beat, n=request.n)
+
+
+def _bare(holder: Holder) -> Holder:
+    """As its workflow's run is called, without what a tear-down has added."""
+    return holder.model_copy(update={"run_id": holder.run_id.partition("/")[0]})

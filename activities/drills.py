@@ -11,8 +11,8 @@ from temporalio import activity
 from activities.beats import beating
 from activities.sites import Sites
 from tidegate.drill import region
-from tidegate.model.fleet import CellRef, Fleet
-from tidegate.model.record import DeploymentRecord, utc_now
+from tidegate.model.fleet import CellRef
+from tidegate.model.record import utc_now
 from tidegate.model.regiondrill import DrillsSeen, GiveWayFact, GiveWayInput, LookDrillsInput
 
 
@@ -33,7 +33,7 @@ class DrillRegionActivities:
 
     async def _look(self, request: LookDrillsInput) -> DrillsSeen:
         fleet, digest = await self._sites.fleet(request.fleet_digest)
-        records = await self._records(fleet)
+        records = await region.records_of(self._sites.records, fleet)
         found, left_out = region.chosen(fleet, records, request)
         region.refuse_if_failover(fleet, records, {one.at.partition("/")[0] for one in found if one.at})
         cells, candidates = await asyncio.gather(
@@ -48,12 +48,5 @@ class DrillRegionActivities:
     async def see_failover(self, request: GiveWayInput) -> GiveWayFact:
         """See ``tidegate.drill.region``."""
         fleet, _ = await self._sites.fleet(request.fleet_digest)
-        records = await beating(self._records(fleet))
+        records = await beating(region.records_of(self._sites.records, fleet))
         return GiveWayFact(holder=region.failover_there(fleet, records, request.standbys))
-
-    async def _records(self, fleet: Fleet) -> dict[str, DeploymentRecord | None]:
-        async def one(name: str) -> DeploymentRecord | None:
-            stored = await self._sites.records.read(name)
-            return stored.record if stored is not None else None
-
-        return dict(zip(fleet.deployments, await asyncio.gather(*map(one, fleet.deployments)), strict=True))

@@ -86,6 +86,11 @@ def is_drill_of(fork: str, deployment: str) -> bool:
     return match is not None and match.group(1) == deployment[:24]
 
 
+def is_fork(name: str) -> bool:
+    """Whether a drill of some deployment would name its fork like this."""
+    return _DRILL.fullmatch(name) is not None
+
+
 # Keys in the control bucket.
 def drill_prefix(fork: str) -> str:
     """What a drill notes while it runs; gone when it is torn down."""
@@ -94,7 +99,10 @@ def drill_prefix(fork: str) -> str:
 
 def record_key(deployment: str) -> str:
     """The one compare-and-swap object of a deployment (O1)."""
-    return f"own/{deployment}.json"
+    return f"{RECORDS_PREFIX}{deployment}.json"
+
+
+RECORDS_PREFIX = "own/"
 
 
 def mirror_key(link: str) -> str:

@@ -46,6 +46,8 @@ class DrillWorld(World):
         self.took_s = 20.0
         self.rpo_s: float | None = 0.4
         self.compared = GOOD
+        self.left: tuple[str, ...] = ()
+        """Forks of earlier drills, which hold all slots until they are torn down."""
 
     def _must_hold(self, step: DrillStep) -> None:
         assert is_drill_of(step.held.deployment, "ledger")
@@ -65,7 +67,7 @@ class DrillWorld(World):
         return DrillSeen(
             at=f"{request.standby}/cell-1", point=POINT.id, snapshot=POINT.snapshot, taken_at=AT, age_s=1.5,
             rpo_s=self.rpo_s, job_id=f"{7:032x}", epoch=7, artifact=artifact("v1"), parallelism=2,
-            slots_free=self.slots_free, slots_total=8, rto_objective_s=60, rpo_objective_s=5,
+            slots_free=self.slots_free, slots_total=8, rto_objective_s=60, rpo_objective_s=5, left=self.left,
         )  # fmt: skip
 
     def _copy_for_drill(self, request: DrillStep) -> DrillCopied:
@@ -94,6 +96,9 @@ class DrillWorld(World):
         return self.compared
 
     def _tear_down_drill(self, request: TearDownStep) -> TornDown:
+        if request.fork in self.left:
+            self.left, self.slots_free = (), 8
+            return TornDown(jobs=1)
         gone = TornDown(jobs="job" in self.things, topics="topics" in self.things, pins="pin" in self.things)
         self.things.clear()
         return gone

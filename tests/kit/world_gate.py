@@ -145,7 +145,7 @@ class GatedFlink(FlinkClient):
     async def request(self, method, path, query=None, *, json_body=None, files=None, slow=False, what=None):
         assert files is None
         body = b"" if json_body is None else json.dumps(json_body).encode()
-        request = Request(method, quote(path), query or {}, body, "application/json")
+        request = Request(method, quote(path, safe="/:"), query or {}, body, "application/json")
         mutating = method != "GET" and not path.endswith("/plan")
 
         async def apply() -> bytes | FlinkError:

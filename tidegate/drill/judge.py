@@ -42,9 +42,8 @@ async def compare(run: Run, home: Site, step: DrillStep, live: GivesWay) -> Dril
     base = await notes.read("base", BaseNote)
     if base is None:
         raise OperationFailed(f"there is no note of what {run.site.deployment} has begun from")
-    stop = await stop_deployment(
-        run, StopJobInput(held=step.held, fleet_digest=step.fleet_digest, at=step.at, n=STOP_N)
-    )
+    wanted = StopJobInput(held=step.held, fleet_digest=step.fleet_digest, at=step.at, n=STOP_N)
+    stop = await live.beside(stop_deployment(run, wanted))
     run.say(phase="compare")
     snapshot = await read_snapshot(run.site.snapshots, stop.location)
     ends: dict[TopicPartition, int] = {}

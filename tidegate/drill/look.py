@@ -15,6 +15,7 @@ from tidegate.mirror.positions import last_hop
 from tidegate.model.drill import DrillLook, DrillSeen
 from tidegate.model.fleet import CellRef
 from tidegate.model.record import DeploymentRecord, utc_now
+from tidegate.operation.forks import forks_on
 from tidegate.operation.site import Site
 from tidegate.operation.timer_notes import start_notes
 from tidegate.operation.timers import timers_in
@@ -28,8 +29,10 @@ _STEP: Final = 256
 ROOM_PAUSE_S: Final = 0.5
 
 
-async def look(home: Site, away: Site, records: RecordStore, request: DrillLook) -> DrillSeen:
-    """Both regions of the live deployment. ``away``: the standby.
+async def look(
+    home: Site, away: Site, records: RecordStore, request: DrillLook, left: tuple[str, ...] = ()
+) -> DrillSeen:
+    """Both regions of the live deployment. ``away``: the standby; ``left``: what earlier drills have left there.
 
     Raises:
         InvalidInput: there is no such point.
@@ -54,11 +57,12 @@ async def look(home: Site, away: Site, records: RecordStore, request: DrillLook)
     forked(home.fleet, deployment, request.fork, CellRef(away.region, away.cell))
     kept = (await PointStore(away.control, away.control_bucket).read(deployment, away.region)).points
     point = choose(kept, deployment, away.region, home.region, request.point)
-    capacity = await _room(away, writer.parallelism, request.room_wait_s)
-    if capacity.slots_free < writer.parallelism:
+    capacity = await _room(away, writer.parallelism, 0.0 if left else request.room_wait_s)
+    if capacity.slots_free < writer.parallelism and not left:
+        forks = "".join(f"; {one.slots} are held by the drill {one.by}" for one in await forks_on(away))
         raise Refused(
             f"no room in {away.region}/{away.cell}: a fork of {deployment} needs {writer.parallelism} slots, "
-            f"{capacity.slots_free} of {capacity.slots_total} are free",
+            f"{capacity.slots_free} of {capacity.slots_total} are free{forks}",
             hint="nothing gives way to a drill; start it again when there is room",
         )
     now = utc_now()
@@ -94,6 +98,7 @@ async def look(home: Site, away: Site, records: RecordStore, request: DrillLook)
         rto_objective_s=objectives.rto_s,
         rpo_objective_s=objectives.rpo_s,
         notes=tuple(notes),
+        left=left,
     )
 
 

@@ -23,6 +23,7 @@ from tidegate.model.regiondrill import CellRoom, DrillCandidate, LeftOut, LookDr
 from tidegate.model.steps import ReportInput
 from tidegate.operation.move import cell_in, home_of, standby_of, why_not_running
 from tidegate.readiness.drills import proves
+from tidegate.registry.records import RecordStore
 from tidegate.report.read import recent_reports
 
 FAILOVERS: Final = frozenset({FAILOVER_DEPLOYMENT, FAILOVER_MEMBER})
@@ -31,6 +32,16 @@ ROOM_S: Final = 10.0
 Records = Mapping[str, DeploymentRecord | None]
 WATCH: Final = "watch"
 """The step of a drill whose time is asked for, not needed."""
+
+
+async def records_of(store: RecordStore, fleet: Fleet) -> dict[str, DeploymentRecord | None]:
+    """The record of each deployment of the fleet file; None: it has none yet. Raises Unavailable."""
+
+    async def one(name: str) -> DeploymentRecord | None:
+        stored = await store.read(name)
+        return stored.record if stored is not None else None
+
+    return dict(zip(fleet.deployments, await asyncio.gather(*map(one, fleet.deployments)), strict=True))
 
 
 def chosen(fleet: Fleet, records: Records, asked: LookDrillsInput) -> tuple[list[DrillCandidate], list[LeftOut]]:

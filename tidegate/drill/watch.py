@@ -9,10 +9,19 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from tidegate.clients.kafka_types import KafkaClient, TopicPartition
-from tidegate.errors import BasisChanged, NoProgress, ProofFailed, Unavailable
-from tidegate.model.drill import DrillCaughtUp, DrillWatched, DrillWatchStep
+from tidegate.errors import (
+    BasisChanged,
+    MustHalt,
+    NoProgress,
+    OperationFailed,
+    ProofFailed,
+    TidegateError,
+    Unavailable,
+)
+from tidegate.model.drill import GIVES_WAY, DrillCaughtUp, DrillWatched, DrillWatchStep
 from tidegate.model.record import utc_now
 from tidegate.model.steps import ProveInput
+from tidegate.operation.forks import was_cancelled
 from tidegate.operation.prove import first_line, prove
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.registry.records import RecordStore
@@ -31,10 +40,12 @@ PROVE_N: Final = 3
 class GivesWay:
     """The live deployment is left alone, and goes first: when an operation takes it, its standby may be needed."""
 
-    def __init__(self, records: RecordStore, deployment: str, job_id: str) -> None:
+    def __init__(self, records: RecordStore, deployment: str, job_id: str, fork: Run | None = None) -> None:
         self._records = records
         self._deployment = deployment
         self._job_id = job_id
+        self._fork = fork
+        """None: nothing of it runs yet."""
 
     async def look(self) -> None:
         """Raises BasisChanged when the drill must end; Unavailable if the control bucket does not answer."""
@@ -45,6 +56,7 @@ class GivesWay:
             raise BasisChanged(
                 f"{self._deployment} was taken by {holder.operation} ({holder.runbook}): the drill gives way to it",
                 hint="start the drill again when that has ended",
+                details={GIVES_WAY: True},
             )
         if record is None or record.writer is None or record.writer.job_id != self._job_id:
             raise BasisChanged(
@@ -58,13 +70,33 @@ class GivesWay:
             while True:
                 await asyncio.wait({task}, timeout=LIVE_EVERY_S)
                 if task.done():
-                    return task.result()
+                    break
                 try:
                     await self.look()
                 except Unavailable:
                     continue  # whoever takes it needs the bucket as well
         finally:
             task.cancel()
+        try:
+            return task.result()
+        except (OperationFailed, MustHalt) as error:
+            await self._explain(error)
+            raise
+
+    async def _explain(self, error: TidegateError) -> None:
+        """Raises BasisChanged if it failed because its slots were taken from it: that says nothing of a recovery."""
+        try:
+            await self.look()
+            taken = self._fork is not None and await was_cancelled(self._fork)
+        except Unavailable:
+            return  # the error stands as it is
+        if taken:
+            raise BasisChanged(
+                f"somebody has cancelled the fork's job; an operation that needs slots there does so, and the drill "
+                f"gives way to it ({error.message})",
+                hint="start the drill again when that has ended:  tidegate ops list --running",
+                details={GIVES_WAY: True},
+            )
 
 
 async def catch_up(run: Run, step: DrillWatchStep, live: GivesWay) -> DrillCaughtUp:

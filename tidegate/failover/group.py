@@ -44,6 +44,7 @@ from tidegate.model.region import (
     Other,
 )
 from tidegate.model.steps import Held
+from tidegate.operation.forks import forks_on, told
 from tidegate.operation.run import Beat, Run
 from tidegate.operation.site import Site
 from tidegate.registry.links import HolderClosed
@@ -333,6 +334,7 @@ async def look_group(
     found = families(away.fleet, members, known, home.region, away.region)
     cells = {member.at: site(member.deployment, member.at) for member in members}
     capacities = await asyncio.gather(*(within(one.driver.capacity()) for one in cells.values()))
+    drills = {at: await forks_on(one) for at, one in cells.items()}
     warnings: list[str] = [f"{one.deployment} stays: {one.why_not}" for one in known if one.why_not is not None]
     lag: dict[str, int | None] = {}
     for family in found:
@@ -374,11 +376,12 @@ async def look_group(
             for one in others
         ),
         gave_way=comeback.would_come_back(waiting, members, found, free, to=away.region, unplanned=unplanned),
-        slots_free=sum(one.slots_free for one in capacities),
+        slots_free=sum(one.slots_free for one in capacities)
+        + sum(job.slots for jobs in drills.values() for job in jobs),
         slots_total=sum(one.slots_total for one in capacities),
         mirror_lag=lag,
         memory=await memory.compare(needs, memory_of, ask_home=answers.flink is None),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *(line for at, jobs in drills.items() for line in told(jobs, at))),
     )
 
 

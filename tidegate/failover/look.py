@@ -21,6 +21,7 @@ from tidegate.model.fleet import Fleet
 from tidegate.model.mirror import LinkState
 from tidegate.model.record import SlotMemory, utc_now
 from tidegate.model.timers import TimersFound
+from tidegate.operation.forks import forks_on, told
 from tidegate.operation.move import lives_at
 from tidegate.operation.site import Site
 from tidegate.operation.timers import timers_in, timers_of_job
@@ -58,10 +59,11 @@ async def look(
         Unavailable: the region to go on in, or the control bucket, did not answer.
 
     """
-    answers, other, capacity, lives, kept = await asyncio.gather(
+    answers, other, capacity, drills, lives, kept = await asyncio.gather(
         answers_of(home),
         answers_of(away),
         _slots(away),
+        forks_on(away),
         lives_now(away.fleet, records),
         PointStore(away.control, away.control_bucket).read(away.deployment, away.region),
     )
@@ -86,7 +88,7 @@ async def look(
         standby=other,
         topics=topics,
         parallelism=away.spec.parallelism,
-        slots_free=capacity[0],
+        slots_free=capacity[0] + sum(one.slots for one in drills),
         slots_total=capacity[1],
         points=points,
         newest=await _newest_at_home(away, home.region),
@@ -98,7 +100,7 @@ async def look(
         unproven=() if returning else blind,
         timers=timers,
         tail=away.spec.tail,
-        warnings=(*warnings, *await _memory(home, away, records, answers)),
+        warnings=(*warnings, *told(drills, f"{away.region}/{away.cell}"), *await _memory(home, away, records, answers)),
     )
 
 

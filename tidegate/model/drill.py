@@ -11,6 +11,8 @@ from tidegate.model.record import ArtifactRef, Frozen
 from tidegate.model.steps import StepInput
 
 DRILL_RECOVERY = "DrillRecovery"
+GIVES_WAY = "gives_way"
+"""In the details of an error: an operation needs what the drill has, so it ends, and has failed at nothing."""
 
 
 class DrillInput(Input):
@@ -78,6 +80,9 @@ class DrillSeen(Frozen):
     rto_objective_s: float | None = None
     rpo_objective_s: float | None = None
     notes: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    """Forks there of earlier drills of it whose runs are closed: terminated, or not able to tear them down. They go
+    first; until then it is not refused for want of slots, since they may hold them."""
 
 
 class DrillStep(StepInput):

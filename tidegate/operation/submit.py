@@ -10,6 +10,7 @@ from datetime import datetime
 from tidegate.driver.base import Prepared, StartKind, StartRequest
 from tidegate.errors import InvalidInput, JobLost, MustHalt, Refused, StartRejected, Unavailable
 from tidegate.model.record import ArtifactRef, StartIntent, utc_now
+from tidegate.operation.forks import make_way
 from tidegate.operation.last_words import last_words
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.snapshot.checkpoints import completed_checkpoints
@@ -18,6 +19,8 @@ RESTARTS_EVERY_S = 3.0
 """Between two counts of restarts while a job comes up. A count is a dozen requests, and each takes from the CPU that
 the job needs to come up; a good start is over before the first."""
 FIRST_LOOK_S = 1.0
+FORKS_AFTER_S = 1.0
+"""Slots that the job before gives back come by then; what is still missing drills give."""
 RUNNING_POLL_MS = 250
 """Before the first look whether all tasks run, and between two. The gap ends when output comes, not when it is seen to:
 each look, and all that follows the last (the record, the proof's figures), takes CPU from the job that comes up."""
@@ -101,7 +104,7 @@ async def submit(
 async def prepare_patiently(
     run: Run, artifact: ArtifactRef, epoch: int, parallelism: int, deadline: Deadline, replaces: str | None = None
 ) -> Prepared:
-    """The artifact, ready on the cluster. Slots that are still being given back are waited for.
+    """The artifact, ready on the cluster. Slots that are still being given back are waited for; drills give theirs.
 
     Raises:
         StartRejected: there are too few slots until the deadline.
@@ -109,6 +112,7 @@ async def prepare_patiently(
 
     """
     file = await run.site.artifact_file(artifact)
+    short_since: float | None = None
     while True:
         try:
             return await patiently(
@@ -129,6 +133,9 @@ async def prepare_patiently(
         except Refused as error:
             if deadline.left_s <= 0:
                 raise StartRejected(error.message, hint=error.hint, details=error.details) from error
+            short_since = time.monotonic() if short_since is None else short_since
+            if time.monotonic() - short_since >= FORKS_AFTER_S:
+                await make_way(run)
             await deadline.pause(error.message)
 
 

@@ -11,8 +11,6 @@ from tidegate.model.schedule import RunOutcome, ScheduledResult, ScheduleLog
 from tidegate.registry.records import RecordStore
 from tidegate.registry.swap import CONTROL_WAIT_S, SwapConflict, SwapStore
 
-OWN = "own/"
-
 
 class ScheduleStore:
     """Logs of schedules, open incidents and records, in one control bucket."""
@@ -76,7 +74,7 @@ class ScheduleStore:
     async def records(self) -> Sequence[DeploymentRecord]:
         """Those of all deployments. Raises Unavailable."""
         found: list[DeploymentRecord] = []
-        for name in await self._store.list_names(S3Uri(self._bucket, OWN)):
+        for name in await self._store.list_names(S3Uri(self._bucket, names.RECORDS_PREFIX)):
             stored = await self._records.read(name.removesuffix(".json"))
             if stored is not None:
                 found.append(stored.record)

@@ -128,6 +128,17 @@ async def test_slots_that_the_fork_before_it_has_left_are_waited_for(world: Fail
     assert asked == 3
 
 
+async def test_slots_that_an_earlier_drill_has_left_taken_are_no_reason_to_refuse_until_it_is_gone(
+    world: FailoverWorld,
+):
+    world.driver["west"].slots = (1, 8)
+    asked = DrillLook(deployment="ledger", fleet_digest="f", fork=FORK, home="east/cell-1", standby="west")
+    seen = await look(world.site("east"), world.site("west"), world.records, asked, ("ledger-drill-00000000",))
+    assert (seen.left, seen.slots_free) == (("ledger-drill-00000000",), 1)
+    with pytest.raises(Refused, match="no room in west/cell-1"):
+        await looked(world)
+
+
 async def test_the_drill_gives_way_when_the_live_deployment_is_taken_or_runs_as_another_job(world: FailoverWorld):
     job = (await world.record()).writer
     assert job is not None
