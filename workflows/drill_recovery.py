@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.errors import TidegateError
     from tidegate.model.drill import (
         DRILL_RECOVERY,
+        GIVES_WAY,
         DrillCaughtUp,
         DrillInput,
         DrillLook,
@@ -98,12 +99,16 @@ class DrillRecovery(Unheld):
             return await self._clean(located, located.standby)
         try:
             seen = await self._look(located, located.standby)
+            if seen.left and not self.request.dry_run:
+                seen = await self._tidy(located, located.standby, seen)
         except errors.SnapshotError as error:
             # That is what a drill is to find out: now it could not be restored.
             self._fail(error)
             return self._ended(None)
         if self.request.dry_run:
-            return Ending(Outcome.PLANNED, f"would restore {self.request.deployment} {_from(seen)}, as {self.fork}")
+            first = f"would take away {', '.join(seen.left)}, which earlier drills have left; " if seen.left else ""
+            would = f"{first}would restore {self.request.deployment} {_from(seen)}, as {self.fork}"
+            return Ending(Outcome.PLANNED, would)
 
         # From here on something is there to be taken away, whatever happens: the way back stands before the act (I7).
         self.phase = Phase.RUNNING
@@ -115,6 +120,10 @@ class DrillRecovery(Unheld):
             given_up = self.abort_requested or "aborted"
         except (errors.BasisChanged, errors.Superseded, errors.Unavailable) as error:
             given_up = with_hint(error)
+            if error.details.get(GIVES_WAY):
+                # Wanted so, and nobody is called for it: what it gives way to is what people look at.
+                self.gave_way = True
+                self.request_abort(f"gives way: {error.message}")
         except TidegateError as error:
             self._fail(error)
 
@@ -153,6 +162,32 @@ class DrillRecovery(Unheld):
         )
         self.ok("observe", _from(seen))
         return seen
+
+    async def _tidy(self, located: Located, standby: str, seen: DrillSeen) -> DrillSeen:
+        """What earlier drills have left goes first: it may hold the slots, and nobody else takes it away."""
+        for fork in seen.left:
+            try:
+                gone = await self.calls.region(
+                    seen.at.partition("/")[0],
+                    contracts.tear_down_drill,
+                    self._tear_down_step(located, seen.at, fork, clean=True),
+                    deadline_s=TEAR_DOWN_S,
+                    interruptible=True,
+                )
+            except TidegateError as error:
+                self._note(f"{fork}, which an earlier drill has left, is still there: {error.message}")
+            else:
+                self._note(f"{fork}, which an earlier drill had left, was taken away: {taken_away(gone)}")
+        notes = self._facts.notes
+        again = await self._look(located, standby)
+        self._tell(notes=tuple(dict.fromkeys((*notes, *again.notes))))
+        if again.left and again.slots_free < again.parallelism:
+            raise errors.Refused(
+                f"no room in {again.at}: {again.slots_free} of {again.slots_total} slots are free, and what an earlier "
+                f"drill has left could not be taken away: {'; '.join(notes)}",
+                hint=f"tidegate drill recovery {self.request.deployment} --clean {again.left[0]}",
+            )
+        return again
 
     async def _drill(self, located: Located, seen: DrillSeen) -> None:
         # Step 2. Take a record for the fork: whoever loses it does nothing more, and it says what is to be taken away.
@@ -243,17 +278,7 @@ class DrillRecovery(Unheld):
         self.phase = Phase.UNDOING
         self.upsert_phase()
         self.begin("tear down", TEAR_DOWN_S)
-        info = workflow.info()
-        wanted = TearDownStep(
-            deployment=self.request.deployment,
-            fork=self.fork,
-            fleet_digest=located.fleet_digest,
-            at=at,
-            operation=info.workflow_id,
-            run_id=info.first_execution_run_id,
-            who=self.request.requested_by,
-            clean=clean,
-        )
+        wanted = self._tear_down_step(located, at, self.fork, clean=clean)
         try:
             gone = await self.calls.region(
                 at.partition("/")[0], contracts.tear_down_drill, wanted, deadline_s=TEAR_DOWN_S
@@ -264,6 +289,19 @@ class DrillRecovery(Unheld):
         else:
             self._tell(torn_down=gone)
             self.ok("tear down", taken_away(gone))
+
+    def _tear_down_step(self, located: Located, at: str, fork: str, *, clean: bool) -> TearDownStep:
+        info = workflow.info()
+        return TearDownStep(
+            deployment=self.request.deployment,
+            fork=fork,
+            fleet_digest=located.fleet_digest,
+            at=at,
+            operation=info.workflow_id,
+            run_id=info.first_execution_run_id,
+            who=self.request.requested_by,
+            clean=clean,
+        )
 
     async def _clean(self, located: Located, standby: str) -> Ending:
         """Only tear down what an earlier drill has left."""

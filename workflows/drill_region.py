@@ -237,6 +237,7 @@ class DrillRegion(Unheld):
                 workflow.logger.info("whether a failover needs the slots is not known: %s", error)
                 continue
             if fact.holder is not None:
+                self.gave_way = self.abort_requested is None
                 self.request_abort(f"gives way: {fact.holder}")
 
     # -- how it ends

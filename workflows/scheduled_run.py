@@ -136,6 +136,9 @@ class ScheduledRun:
         ended = OperationResult.model_validate(told)
         if cause.type == "Held":
             return self._skipped(Skip(reason=SkipReason.HELD, why=ended.why))
+        if ended.gave_way:
+            # Paused for it, a schedule would stand still after the night in which it did what it should.
+            return self._skipped(Skip(reason=SkipReason.GAVE_WAY, why=ended.why or ended.summary))
         return self._result(
             RunOutcome.FAILED,
             operation_outcome=ended.outcome,

@@ -65,6 +65,8 @@ class Unheld(Shown):
         self.board = Board(steps)
         self.bell = Bell()
         self.abort_requested: str | None = None
+        self.gave_way = False
+        """It ended because an operation needed what it had: it has failed at nothing."""
         self.located: Located | None = None
         self.ending: Ending | None = None
         self.report_key: str | None = None
@@ -205,6 +207,7 @@ class Unheld(Shown):
                 next_commands=ending.next_commands,
                 members=self.members,
                 drill=self.drill_facts,
+                gave_way=self.gave_way and ending.outcome is Outcome.UNDONE,
             )
         )
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 
+from tests.kit.scheduled import asked
 from tests.kit.temporal_env import Run, begin, workers
 from tests.kit.temporal_world_drill import GOOD, DrillWorld
 from tidegate import errors
-from tidegate.model.drill import DrillInput
+from tidegate.model.drill import GIVES_WAY, DrillInput
 from tidegate.model.drilled import Difference, Place
+from tidegate.model.notice import Event, Severity
 from tidegate.model.operation import Outcome, StepState
-from tidegate.names import is_drill_of, region_queue
+from tidegate.model.schedule import RunOutcome, ScheduledResult, SkipReason
+from tidegate.names import CONTROL_QUEUE, is_drill_of, region_queue
 
 ACTS = ["take", "copy_for_drill", "start_drill", "catch_up_drill", "watch_drill", "compare_drill"]
 
@@ -156,10 +160,41 @@ async def test_i7_aborted_or_cancelled_at_any_step_it_is_torn_down(
 
 
 async def test_it_gives_way_to_an_operation_on_the_live_deployment(client: Client, world: DrillWorld) -> None:
-    world.will("watch_drill", errors.BasisChanged("ledger was taken by failover-1: the drill gives way to it"))
+    world.will("watch_drill", _gives_way())
     result = await (await _drill(client)).failed("Undone")
     assert "gives way" in result.why
+    assert result.gave_way
     assert world.steps()[-1] == "tear_down_drill"
+    assert [(one.event, one.severity) for one in world.notices] == [(Event.FAILED, Severity.INFO)], "nobody is called"
+    world.will("watch_drill", errors.BasisChanged("recovery point x is not kept in west any more"))
+    assert not (await (await _drill(client)).failed("Undone")).gave_way
+
+
+def _gives_way() -> errors.BasisChanged:
+    return errors.BasisChanged("ledger was taken by failover-1: the drill gives way to it", details={GIVES_WAY: True})
+
+
+async def test_a_schedule_whose_drill_gave_way_is_skipped_and_neither_failed_nor_paused(
+    client: Client, world: DrillWorld
+) -> None:
+    """The night of a failover must not be the last one that is drilled."""
+    by_clock = asked("drill-ledger", runbook="DrillRecovery", input={"deployment": "ledger"}, pause_after_failure=True)
+
+    async def runs() -> ScheduledResult:
+        run = f"tidegate-drill-ledger-{uuid.uuid4().hex[:6]}"
+        told = await client.execute_workflow("ScheduledRun", by_clock, id=run, task_queue=CONTROL_QUEUE)
+        return ScheduledResult.model_validate(told)
+
+    world.will("watch_drill", _gives_way())
+    result = await runs()
+    assert (result.outcome, result.skip) == (RunOutcome.SKIPPED, SkipReason.GAVE_WAY)
+    assert "taken by failover-1" in result.why
+    assert result.operation is not None
+
+    world.rpo_s = 30.0  # missed, before it gives way: that has failed
+    world.will("watch_drill", _gives_way())
+    with pytest.raises(WorkflowFailureError):
+        await runs()
 
 
 async def test_held_or_without_room_it_is_refused_and_nothing_is_made(client: Client, world: DrillWorld) -> None:
@@ -183,6 +218,34 @@ async def test_what_is_not_torn_down_is_named_with_the_command(client: Client, w
     assert result.summary.startswith(f"{torn.fork} is torn down; nothing of it is left")
     again = world.requests("tear_down_drill")[-1]
     assert (again.fork, again.clean, again.at) == (torn.fork, True, "west/cell-1")
+
+
+async def test_what_an_earlier_drill_has_left_goes_before_the_next_one_begins(
+    client: Client, world: DrillWorld
+) -> None:
+    """Terminated, or with a part away until its end: it holds slots, and no other drill would ever begin."""
+    world.left, world.slots_free = ("ledger-drill-0a0a0a0a",), 0
+    planned = await (await _drill(client, dry_run=True)).done()
+    assert "would take away ledger-drill-0a0a0a0a" in planned.summary
+    assert world.steps() == []
+    result = await (await _drill(client)).done()
+    assert result.outcome is Outcome.DONE
+    assert world.steps() == ["tear_down_drill", *ACTS, "tear_down_drill"]
+    first, own = world.requests("tear_down_drill")
+    assert (first.fork, first.clean, own.clean) == ("ledger-drill-0a0a0a0a", True, False)
+    assert any("which an earlier drill had left, was taken away" in note for note in world.reports[-1].drill.notes)
+
+
+async def test_what_cannot_be_taken_away_and_holds_the_slots_is_named_with_its_command(
+    client: Client, world: DrillWorld
+) -> None:
+    world.left, world.slots_free = ("ledger-drill-0a0a0a0a",), 0
+    world.will("tear_down_drill", errors.NoProgress("topic x is still there"))
+    result = await (await _drill(client)).failed("Refused")
+    assert "could not be taken away" in result.why
+    assert "topic x is still there" in result.why
+    assert "tidegate drill recovery ledger --clean ledger-drill-0a0a0a0a" in result.why
+    world.left, world.slots_free = (), 8
 
 
 async def test_clean_touches_what_a_drill_made_and_nothing_else(client: Client, world: DrillWorld) -> None:

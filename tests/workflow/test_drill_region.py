@@ -322,6 +322,7 @@ async def test_it_gives_way_to_a_failover_that_needs_the_slots(client: Client) -
             await block.entered.wait()
         result = await asyncio.wait_for(run.failed("Undone"), 60.0)
     assert "gives way: b is held by failover-b-1" in result.why
+    assert result.gave_way
     assert [one.outcome for one in result.members] == [*[Outcome.UNDONE] * 2, *[Outcome.REFUSED] * 2]
     assert set(world.begun()) == {"a", "b"}
     assert {who for name, who in world.told if name == "tear_down_drill"} == {"a", "b"}

@@ -424,6 +424,8 @@ class OperationResult(Frozen):
     """Of an operation on several deployments."""
     drill: DrillFacts | None = None
     """Of a drill: what was measured."""
+    gave_way: bool = False
+    """Of a drill: it ended because an operation needed what it had, and has failed at nothing."""
 
 
 class ApproveInput(Input):

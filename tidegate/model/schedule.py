@@ -187,6 +187,7 @@ class SkipReason(StrEnum):
     ROLLOUT_RUNNING = "rollout-running"
     HELD = "held"
     NOT_KNOWN = "not-known"
+    GAVE_WAY = "gave-way"
 
 
 class RunOutcome(StrEnum):
