@@ -18,7 +18,7 @@ from tidegate.mirror.link import MirrorLink
 from tidegate.mirror.positions import last_hop, search
 from tidegate.mirror.status import wait_drained
 from tidegate.model.failover import CutFact, CutInput, MirrorBackFact, Topics
-from tidegate.model.mirror import LinkState, MirrorVerb
+from tidegate.model.mirror import LinkRecord, LinkState, MirrorVerb
 from tidegate.model.record import DeploymentRecord, IntentState
 from tidegate.points.superseded import OutputEnd
 
@@ -48,10 +48,12 @@ async def shut_links(sides: Sides, request: CutInput, *, drain: bool) -> dict[st
     async with sides.links(request.topics.links) as links:
         for link in links:
             tenure = await sides.hold(link)
-            if any(one.step == STOP_STEP and one.state is IntentState.DONE for one in tenure.record.intents):
+            down = await _is_down(link, tenure.record)
+            # That it was shut stands there also when it runs again: who died on the way back has not given it back.
+            if down and any(one.step == STOP_STEP and one.state is IntentState.DONE for one in tenure.record.intents):
                 done[link.name] = tenure.record.mirror.value  # by this operation, and read back or seen to refuse then
                 continue
-            if drain and tenure.record.mirror not in {LinkState.STOPPED, LinkState.SHUT_OUT}:
+            if drain and not down:
                 await wait_drained(
                     link,
                     request.drain_s,
@@ -72,6 +74,19 @@ async def shut_links(sides: Sides, request: CutInput, *, drain: bool) -> dict[st
             )
             done[link.name] = tenure.record.mirror.value if status is None else "STOPPED"
     return done
+
+
+async def _is_down(link: MirrorLink, record: LinkRecord) -> bool:
+    """Whether it brings nothing, by its record; where a start was begun and is not known to have ended, by Connect."""
+    if record.mirror not in {LinkState.STOPPED, LinkState.SHUT_OUT}:
+        return False
+    if not any(one.verb is MirrorVerb.START for one in record.open_intents()):
+        return True
+    try:
+        status = await link.connect.status(link.connector)
+    except Unavailable:
+        return False
+    return status is None or status.stopped
 
 
 async def _source_gone(link: MirrorLink) -> bool:

@@ -18,6 +18,7 @@ from tidegate.failover.producers import hold_gate
 from tidegate.failover.sides import Sides
 from tidegate.lineage.model import Gate
 from tidegate.lineage.store import LineageStore
+from tidegate.model.mirror import LinkState
 
 Step = Callable[[Sides], Awaitable[Any]]
 PLANNED = ["close", "stop", "cut", "rebase", "started", "open", "back"]
@@ -205,6 +206,26 @@ async def test_o6_who_takes_over_a_dead_one_finishes_it(way: str, step: str, mon
         except Exception as error:
             died_at = world.gate.of("victim")[k]
             raise AssertionError(f"{step} died at {died_at}: {error!r}") from error
+
+
+async def test_o6_a_mirror_that_runs_again_since_a_way_back_that_died_is_drained_and_shut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The dead one has started it again, and not given it back: that it had shut it once says nothing any more."""
+    runs_again = 0
+    for k in await _acts(monkeypatch, "gone back", "reopen"):
+        world = await _begin(monkeypatch, "gone back")
+        await _up_to(world, "gone back", "reopen")
+        await world.die_in(world.reopen, k, Fault.DIE_AFTER)
+        link = await world.link(OUT)
+        assert link is not None
+        runs_again += link.holder is not None and link.mirror is LinkState.RUNNING
+        await world.take("failover-ledger-2", take_over=True)
+        await world.close(world.sides(), take_over=True)
+        fact = await _do(world, "cut")
+        assert fact.shut == {OUT: "STOPPED"}, world.gate.of("victim")[k]
+        assert [one.target for one in world.connect["west"].connectors.values()] == ["STOPPED"]
+    assert runs_again
 
 
 async def test_x20_the_partition_that_was_empty_is_mirrored_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
