@@ -20,6 +20,7 @@ from tidegate.model.record import (
     SettleIntent,
     StartIntent,
     Writer,
+    starts_of,
     utc_now,
 )
 from tidegate.model.steps import EnsureFact, EnsureInput, StartFact
@@ -57,7 +58,7 @@ async def ensure_running(run: Run, request: EnsureInput) -> EnsureFact:
         running = await _running_writer(run, record)
         wanted = request.restore is None or (running is not None and running.epoch > request.restore.until_epoch)
         if running is not None and wanted and running.artifact.sha256 == request.artifact.sha256:
-            return EnsureFact(start=_fact_of(running), was_running=True, notes=("it ran already",))
+            return await _ran_already(run, record, running)
         if running is not None:
             await cancel_job(run, record, running.job_id, running.epoch)
         record = await _prepare_start(run, await run.tenure.read(), request, start_id)
@@ -101,6 +102,25 @@ async def ensure_running(run: Run, request: EnsureInput) -> EnsureFact:
         settled_ended=note.ended,
         lost=note.lost,
         notes=(note.why,) if note.why else (),
+    )
+
+
+async def _ran_already(run: Run, record: DeploymentRecord, running: Writer) -> EnsureFact:
+    """What was announced before its start holds for whoever finds it, too: also who took over asks readers to skip it.
+
+    Of a start that an operation before this one made, and gave back, nothing is said: it stands in that one's report.
+    """
+    start = next((one for one in starts_of(record.intents) if one.job_id == running.job_id), None)
+    if start is None or start.after_stop is not None:
+        return EnsureFact(start=_fact_of(running), was_running=True, notes=("it ran already",))
+    manifest = names.manifest_key(record.deployment, start.id)
+    note = await read_note(run, manifest)
+    return EnsureFact(
+        start=_fact_of(running),
+        was_running=True,
+        replay=note.superseded,
+        manifest=manifest if note.superseded else None,
+        notes=tuple(one for one in ("it ran already", note.why) if one),
     )
 
 
@@ -152,6 +172,13 @@ async def _prepare_start(run: Run, record: DeploymentRecord, request: EnsureInpu
     if record.intent(start_id) is not None:
         return record
     choice = await choose(run, record, request)
+    if choice.location is None and lives_elsewhere(record, run.site.region):
+        # It has state, in another region: nothing here says from which copy of it (I3).
+        raise MustHalt(
+            f"{record.deployment} ran last in {record.writer and record.writer.region}, and nothing says from which "
+            f"copy it shall go on in {run.site.region}",
+            hint=f"tidegate failover deployment {record.deployment} --to {run.site.region}",
+        )
     run.say(phase="settle", snapshot=choice.location or "empty state", why=choice.why)
     intent = SettleIntent(
         id=run.id(record, "settle"),

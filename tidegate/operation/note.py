@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 from tidegate import names
 from tidegate.clients.objects import ObjectStore, PreconditionFailed, S3Uri
@@ -67,6 +68,22 @@ async def counts_now(run: Run, record: DeploymentRecord, epoch: int) -> None:
     uri = S3Uri(run.site.control_bucket, names.manifest_mark(key))
     with suppress(PreconditionFailed):
         await patiently(deadline, run, lambda: run.site.control.create(uri, b"{}\n"))
+
+
+async def superseded_here(run: Run, record: DeploymentRecord) -> tuple[ReplayRange, ...]:
+    """What the starts of this region that took place supersede: those that the record names still, until the deployment
+    is given back. Whoever started them may have died before the lineage said so. Raises Unavailable.
+    """
+    deadline = Deadline("reading the replay manifests", 60.0)
+    found: dict[ReplayRange, None] = {}
+    for start in starts_of(record.intents):
+        if start.region != run.site.region or start.after_stop is not None:
+            continue
+        key = names.manifest_key(record.deployment, start.id)
+        mark = S3Uri(run.site.control_bucket, names.manifest_mark(key))
+        if await patiently(deadline, run, partial(run.site.control.get_or_none, mark)) is not None:
+            found |= dict.fromkeys((await read_note(run, key)).superseded)
+    return tuple(found)
 
 
 async def notes_that_count(store: ObjectStore, bucket: str, deployment: str) -> list[EnsureNote]:

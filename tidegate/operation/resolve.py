@@ -36,9 +36,10 @@ from tidegate.model.record import (
     Writer,
     utc_now,
 )
+from tidegate.operation.excluding import exclude_superseded
 from tidegate.operation.gone import gone_since
 from tidegate.operation.move import lives_elsewhere
-from tidegate.operation.note import counts_now, read_note
+from tidegate.operation.note import counts_now, read_note, superseded_here
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import as_positions
 from tidegate.operation.stop import Stopped, finish_stop
@@ -83,6 +84,8 @@ async def resolve(
             case SnapshotIntent():
                 note = f"nobody waits for it any more; what it leaves lies in {intent.directory}"
                 record = await close(run, replace_intent(intent, IntentState.VOID, note))
+    # Nor does anybody do the step again that would have said it to readers, once it was taken over.
+    await exclude_superseded(run, await superseded_here(run, record))
     return record
 
 

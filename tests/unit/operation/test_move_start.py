@@ -9,6 +9,7 @@ import pytest
 from tests.kit.world import World, world
 from tidegate.errors import MustHalt, StartRejected
 from tidegate.model.appraisal import Crossing
+from tidegate.model.record import StartIntent
 from tidegate.model.steps import EnsureFact, RestoreFrom
 from tidegate.operation import choose, resolve
 from tidegate.operation.gone import gone_since
@@ -122,6 +123,17 @@ def test_i1_a_job_that_was_not_stopped_halts_it(found: dict[str, str]):
         w.site = replace(w.site, region="west")
         with pytest.raises(MustHalt, match="was not seen to end where it ran last"):
             _go_on(w, "s3://west/copy")
+
+
+def test_i3_it_never_begins_empty_where_it_has_not_run(found: dict[str, str]):
+    """Whoever takes over a start that was begun here finds no copy named, and no word that empty will do."""
+    with world() as w:
+        _stopped(w)
+        op = w.op()
+        with pytest.raises(MustHalt, match="nothing says from which copy it shall go on in west"):
+            w.go("start", lambda: op.ensure("v1"))
+        assert w.live() == []
+        assert [one for one in w.record.intents if isinstance(one, StartIntent)] == []
 
 
 def test_x24_a_start_that_does_not_hold_leaves_it_in_the_old_region(found: dict[str, str]):

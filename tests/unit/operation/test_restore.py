@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.kit.world import DEPLOYMENT, Op, World, ref, world
+from tests.kit.world import BUCKET, DEPLOYMENT, Died, Op, World, ref, world
+from tests.kit.world_gate import Fault
 from tests.kit.world_job import OUTPUT, PARTITIONS
+from tests.kit.world_judge import superseded
 from tidegate.clients.kafka_types import TxnState
 from tidegate.clients.s3 import S3Uri
 from tidegate.errors import InvalidInput, MustHalt, Refused
@@ -412,6 +416,60 @@ def test_x26_readers_who_go_by_the_lineage_find_there_what_comes_again():
         assert _excluded(w) == {("east", one.partition, one.first, one.last) for one in fact.replay}
         w.go("release", op.release)
         assert w.assert_sound(artifact="v1").announced == older.replayed
+
+
+def test_o6_who_takes_over_between_the_start_and_the_word_of_it_says_it():
+    """The step is nobody's to do again then: its start was made, what it supersedes was not excluded."""
+    with world() as w:
+        _ran(w)
+        op = w.op()
+        older = _look(w).choices[1]
+        fact = _restore(w, op, source=older.location, accept_replay=older.name)
+        assert fact.replay
+        _begin_lineage(w)
+        assert _excluded(w) == set(), "as if it had died there"
+        other = w.op(take_over=True)
+        found = w.go("other", lambda: other.ensure("v1"))
+        assert found.was_running
+        assert (found.replay, found.manifest) == (fact.replay, fact.manifest)
+        assert _excluded(w) == {("east", one.partition, one.first, one.last) for one in fact.replay}
+        w.go("release", other.release)
+        assert w.assert_sound(artifact="v1").announced == older.replayed
+
+
+def _replaying(w: World) -> tuple[Op, Callable[[], Awaitable[EnsureFact]]]:
+    """A restore of an older snapshot, and its step."""
+    _ran(w)
+    _begin_lineage(w)
+    op, older = w.op(), _look(w).choices[1]
+    wish = RestoreFrom(until_epoch=1, snapshot=older.location, replay_accepted=True)
+    return op, lambda: op.ensure("v1", restore=wish)
+
+
+def test_o6_who_takes_over_wherever_it_died_says_of_its_start_what_comes_again():
+    """Readers by the lineage skip what the manifests that count name, and nothing else, whoever comes next."""
+    with world() as w:
+        _, step = _replaying(w)
+        w.go("victim", step)
+        acts = [call.n for call in w.gate.of("victim") if call.mutating]
+    said = 0
+    for k in acts:
+        with world() as w:
+            _, step = _replaying(w)
+            w.gate.fault = lambda call, k=k: (  # type: ignore[misc]
+                Fault.DIE_AFTER if (call.actor, call.n) == ("victim", k) else Fault.NONE
+            )
+            with suppress(Died):
+                w.go("victim", step)
+            other = w.op(take_over=True)
+            w.go("other", lambda other=other: other.ensure("v1"))  # type: ignore[misc]
+            w.go("release", other.release)
+            excluded = {
+                (number, offset) for _, number, first, last in _excluded(w) for offset in range(first, last + 1)
+            }
+            assert excluded == superseded(w.control, BUCKET, DEPLOYMENT), w.gate.of("victim")[k]
+            said += bool(excluded)
+    assert said
 
 
 def test_x26_a_topic_that_is_being_turned_is_left_to_whoever_turns_it():
