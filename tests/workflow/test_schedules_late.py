@@ -55,3 +55,25 @@ async def test_a_drill_that_was_due_and_did_not_run_is_missed_and_other_runbooks
     )  # fmt: skip
     await store.note(seen)
     assert await scheduled_drills(client, store, fleet, later) == (ScheduledDrill(name, "ledger"),)
+
+
+async def test_a_regions_drill_that_was_missed_is_told_of_each_deployment_that_it_drills(client: Client) -> None:
+    """By the name of the region nobody would hear of it: a review asks for one deployment after the other."""
+    fleet = load_fleet(ROOT / "runbooks/fleet-sandbox.yaml").fleet
+    ledger = fleet.deployment("ledger")
+    objectives = ledger.objectives.model_copy(update={"drill_days": 7})
+    ledger = ledger.model_copy(update={"objectives": objectives})
+    elsewhere = ledger.model_copy(update={"home": "west/cell-1"})
+    fleet = fleet.model_copy(update={"deployments": {"ledger": ledger, "ledger-2": ledger, "other": elsewhere}})
+    name, store = f"drill-{uuid.uuid4().hex[:6]}", ScheduleStore(MemoryStore(), "tidegate")
+    drill = asked(name, runbook="DrillRegion", input={"region": "east"}, cron="0 5 * * *", time_zone="UTC")
+    await schedules.create(client, drill, "by ana")
+    await schedules.pause(client, name, "paused by ana: audit")
+    later = datetime.now(UTC) + timedelta(days=2)
+
+    async def told() -> None:
+        found = await scheduled_drills(client, store, fleet, later)
+        assert [(one.schedule, one.deployment) for one in found] == [(name, "ledger"), (name, "ledger-2")]
+        assert all(one.missed is not None for one in found)
+
+    await eventually(told, within_s=WITHIN_S)

@@ -36,11 +36,11 @@ def objective_days(asked: ScheduledInput, fleet: Fleet | None) -> float | None:
     known = SCHEDULABLE.get(entry.runbook)
     if known is None or not known.drill or fleet is None:
         return None
-    promised = [fleet.deployments[name].objectives.drill_days for name in _drilled(entry, fleet)]
+    promised = [fleet.deployments[name].objectives.drill_days for name in drilled(entry, fleet)]
     return min((days for days in promised if days is not None), default=None)
 
 
-def _drilled(entry: Entry, fleet: Fleet) -> list[str]:
+def drilled(entry: Entry, fleet: Fleet) -> list[str]:
     """The deployments that an entry drills, by the fleet file; where they live now it does not know."""
     if entry.runbook != DRILL_REGION:
         return [entry.deployment] if entry.deployment in fleet.deployments else []

@@ -10,7 +10,7 @@ from temporalio.client import Client, ScheduleDescription
 from tidegate.model.fleet import Fleet
 from tidegate.model.schedule import ScheduledInput, ScheduleLog
 from tidegate.readiness.facts import ScheduledDrill
-from tidegate.schedules.late import Breach, breaches, objective_days
+from tidegate.schedules.late import Breach, breaches, drilled, objective_days
 from tidegate.schedules.runbooks import SCHEDULABLE
 from tidegate.schedules.store import ScheduleStore
 from tidegate.temporal import schedules
@@ -53,5 +53,6 @@ async def scheduled_drills(
         known = SCHEDULABLE.get(one.asked.entry.runbook) if one.asked else None
         if one.asked is not None and known is not None and known.drill:
             missed = next((breach.why for breach in one.breaches if breach.kind == "missed"), None)
-            found.append(ScheduledDrill(name, one.asked.entry.deployment, missed))
+            # One of a region is each one's that it drills: who is promised a drill hears that it was missed.
+            found += [ScheduledDrill(name, of, missed) for of in drilled(one.asked.entry, fleet)]
     return tuple(found)
