@@ -28,7 +28,7 @@ from tidegate.model.failover import FAILOVER_DEPLOYMENT
 from tidegate.model.fleet import Fleet
 from tidegate.model.fleetfile import load_fleet
 from tidegate.model.operation import Outcome, Verdict
-from tidegate.model.record import DeploymentRecord
+from tidegate.model.record import DeploymentRecord, Holder
 from tidegate.model.recovery import FailoverFacts, Strength
 from tidegate.model.review import DeploymentReview
 from tidegate.model.steps import ReportInput
@@ -146,6 +146,18 @@ class World:
 
     async def record(self, record: DeploymentRecord) -> None:
         await self.control.put(S3Uri(BUCKET, names.record_key("ledger")), record.model_dump_json().encode())
+
+    async def fork(self, *, hours_ago: float) -> None:
+        """What a drill that was begun then has in the west: a job with four slots."""
+        since = self.now - timedelta(hours=hours_ago)
+        holder = Holder(
+            operation="drill-ledger-9", run_id="r", runbook="DrillRecovery", cluster_id="c", namespace="n",
+            who="clock", why="", since=since,
+        )  # fmt: skip
+        runs = writer("v1", 1).model_copy(update={"region": "west", "job_id": "f" * 32, "parallelism": 4})
+        name = "ledger-drill-1a2b3c4d"
+        record = DeploymentRecord(deployment=name, epoch=1, fence=1, state="HELD", writer=runs, holder=holder)
+        await self.control.put(S3Uri(BUCKET, names.record_key(name)), record.model_dump_json().encode())
 
     async def _traffic(self) -> None:
         await self.write(6)

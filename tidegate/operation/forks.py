@@ -69,6 +69,17 @@ def cell_of(record: DeploymentRecord) -> str | None:
     return None if at is None else f"{at.region}/{at.cell}"
 
 
+def slots_in(records: Mapping[str, DeploymentRecord], cell: str) -> int:
+    """So many slots of a cell (``region/cell``) forks hold by their records: started there, and not stopped since."""
+    found = 0
+    for record in records.values():
+        writer, pinned = record.writer, record.pinned
+        stopped = writer is not None and pinned is not None and pinned.job_id == writer.job_id
+        if writer is not None and not stopped and f"{writer.region}/{writer.cell}" == cell:
+            found += writer.parallelism
+    return found
+
+
 async def forks_on(site: Site) -> tuple[ForkJob, ...]:
     """The jobs of forks that are on the Flink of this site now.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 from tidegate.model.drill import DRILL_RECOVERY
@@ -19,11 +20,15 @@ from tidegate.report import words
 DRILLS: Final = frozenset({DRILL_RECOVERY, FAILOVER_DEPLOYMENT, FAILOVER_MEMBER})
 """Runbooks whose end is a proof that it can go on in the standby."""
 DAY_S: Final = 86_400.0
+LAST_ONES: Final = 3
+"""So many of the newest measurements say where it goes."""
 TREND: Final = 40
 """So many measurements of a deployment are told, the newest."""
 
 
-LAST, CLOCK = "last drill", "drills by the clock"
+LAST, CLOCK, LEFT = "last drill", "drills by the clock", "what drills have left"
+LONGEST_S: Final = 3 * 3_600.0
+"""Longer than a drill takes whose input is as it comes."""
 _LAST_SAYS: Final = frozenset({"ready/no-drill", "ready/drill-failed", "ready/drill-overdue"})
 _CLOCK_SAYS: Final = frozenset({"ready/drill-missed"})
 TOLD: Final = frozenset({"ready/no-drill", "ready/drill-overdue", "ready/drill-missed"})
@@ -154,6 +159,33 @@ def check_clock(facts: Facts) -> Iterator[Said]:
         yield Checked(check=CLOCK, subject="", fact=f"{names}: none was missed" if names else "none is on a schedule")
 
 
+def check_left(facts: Facts) -> Iterator[Said]:
+    """Nothing stands of a drill that is over: it may hold the slots of the next one, and of what is tried by hand."""
+    if isinstance(facts.forks, NotKnown):
+        yield Unasked(LEFT, facts.forks)
+        return
+    left = False
+    for fork, record in facts.own_forks.items():
+        holder = record.holder
+        stands_s = (facts.now - holder.since).total_seconds() if holder is not None else LONGEST_S + 1
+        if stands_s <= LONGEST_S:
+            continue
+        left = True
+        by = f"{holder.operation} took it {words.seconds(stands_s)} ago" if holder is not None else "nobody holds it"
+        yield warning(
+            facts,
+            "drill-left",
+            fork,
+            f"the fork {fork} of a drill still stands: {by}",
+            "it may hold slots in the standby, and topics and snapshots there; no failover waits for it",
+            *([f"tidegate ops show {holder.operation}"] if holder is not None else []),
+            f"tidegate drill recovery {facts.deployment} --clean {fork}",
+        )
+    if not left:
+        runs = ", ".join(facts.own_forks)
+        yield Checked(check=LEFT, subject="", fact=f"a drill is under way: {runs}" if runs else "nothing is left")
+
+
 def check_objectives(facts: Facts) -> Iterator[Said]:
     """The newest measurement of each against what is promised."""
     if isinstance(facts.reports, NotKnown):
@@ -173,42 +205,71 @@ def check_objectives(facts: Facts) -> Iterator[Said]:
     measured = measurements(facts.reports)
     if objectives.rto_s is not None:
         taken = [(one, one.rto_s) for one in measured if one.rto_s is not None]
-        yield _against(facts, "rto", objectives.rto_s, taken, "processing stands still longer than was promised")
+        yield from _against(facts, "rto", objectives.rto_s, taken, "processing stands still longer than was promised")
     if objectives.rpo_s is not None:
         taken = [(one, one.rpo_s) for one in measured if one.rpo_s is not None]
-        yield _against(facts, "rpo", objectives.rpo_s, taken, "a loss of the region costs more input than was promised")
+        why = "a loss of the region costs more input than was promised"
+        yield from _against(facts, "rpo", objectives.rpo_s, taken, why)
     if objectives.gap_s is not None:
         taken = [(one, one.gap_s) for one in measured if one.gap_s is not None and one.runbook not in DRILLS]
         if taken:
-            yield _against(facts, "gap", objectives.gap_s, taken, "each upgrade holds processing up for longer")
+            yield from _against(facts, "gap", objectives.gap_s, taken, "each upgrade holds processing up for longer")
 
 
-def _against(facts: Facts, name: str, objective_s: float, taken: Sequence[tuple[Measured, float]], why: str) -> Said:
+def _against(
+    facts: Facts, name: str, objective_s: float, taken: Sequence[tuple[Measured, float]], why: str
+) -> Iterator[Said]:
+    promised = words.seconds(objective_s)
     if not taken:
-        return warning(
+        yield warning(
             facts,
             f"{name}-not-measured",
             "",
-            f"no report has measured its {name.upper()}; the objective is {words.seconds(objective_s)}",
+            f"no report has measured its {name.upper()}; the objective is {promised}",
             "an objective that was never measured is not known to be met",
             how_to_drill(facts),
         )
+        return
     newest, value_s = taken[-1]
-    last = ", ".join(words.seconds(value) for _, value in reversed(taken[-3:]))
+    values = [value for _, value in taken[-LAST_ONES:]]
+    last = ", ".join(words.seconds(value) for value in reversed(values))
+    show, field = f"tidegate report show {newest.operation}", field_of(facts, f"objectives.{name}_s")
     if value_s > objective_s:
-        return breach(
+        yield breach(
             facts,
             f"{name}-over-objective",
             "",
-            f"{name.upper()} was {words.seconds(value_s)} in {newest.operation}; the objective is "
-            f"{words.seconds(objective_s)} (the last ones: {last})",
+            f"{name.upper()} was {words.seconds(value_s)} in {newest.operation}; the objective is {promised} (the last "
+            f"ones: {last})",
             why,
-            f"tidegate report show {newest.operation}",
-            field_of(facts, f"objectives.{name}_s"),
+            show,
+            field,
         )
-    promised = words.seconds(objective_s)
+        return
+    if (bad := trend_of(values, objective_s)) is not None:
+        yield warning(
+            facts,
+            f"{name}-trend",
+            "",
+            f"{name.upper()} {bad}; the objective is {promised} (the last ones: {last})",
+            f"the newest kept it, and the next may not: {why}",
+            f"tidegate report trend {facts.deployment}",
+            field,
+        )
     fact = f"{words.seconds(value_s)} in {newest.operation}, objective {promised} (the last ones: {last})"
-    return Checked(check=name.upper(), subject="", fact=fact)
+    yield Checked(check=name.upper(), subject="", fact=fact)
+
+
+def trend_of(values: Sequence[float], objective_s: float) -> str | None:
+    """What is wrong with the last ones (oldest first, the newest within the objective); None: nothing. Pure."""
+    over = sum(value > objective_s for value in values)
+    if over:
+        return f"was over the objective in {over} of the last {len(values)}"
+    rises = len(values) == LAST_ONES and all(one < other for one, other in pairwise(values))
+    # As much more as from the first of them to the newest: that is as many drills ahead.
+    if rises and 2 * values[-1] - values[0] > objective_s:
+        return "rises from one to the next, and will be over the objective if it goes on so"
+    return None
 
 
 def measurements(reports: Sequence[ReportInput]) -> tuple[Measured, ...]:

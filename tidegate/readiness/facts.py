@@ -168,6 +168,10 @@ class Facts:
     """By region: where its Kafka and S3 are, as the fleet file names them."""
     scheduled: tuple[ScheduledDrill, ...] | NotKnown = ()
     """Its drills by the clock."""
+    forks: Mapping[str, DeploymentRecord] | NotKnown = field(default_factory=dict)
+    """By name: what drills of any deployment have there now."""
+    own_forks: Mapping[str, DeploymentRecord] = field(default_factory=dict)
+    """Those of its own drills."""
 
     @property
     def inputs(self) -> tuple[str, ...]:

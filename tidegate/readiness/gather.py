@@ -22,6 +22,7 @@ from tidegate.model.region import Member, Other
 from tidegate.model.review import Review
 from tidegate.model.steps import ReportInput
 from tidegate.names import CONTROL_QUEUE, region_queue
+from tidegate.operation.forks import fork_records, forks_of
 from tidegate.operation.move import cell_in, home_of, standby_of, stopped
 from tidegate.points.model import Points
 from tidegate.points.store import PointStore
@@ -94,7 +95,7 @@ async def gather(reach: Reach, deployments: Sequence[str], outage_s: float) -> l
     links = sorted({name for place in places for name in _forward(fleet, place)})
     ways_back = sorted({name for place in places for name in _back(fleet, place)})
     queues = [CONTROL_QUEUE, *(region_queue(region) for region in regions)]
-    of_regions, of_links, of_back, polled, scheduled = await asyncio.gather(
+    of_regions, of_links, of_back, polled, scheduled, forks = await asyncio.gather(
         asyncio.gather(*(look_at_region(reach, region, _topics(places, region)) for region in regions)),
         asyncio.gather(*(ask(f"mirror {name}", partial(look_at_link, reach, name)) for name in links)),
         asyncio.gather(
@@ -102,6 +103,7 @@ async def gather(reach: Reach, deployments: Sequence[str], outage_s: float) -> l
         ),
         ask("Temporal", partial(_pollers, reach, queues)),
         ask("Temporal", reach.drills),
+        ask("the control bucket", partial(fork_records, reach.control, reach.bucket, fleet)),
     )
     shared = _Shared(
         records=records,
@@ -110,6 +112,7 @@ async def gather(reach: Reach, deployments: Sequence[str], outage_s: float) -> l
         ways_back=dict(zip(ways_back, of_back, strict=True)),
         queues=polled,
         scheduled=scheduled,
+        forks=forks,
         outage_s=outage_s,
     )
     return list(await asyncio.gather(*(_facts(reach, place, shared) for place in places)))
@@ -125,6 +128,7 @@ class _Shared:
     ways_back: Mapping[str, str | NotKnown]
     queues: Mapping[str, int] | NotKnown
     scheduled: tuple[ScheduledDrill, ...] | NotKnown
+    forks: Mapping[str, DeploymentRecord] | NotKnown
     outage_s: float
 
 
@@ -174,6 +178,8 @@ async def _facts(reach: Reach, place: _Place, shared: _Shared) -> Facts:
         bootstraps={region: fleet.region(region).kafka.bootstrap for region in place.regions},
         region_hosts={region: _hosts(fleet, region) for region in place.regions},
         scheduled=_drills_of(name, shared.scheduled),
+        forks=shared.forks,
+        own_forks={} if isinstance(shared.forks, NotKnown) else forks_of(shared.forks, fleet, name),
     )
 
 

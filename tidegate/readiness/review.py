@@ -15,6 +15,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Said]], ...]] = (
     restorable.check_jar,
     drills.check_drills,
     drills.check_clock,
+    drills.check_left,
     drills.check_objectives,
     follow_ups.check,
     standby.check_room,

@@ -15,6 +15,7 @@ from tidegate.model.fleet import CellRef
 from tidegate.model.record import DeploymentRecord, Holder, SlotMemory
 from tidegate.model.region import GroupSeen
 from tidegate.model.review import Checked
+from tidegate.operation.forks import slots_in
 from tidegate.readiness.facts import CellFacts, Facts, NotKnown
 from tidegate.readiness.sheet import Said, Unasked, breach, warning
 
@@ -37,7 +38,9 @@ def check_room(facts: Facts) -> Iterator[Said]:
         if isinstance(found, NotKnown):
             yield Unasked(f"room in {standby}", found)
             return
-        free, total = free + found.slots_free, total + found.slots_total
+        drills = 0 if isinstance(facts.forks, NotKnown) else slots_in(facts.forks, at)
+        # A failover has those of drills, too.
+        free, total = free + min(found.slots_total, found.slots_free + drills), total + found.slots_total
     # Only what decides about room counts here: nobody holds anything, and both regions are taken to answer.
     seen = GroupSeen(
         at=facts.now,

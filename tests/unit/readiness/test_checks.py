@@ -52,6 +52,7 @@ def _ids(said: object) -> list[str]:
         "queues",
         "cell_away",
         "scheduled",
+        "forks",
     ],
 )
 async def test_each_fact_that_is_missing_is_told_and_passes_for_nothing(facts: Facts, field: str):
@@ -163,6 +164,39 @@ async def test_a_drill_that_was_given_up_shows_nothing_and_is_not_called_a_failu
     failed = old.model_copy(update={"ended": facts.now - timedelta(days=1), "outcome": Outcome.BAD_VERDICT})
     ids = _ids(drills.check_drills(replace(facts, reports=(given_up, failed, good))))
     assert "ready/drill-failed" in ids, "it hides none that has failed before it"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((59.0,), None),
+        ((20.0, 21.0, 19.0), None),
+        ((10.0, 12.0, 14.0), None),  # at 18 after as many more: far from 60
+        ((20.0, 30.0, 41.0), "rises from one to the next"),
+        ((20.0, 41.0, 30.0), None),
+        ((90.0, 30.0), "was over the objective in 1 of the last 2"),
+        ((30.0, 61.0, 20.0), "was over the objective in 1 of the last 3"),
+    ],
+)
+async def test_an_objective_is_held_against_the_trend_not_only_the_newest(
+    facts: Facts, values: tuple[float, ...], said: str | None
+):
+    """The objective is 60 s. One drill that went well does not hide two that did not."""
+    assert not isinstance(facts.reports, NotKnown)
+    (one,) = facts.reports
+    assert one.failover is not None
+    reports = tuple(
+        one.model_copy(
+            update={
+                "ended": facts.now - timedelta(days=len(values) - number),
+                "failover": one.failover.model_copy(update={"rto_s": value}),
+            }
+        )
+        for number, value in enumerate(values)
+    )
+    found = [told for told in drills.check_objectives(replace(facts, reports=reports)) if isinstance(told, Finding)]
+    assert [(told.id, told.severity) for told in found] == ([("ready/rto-trend", Severity.WARNING)] if said else [])
+    assert said is None or said in found[0].what
 
 
 async def test_x3_the_transaction_timeout_covers_interval_checkpoint_and_rto(facts: Facts):

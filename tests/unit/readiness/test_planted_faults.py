@@ -12,6 +12,7 @@ from tests.kit.ready_world import BACK, GRAPH, OUT, World, keyed_operator, topic
 from tests.kit.snapshot_bytes import id_of
 from tests.kit.temporal_world_facts import REVIEW
 from tidegate.clients.flink_types import JobState
+from tidegate.clients.objects import S3Uri
 from tidegate.errors import Unavailable
 from tidegate.model.drilled import DrillFacts
 from tidegate.model.operation import Outcome
@@ -130,6 +131,11 @@ async def test_each_fault_alone_is_found_alone(name: str):
 
 async def a_lost_drill(world: World) -> None:
     world.control.objects = {uri: one for uri, one in world.control.objects.items() if "reports/" not in uri.key}
+
+
+async def drill_left(world: World) -> None:
+    """Terminated; its fork stands."""
+    await world.fork(hours_ago=4.0)
 
 
 async def drill_given_up(world: World) -> None:
@@ -283,6 +289,7 @@ async def no_bucket(world: World) -> None:
         (a_lost_drill, {"no-drill", "rto-not-measured", "rpo-not-measured"}),
         (failed_drill, {"drill-failed"}),
         (drill_given_up, {"drill-given-up"}),
+        (drill_left, {"drill-left"}),
         (never_kept, {"no-recovery-points"}),
         (no_jar, {"jar-not-kept"}),
         (silent_keeper, {"keeper-silent"}),
@@ -380,3 +387,17 @@ async def test_reviews_by_the_hour_do_not_hide_the_last_drill():
     assert [one.id for one in found.findings] == []
     assert [one.operation for one in found.trend if one.rto_s is not None] == ["failover-ledger-1"]
     assert len([one for one in found.trend if one.score is not None]) == 40
+
+
+async def test_a_drill_that_runs_now_takes_no_room_and_has_left_nothing():
+    """A failover has its slots; a review in the hour of the drills finds what one an hour later finds."""
+    world = await World.made()
+    await world.fork(hours_ago=0.5)
+    west = world.flink["west"]
+    west.taskmanagers[0].held += ["f" * 32] * 4
+    west.taskmanagers[1].held += ["f" * 32] * 3
+    found = await world.review()
+    assert [(one.id, one.what) for one in found.findings if one.id in {"ready/no-room", "ready/drill-left"}] == []
+    assert any(one.check == "what drills have left" and "under way" in one.fact for one in found.passed)
+    await world.control.delete(S3Uri("tidegate", "own/ledger-drill-1a2b3c4d.json"))
+    assert "ready/no-room" in [one.id for one in (await world.review()).findings]
