@@ -14,6 +14,7 @@ from typing import Final
 from tidegate.clients.connect import ConnectState
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.errors import Refused, Unavailable
+from tidegate.failover.cut import behind, was_shut
 from tidegate.failover.producers import close_producers
 from tidegate.failover.sides import Sides
 from tidegate.mirror import control
@@ -49,6 +50,7 @@ async def close_when_current(sides: Sides, topics: Topics, *, take_over: bool) -
 
 async def mirror_current(sides: Sides, topics: Topics) -> tuple[str, ...]:
     """Wait until each link that shall run is current; restart what died. A line for each that had to be waited for.
+    One that shall not run, and was not shut by a failover, must have brought all.
 
     Raises Refused as above; Held, if somebody else is at a link that must be restarted; Superseded.
     """
@@ -59,6 +61,13 @@ async def mirror_current(sides: Sides, topics: Topics) -> tuple[str, ...]:
             record = await store.read(link.name)
             if record is not None and record.mirror is LinkState.RUNNING:
                 notes += await _Ahead(sides, link).wait()
+            elif not was_shut(record) and (late := await behind(link)):
+                state = record.mirror if record is not None else LinkState.NEVER
+                raise Refused(
+                    f"mirror link {link.name} is {state}, and has not brought all of {', '.join(map(str, late))}; no "
+                    f"producer was closed",
+                    hint=f"start it, and try again:  tidegate mirror start {link.name}",
+                )
     return tuple(notes)
 
 

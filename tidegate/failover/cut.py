@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from functools import partial
 
 from tidegate.clients.kafka_types import TopicPartition
-from tidegate.errors import Unavailable
+from tidegate.errors import NoProgress, Unavailable
 from tidegate.failover.atlarge import at_large
 from tidegate.failover.producers import hold_gate
 from tidegate.failover.sides import Sides, of_topics, positions
 from tidegate.lineage.model import Excluded
 from tidegate.mirror import control
 from tidegate.mirror.link import MirrorLink
-from tidegate.mirror.positions import last_hop, search
+from tidegate.mirror.positions import last_hop, passed_position, search
 from tidegate.mirror.status import wait_drained
 from tidegate.model.failover import CutFact, CutInput, MirrorBackFact, Topics
 from tidegate.model.mirror import LinkRecord, LinkState, MirrorVerb
@@ -39,7 +39,7 @@ async def shut_links(sides: Sides, request: CutInput, *, drain: bool) -> dict[st
 
     Raises:
         Held: somebody else acts on a link.
-        NoProgress: it is not drained, or not seen to stop, in time.
+        NoProgress: it is not drained, or not seen to stop, in time; or it was stopped before, and lacks something.
         Unavailable: neither Connect nor the target's Kafka answers.
         Superseded.
 
@@ -53,7 +53,9 @@ async def shut_links(sides: Sides, request: CutInput, *, drain: bool) -> dict[st
             if down and any(one.step == STOP_STEP and one.state is IntentState.DONE for one in tenure.record.intents):
                 done[link.name] = tenure.record.mirror.value  # by this operation, and read back or seen to refuse then
                 continue
-            if drain and not down:
+            if drain and down:
+                await _refuse_behind(link, tenure.record)
+            elif drain:
                 await wait_drained(
                     link,
                     request.drain_s,
@@ -74,6 +76,29 @@ async def shut_links(sides: Sides, request: CutInput, *, drain: bool) -> dict[st
             )
             done[link.name] = tenure.record.mirror.value if status is None else "STOPPED"
     return done
+
+
+async def _refuse_behind(link: MirrorLink, record: LinkRecord) -> None:
+    """Raises NoProgress for a link that was stopped before, and not by a failover that had drained it, if it lacks
+    anything: what has not come would be lost behind the cut (X19).
+    """
+    late = await behind(link) if not was_shut(record) else ()
+    if late:
+        raise NoProgress(
+            f"mirror link {link.name} is {record.mirror}, and has not brought all of {', '.join(map(str, late))}",
+            hint=f"start it, and go on:  tidegate mirror start {link.name}",
+        )
+
+
+def was_shut(record: LinkRecord | None) -> bool:
+    """Whether a failover has shut it, and nobody has given it back since."""
+    return record is not None and any(one.step == STOP_STEP for one in record.intents)
+
+
+async def behind(link: MirrorLink) -> tuple[TopicPartition, ...]:
+    """The partitions of which not all has come that stands in the source now. Raises Unavailable."""
+    passed = await passed_position(link, await link.source_kafka.last_stable_offsets(link.topics))
+    return tuple(sorted(tp for tp, there in passed.items() if not there))
 
 
 async def _is_down(link: MirrorLink, record: LinkRecord) -> bool:

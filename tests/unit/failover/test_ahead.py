@@ -6,11 +6,13 @@ import pytest
 
 from tests.kit.failover_world import OUT, FailoverWorld
 from tests.kit.mirror_world import holder
+from tests.kit.temporal_world_facts import pinned
+from tests.kit.world_gate import Fault
 from tidegate.clients.kafka_types import TopicPartition
-from tidegate.errors import Held, Refused
+from tidegate.errors import Held, NoProgress, Refused
 from tidegate.failover import ahead
 from tidegate.lineage.model import Gate
-from tidegate.mirror import control, positions
+from tidegate.mirror import control, positions, status
 from tidegate.mirror.link import MirrorLink
 from tidegate.model.mirror import LinkState
 from tidegate.registry.links import BY_HAND, take_link
@@ -125,8 +127,8 @@ async def test_x17_a_link_that_somebody_else_holds_is_not_restarted_behind_his_b
     await _open_and_written(world)
 
 
-async def test_x17_a_link_that_shall_not_run_is_left_to_the_cut(world: FailoverWorld, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ahead, "NO_PROGRESS_S", 0.1)
+async def test_x19_a_link_that_was_stopped_by_hand_and_lacks_something_closes_nobody(world: FailoverWorld):
+    """The job may not have read it yet: behind the cut it would be lost, and nobody would be told."""
     async with world.open_link(world.fleet, OUT) as link:
         tenure = await take_link(world.links, control.fresh_record(link), holder("mirror-by-hand", BY_HAND))
         await control.stop(link, tenure)
@@ -135,4 +137,84 @@ async def test_x17_a_link_that_shall_not_run_is_left_to_the_cut(world: FailoverW
     assert record is not None
     assert record.mirror is LinkState.STOPPED
     await world.traffic_at_home_all_the_same()
+    with pytest.raises(Refused, match="is STOPPED, and has not brought all of payments-0; no producer") as told:
+        await world.close(world.sides())
+    assert f"tidegate mirror start {OUT}" in (told.value.hint or "")
+    await _open_and_written(world)
+
+
+async def test_x19_a_link_that_was_stopped_by_hand_is_not_cut_behind_while_it_lacks_something(world: FailoverWorld):
     await world.close(world.sides())
+    async with world.open_link(world.fleet, OUT) as link:
+        tenure = await take_link(world.links, control.fresh_record(link), holder("mirror-by-hand", BY_HAND))
+        await control.stop(link, tenure)
+        await tenure.release()
+    await world.traffic_at_home_all_the_same()  # by whoever is not named: it stands before the end that is written down
+    await world.stop()
+    with pytest.raises(NoProgress, match="is STOPPED, and has not brought all of payments-0") as told:
+        await world.cut(world.sides())
+    assert f"tidegate mirror start {OUT}" in (told.value.hint or "")
+    known = await world.lineage("payments")
+    assert known is not None
+    assert known.turn == 0
+
+
+async def test_x17_a_link_that_was_stopped_and_has_brought_all_is_left_to_the_cut(world: FailoverWorld):
+    async with world.open_link(world.fleet, OUT) as link:
+        tenure = await take_link(world.links, control.fresh_record(link), holder("mirror-by-hand", BY_HAND))
+        await control.stop(link, tenure)
+        await tenure.release()
+    await world.close(world.sides())
+    await world.stop()
+    assert (await world.cut(world.sides())).shut == {OUT: "STOPPED"}
+
+
+@pytest.mark.parametrize("taken_over", [False, True])
+@pytest.mark.parametrize("step", ["close", "cut"])
+async def test_o16_who_died_while_it_restarted_a_dead_task_is_gone_on_with(
+    step: str, taken_over: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """At each act of it, by the next attempt or by who takes over: the link is shut in the end, and all has come."""
+
+    async def about_to() -> FailoverWorld:
+        world = (await FailoverWorld.made()).patch(monkeypatch)
+        if step == "cut":
+            await world.close(world.sides())
+        await world.traffic_at_home_all_the_same()
+        if step == "cut":
+            world.driver["east"].jobs.clear()
+            await world.change(pinned=pinned(output_ends={}))
+        connector = next(iter(world.connect["west"].connectors.values()))
+        connector.task = "FAILED"
+
+        async def looked(link: MirrorLink) -> dict[TopicPartition, int] | None:
+            if connector.task == "RUNNING":
+                await world.mirror(OUT)
+            return await look(link)
+
+        for module in (positions, status):
+            monkeypatch.setattr(module, "connector_offsets", looked)
+        return world
+
+    look = positions.connector_offsets
+    monkeypatch.setattr(ahead, "POLL_S", 0.01)
+    world = await about_to()
+    sides = world.sides()
+    await world.go("victim", lambda: getattr(world, step)(sides))
+    calls = world.gate.of("victim")
+    begun = next(call.n for call in calls if "restart" in call.name)
+    acts = [call.n for call in calls if call.mutating and begun - 4 <= call.n <= begun + 4]
+    assert begun in acts
+    for k in acts:
+        world = await about_to()
+        await world.die_in(getattr(world, step), k, Fault.DIE_AFTER)
+        if taken_over:
+            await world.take("failover-ledger-2", take_over=True)
+        await world.close(world.sides(), take_over=True)
+        fact = await world.cut(world.sides())
+        assert fact.shut == {OUT: "STOPPED"}, calls[k]
+        link = await world.link(OUT)
+        assert link is not None
+        assert link.open_intents() == (), calls[k]
+        values = world.kafka["west"].committed_values("payments", 0)
+        assert len([one for one in values if b"stray" in getattr(one, "value", one)]) == 2, calls[k]
