@@ -121,16 +121,26 @@ async def fence(home: Run, record: DeploymentRecord, answers: Answers, notes: li
         except TidegateError as error:
             notes.append(f"Kafka in {home.site.region} answered, and could not be made to refuse: {error.message}")
     if answers.flink is None:
+        ended: set[str] = set()
         try:
             for job_id, epoch in sorted(jobs):
                 if await home.site.driver.state(job_id) is not None:
                     await cancel_job(home, record, job_id, epoch)
-                    strength = Strength.STOPPED
+                    ended.add(job_id)
         except Superseded:
             raise
         except TidegateError as error:
             notes.append(f"Flink in {home.site.region} answered, and could not be made to cancel: {error.message}")
+        # One that Flink does not know may come yet: a submit on its way, or what high availability brings back (O6).
+        if ended and _may_commit(record, home.site.region) <= ended:
+            strength = Strength.STOPPED
     return strength
+
+
+def _may_commit(record: DeploymentRecord, region: str) -> set[str]:
+    """The jobs of a region of which nothing on record says that they have ended."""
+    found = {one.job_id for one in starts_of(record.intents) if one.region == region and one.state is IntentState.OPEN}
+    return found | ({record.writer.job_id} if record.writer is not None else set())
 
 
 async def choose_point(

@@ -192,6 +192,18 @@ async def test_x5_without_one_it_is_refused_and_each_is_named(world: FailoverWor
     assert record.pinned is None
 
 
+async def test_x14_one_that_flink_does_not_know_is_not_stopped_because_another_was(world: FailoverWorld):
+    """A start that was begun: its submit may be on its way, and Kafka cannot be asked to refuse it."""
+    _silence(world, "kafka")
+    begun = StartIntent(
+        id="s", step="switch", n=1, job_id="f" * 32, epoch=8, region="east", cell="cell-1", artifact=artifact("v1"),
+        parallelism=2, snapshot="s3://east/x",
+    )  # fmt: skip
+    await world.change(intents=(begun,))
+    assert (await _shut(world)).strength is Strength.SUPERSEDED
+    assert world.driver["east"].jobs[JOB] is JobState.CANCELED
+
+
 async def test_o16_done_again_what_was_chosen_stands(world: FailoverWorld):
     _silence(world, "flink", "kafka")
     first = await _shut(world)
