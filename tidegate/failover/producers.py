@@ -22,6 +22,7 @@ from tidegate.lineage.announce import announce_all
 from tidegate.lineage.model import Excluded, Gate, TopicLineage
 from tidegate.mirror.provenance import of_headers
 from tidegate.model.failover import OpenFact, OpenInput, ShutFact, Topics
+from tidegate.operation.note import superseded_here
 from tidegate.operation.settle import as_positions
 
 CLOSE_S: Final = 60.0
@@ -132,10 +133,13 @@ async def open_producers(sides: Sides, request: OpenInput) -> OpenFact:
 
     From here on there is no way back (X24). Raises Superseded, Unavailable.
     """
-    await sides.away.tenure.read()
+    record = await sides.away.tenure.read()
     topics, away = request.topics.turn, sides.away.site
+    # Also of a start before the last one, whose job was lost again: what that one goes on from is told by itself only.
+    here = await superseded_here(sides.away, record)
+    told = dict.fromkeys((*request.superseded, *(one for one in here if one.topic in topics)))
     by_topic: dict[str, dict[int, list[Excluded]]] = {}
-    for one in request.superseded:
+    for one in told:
         found = by_topic.setdefault(one.topic, {}).setdefault(one.partition, [])
         found.append(
             Excluded(region=away.region, first=one.first, last=one.last, why="superseded (X21)", by=sides.operation)

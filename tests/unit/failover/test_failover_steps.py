@@ -11,7 +11,10 @@ from tests.kit.eventually import eventually
 from tests.kit.failover_world import BACK, BUCKET, FLEET, OUT, TOPICS, FailoverWorld
 from tests.kit.kafka_fake_logs import Denied
 from tests.kit.mirror_world import holder
+from tests.kit.temporal_world_facts import artifact
+from tidegate import names
 from tidegate.clients.kafka_types import TopicPartition
+from tidegate.clients.objects import S3Uri
 from tidegate.errors import Held, NoProgress, OperationFailed, Refused
 from tidegate.failover import cut as cut_module
 from tidegate.failover import rebasing
@@ -25,6 +28,8 @@ from tidegate.mirror.provenance import of_headers
 from tidegate.model.failover import CutInput
 from tidegate.model.mirror import LinkState
 from tidegate.model.operation import ReplayRange
+from tidegate.model.record import IntentState, StartIntent
+from tidegate.operation.note import EnsureNote
 from tidegate.registry.links import BY_HAND, take_link
 
 P0 = TopicPartition("payments", 0)
@@ -529,3 +534,26 @@ async def test_o16_a_late_cut_after_the_opening_changes_nothing(world: FailoverW
     before = await world.lineage("payments")
     await world.cut(world.sides())
     assert await world.lineage("payments") == before
+
+
+async def test_x21_what_an_earlier_start_of_the_tenure_supersedes_is_excluded_at_the_opening(world: FailoverWorld):
+    """Its job had committed and was lost; the one after it goes on from there, and has nothing to say of its own."""
+    await _to(world, "close", "stop", "cut", "started")
+    took_place = StartIntent(
+        id="a" * 32, step="ensure", n=1, job_id="b" * 32, epoch=8, region="west", cell="cell-1",
+        artifact=artifact("v1"), parallelism=2, snapshot="s3://west/copy", state=IntentState.DONE,
+    )  # fmt: skip
+    never_came = took_place.model_copy(update={"id": "c" * 32, "epoch": 9, "state": IntentState.VOID})
+    at_home = took_place.model_copy(update={"id": "d" * 32, "region": "east"})
+    for start, first in ((took_place, 2), (never_came, 4), (at_home, 5)):
+        key = names.manifest_key("ledger", start.id)
+        part = ReplayRange(topic="balances", partition=0, first=first, last=first, records=1)
+        note = EnsureNote(superseded=(part,), region=start.region)
+        await world.control.put(S3Uri(BUCKET, key), note.model_dump_json().encode())
+        if start is not never_came:
+            await world.control.put(S3Uri(BUCKET, names.manifest_mark(key)), b"{}")
+    await world.change(intents=(took_place, never_came, at_home))
+    await world.open(world.sides())
+    known = await world.lineage("balances")
+    assert known is not None
+    assert [(one.region, one.first, one.last) for one in known.partitions["0"].excluded] == [("west", 2, 2)]
