@@ -12,6 +12,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.sites import Sites
+from tidegate.failover.unfinished import unfinished_in
+from tidegate.lineage.store import LineageStore
 from tidegate.model.record import Holder
 from tidegate.model.steps import HaltInput, Held, Located, ObserveInput, StepInput, TakeInput
 from tidegate.operation.move import cell_in, home_of, standby_of
@@ -46,6 +48,10 @@ class RegistryActivities:
             home = home_of(fleet, request.deployment, record)
             if request.region is not None:
                 home = cell_in(fleet, request.deployment, request.region, record)
+        unfinished = None
+        if request.unfinished:
+            store = LineageStore(self._sites.control, self._sites.bucket)
+            unfinished = await unfinished_in(store, fleet, request.deployment, home.region)
         timeout_s = spec.prove.stop_timeout_s + 2 * spec.prove.start_timeout_s
         return Located(
             fleet_digest=digest,
@@ -55,6 +61,7 @@ class RegistryActivities:
             approval_required=spec.approval == "required",
             switch_timeout_s=min(timeout_s, SWITCH_TIMEOUT_MAX_S),
             standby=standby_of(fleet, request.deployment, home.region),
+            unfinished=unfinished,
         )
 
     @activity.defn(name="take")

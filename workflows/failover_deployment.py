@@ -10,11 +10,14 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
     from tidegate.errors import TidegateError
+    from tidegate.failover.atlarge import left_in
     from tidegate.failover.plan import plan_failover
+    from tidegate.failover.unfinished import goes_on_from, plan_finish, refuse_elsewhere
     from tidegate.model.failover import (
         FAILOVER_DEPLOYMENT,
         FailoverInput,
         FailoverStep,
+        HomeFact,
         LookRegionsInput,
         OpenInput,
         RebaseInput,
@@ -23,12 +26,12 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.model.groups import GroupFact, translate_command
     from tidegate.model.operation import Observation, OperationResult, Outcome, Phase, Plan, StepState
     from tidegate.model.recovery import FailoverFacts, Strength
-    from tidegate.model.steps import Located, ObserveInput, RestoreFrom
+    from tidegate.model.steps import Located, ObserveInput, RestoreFrom, Unfinished
     from workflows import facts, failover_facts
     from workflows.calls import Aborted
     from workflows.ending import Ending
     from workflows.kit import given, known, with_hint
-    from workflows.leaving_region import BACK_S, NO_RETURN, OPEN_S, LeavingRegion
+    from workflows.leaving_region import BACK_S, CLOSE_S, NO_RETURN, OPEN_S, LeavingRegion
     from workflows.preparing import OBSERVE_S
     from workflows.running import ENSURE_S, Goal
 
@@ -48,6 +51,8 @@ class FailoverDeployment(LeavingRegion):
         self.group_facts: tuple[GroupFact, ...] = ()
         self.ahead: tuple[str, ...] = ()
         """What the state has read and has not come, in words (X22)."""
+        self.unfinished: Unfinished | None = None
+        """The failover that this one ends: it has turned the topics, and nobody goes on with it."""
 
     @workflow.run
     async def run(self, request: FailoverInput | None = None) -> OperationResult:
@@ -71,6 +76,10 @@ class FailoverDeployment(LeavingRegion):
 
         # Step 4. Take the deployment; from here on it is ours until the end, or until somebody takes it over.
         await self.take(rows)
+        if self.unfinished is not None:
+            # One before it has left the old region and turned the topics: what is left is steps 9 to 14.
+            await self.insisting(self._take_on)
+            return await self.go_on_there()
         await self.prepare(self.fixed_plan.to_artifact)
 
         if not self.unplanned:
@@ -94,12 +103,20 @@ class FailoverDeployment(LeavingRegion):
         """Find out where it lives and where it shall go on, and what of both regions answers."""
         self.begin("observe", OBSERVE_S)
         name, digest = self.base.deployment, self.base.fleet_digest
-        asked = ObserveInput(deployment=name, fleet_digest=digest, by_record=True)
-        self.home = await self.calls.control(contracts.locate, asked, deadline_s=OBSERVE_S)
-        to = self.request.to or await self._other(self.home)
-        if to == self.home.region:
-            raise errors.InvalidInput(f"to: {name} lives in {to}; name another region")
-        pinned = self.home.fleet_digest
+        asked = ObserveInput(deployment=name, fleet_digest=digest, by_record=True, unfinished=self.group is None)
+        lives = self.home = await self.calls.control(contracts.locate, asked, deadline_s=OBSERVE_S)
+        pinned = lives.fleet_digest
+        if lives.unfinished is not None:
+            to = self.request.to or lives.region
+            if to != lives.region:
+                refuse_elsewhere(name, lives.region, lives.unfinished)
+            self.unfinished, self.unplanned = lives.unfinished, True  # what was left is left: there is no way back
+            left = ObserveInput(deployment=name, fleet_digest=pinned, by_record=True, region=self.unfinished.source)
+            self.home = await self.calls.control(contracts.locate, left, deadline_s=OBSERVE_S)
+        else:
+            to = self.request.to or await self._other(lives)
+            if to == lives.region:
+                raise errors.InvalidInput(f"to: {name} lives in {to}; name another region")
         there = ObserveInput(deployment=name, fleet_digest=pinned, by_record=True, region=to)
         self.located = self.away = await self.calls.control(contracts.locate, there, deadline_s=OBSERVE_S)
         self.found_in(self.located)
@@ -126,7 +143,7 @@ class FailoverDeployment(LeavingRegion):
             home=self.left.at,
             at=located.at,
             point=self.request.point,
-            unplanned=self.unplanned,
+            unplanned=self.unplanned and self.unfinished is None,
             together=self.together,
         )
         self.regions = await self.calls.region(
@@ -136,10 +153,19 @@ class FailoverDeployment(LeavingRegion):
         return seen
 
     def draw_plan(self) -> Plan:
-        """The plan of a failover."""
+        """The plan of a failover, or of the end of one that nobody goes on with."""
+        if self.unfinished is not None:
+            return plan_finish(self.request, self.seen, self.both, self.unfinished)
         return plan_failover(self.request.model_copy(update={"unplanned": self.unplanned}), self.seen, self.both)
 
     # -- going on
+
+    async def _take_on(self) -> None:
+        self.too_late = NO_RETURN
+        self.acted_at = self.acted_at or workflow.now()
+        self.begin("close", CLOSE_S)
+        shut = await self.calls.control(contracts.close_producers, self._step(FailoverStep), deadline_s=CLOSE_S)
+        self.ok("close", failover_facts.closed(shut))
 
     async def go_on_there(self) -> Ending:
         """Steps 9 to 14. Until the start has held there is a way back, if it was planned; then none."""
@@ -194,6 +220,12 @@ class FailoverDeployment(LeavingRegion):
         artifact = self.fixed_plan.to_artifact
         self.start_tried = True
         self.begin(f"start {artifact.name}", REBASE_S + ENSURE_S)
+        if self.unfinished is not None:
+            goal = replace(
+                self.goal(artifact, bake_s=self.request.bake_s), restore=goes_on_from(self.seen.record, self.both)
+            )
+            self.started = await self._ensure(goal, interruptible=False)
+            return goal
         wanted = self._step(RebaseInput, snapshot=self.shipped)
         copy = await self.calls.region(
             self.place.region, contracts.rebase_copy, wanted, deadline_s=REBASE_S, interruptible=not self.unplanned
@@ -263,10 +295,18 @@ class FailoverDeployment(LeavingRegion):
         until = self.cut_fact.input_until if self.cut_fact is not None else None
         home = self.home_fact
         detected = self.request.detected_at
+        before = left_in(self.seen.record, self.left.region) if self.unfinished is not None else None
+        if before is not None:
+            home = HomeFact(
+                strength=Strength(before.strength),
+                point=before.point,
+                snapshot=before.snapshot,
+                taken_at=before.taken_at,
+            )
         return FailoverFacts(
             source=self.left.region,
             target=self.there.region,
-            planned=not self.unplanned,
+            planned=self.unfinished.planned if self.unfinished is not None else not self.unplanned,
             strength=home.strength if home is not None else Strength.STOPPED,
             point=home.point if home is not None else None,
             state_as_of=home.taken_at if home is not None else None,
@@ -284,7 +324,10 @@ class FailoverDeployment(LeavingRegion):
         )
 
     def _next(self) -> tuple[str, ...]:
-        if self.waiting_links:
+        gave_up = self.unplanned
+        if self.unfinished is not None:
+            gave_up = left_in(self.seen.record, self.left.region) is not None
+        if self.waiting_links or gave_up:
             return (f"tidegate return region {self.left.region}",)
         return (f"tidegate failover deployment {self.base.deployment} --to {self.left.region}",)
 
@@ -294,4 +337,5 @@ class FailoverDeployment(LeavingRegion):
 
 def rows(plan: Plan) -> list[str]:
     """The steps after observe and approve, as a person sees them."""
-    return ["take", "prepare", *(step.name for step in plan.steps if step.name != "observe")]
+    whole = any(step.name == "cut" for step in plan.steps)
+    return ["take", *(["prepare"] if whole else []), *(step.name for step in plan.steps if step.name != "observe")]

@@ -179,6 +179,7 @@ class World(AcrossActs, UnheldActs):
             approval_required=self.approval_required,
             switch_timeout_s=self.switch_timeout_s,
             standby=self.standby,
+            unfinished=self.unfinished if request.unfinished else None,
         )
 
     def _lives(self, *, by_record: bool) -> str:

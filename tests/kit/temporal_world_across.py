@@ -31,6 +31,7 @@ from tidegate.model.failover import (
 from tidegate.model.groups import GroupFact, GroupsFact
 from tidegate.model.recovery import Strength
 from tidegate.model.returning import QuarantineFact, ReturnStep, TailFact
+from tidegate.model.steps import Unfinished
 
 
 class AcrossActs:
@@ -38,6 +39,10 @@ class AcrossActs:
 
     closed: set[str]
     job_state: str | None
+    unfinished: Unfinished | None = None
+    """A failover that has turned the topics to where it lives, and is not gone on with."""
+    began_from: str | None = None
+    not_returned: str | None = None
 
     if TYPE_CHECKING:
 
@@ -59,6 +64,8 @@ class AcrossActs:
             mirror_lag={f"{home}-to-{away}": None if self.silent else 3},
             groups=self.groups,
             left_planned=self.left_planned if request.returning else None,
+            began_from=self.began_from,
+            not_returned=self.not_returned,
         )
 
     @staticmethod

@@ -16,14 +16,14 @@ from temporalio.exceptions import ApplicationError
 from tests.kit.eventually import eventually
 from tests.kit.temporal_env import Run, begin, workers
 from tests.kit.temporal_world import World
-from tests.kit.temporal_world_facts import AT, POINT
+from tests.kit.temporal_world_facts import AT, POINT, writer
 from tidegate import errors
 from tidegate.errors import TidegateError
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
 from tidegate.model.groups import GroupFact, GroupLook
 from tidegate.model.operation import Outcome, Phase, StepState
 from tidegate.model.recovery import FailoverFacts, Strength
-from tidegate.model.steps import RestoreFrom
+from tidegate.model.steps import RestoreFrom, Unfinished
 
 LOOK = ["locate", "locate", "observe", "look_regions"]
 TAKE = ["take", "observe", "look_regions", "prepare"]
@@ -723,6 +723,57 @@ async def test_x5_without_a_point_each_is_named_with_what_stands_against_it(clie
 async def test_where_it_lives_already_it_is_refused(client: Client, world: World) -> None:
     result = await (await _failover(client, to="east")).failed("InvalidInput")
     assert "ledger lives in east; name another region" in result.why
+
+
+def _left_half_way(world: World, *, started: bool) -> None:
+    """Its operation is lost behind the turn: the topics live in the west, closed; the east has been left."""
+    world.unfinished = Unfinished(source="east", operation="failover-ledger-0ld", planned=False)
+    world.closed, world.lives_in = {"payments", "balances"}, dict.fromkeys(("payments", "balances"), "west")
+    if started:
+        runs = writer("v1", 8).model_copy(update={"region": "west"})
+        world.record = world.record.model_copy(update={"epoch": 8, "writer": runs})
+    else:
+        world.began_from, world.job_state = "s3://west/savepoints/ledger/copy-7", None
+
+
+@pytest.mark.parametrize("started", [True, False])
+@pytest.mark.parametrize("to", [None, "west"])
+async def test_o6_one_that_nobody_goes_on_with_is_ended_by_the_same_command(
+    client: Client, world: World, to: str | None, started: bool
+) -> None:
+    """Without it nobody could ever write the topics again: they turn from a region only where they were opened."""
+    _left_half_way(world, started=started)
+    result = await (await _failover(client, to=to, unplanned=True, take_over={"why": "Temporal is lost"})).done()
+    assert result.outcome is Outcome.DONE
+    begin_again = ["close_producers", "ensure_running", "open_producers", "prove", "mirror_back"]
+    assert world.names() == [LOOK[0], *LOOK, *TAKE[:-1], *begin_again, *END]
+    assert world.requests("close_producers")[0].take_over is True
+    wanted = None if started else RestoreFrom(until_epoch=7, snapshot="s3://west/savepoints/ledger/copy-7")
+    assert world.requests("ensure_running")[0].restore == wanted
+    assert (_facts(world).source, _facts(world).target, _facts(world).planned) == ("east", "west", False)
+    _lives(world, "west")
+
+
+async def test_o6_one_that_has_not_ended_is_named_with_what_ends_it(client: Client, world: World) -> None:
+    """Not "it lives in west already": nothing there is written."""
+    for to in (None, "west", "east"):
+        _left_half_way(world, started=True)
+        result = await (await _failover(client, to=to)).failed("Refused")
+        assert "failover-ledger-0ld has turned topics of ledger from east to west and not opened them" in result.why
+        assert "tidegate failover deployment ledger --to west --take-over --why TEXT" in result.why
+        assert world.names("locate", "observe", "look_regions", "write_report") == []
+        world.calls.clear()
+
+
+async def test_x24_what_fails_while_it_is_ended_halts_and_never_goes_back(client: Client, world: World) -> None:
+    _left_half_way(world, started=True)
+    world.will("ensure_running", errors.StartRejected("no slot"))
+    run = await _failover(client, take_over={"why": "lost"})
+    await run.phase(Phase.HALTED)
+    assert "too late" in await _refused(run, "abort")
+    await run.update("resume")
+    await run.done()
+    assert "reopen_home" not in world.names()
 
 
 async def test_without_a_standby_the_region_must_be_named(client: Client, world: World) -> None:

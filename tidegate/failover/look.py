@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Collection, Mapping
 from typing import Final
 
+from tidegate import names
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import Refused, SnapshotError, TidegateError, Unavailable
 from tidegate.failover import memory
 from tidegate.failover.crossing import count_ahead, positions_of, unproven
 from tidegate.failover.groups import look_at_groups
 from tidegate.failover.turning import turning
+from tidegate.failover.unfinished import begun_in, copy_of
 from tidegate.lineage.store import LineageStore
 from tidegate.mirror.link import open_link, parse_partition
 from tidegate.mirror.positions import mirrored_to, passed_position
@@ -19,10 +21,11 @@ from tidegate.mirror.status import look as look_at
 from tidegate.model.failover import Answers, PointChoice, RegionsSeen, Topics
 from tidegate.model.fleet import Fleet
 from tidegate.model.mirror import LinkState
-from tidegate.model.record import SlotMemory, utc_now
+from tidegate.model.record import DeploymentRecord, SlotMemory, utc_now
 from tidegate.model.timers import TimersFound
 from tidegate.operation.forks import forks_on, told
 from tidegate.operation.move import lives_at
+from tidegate.operation.note import EnsureNote
 from tidegate.operation.site import Site
 from tidegate.operation.timers import timers_in, timers_of_job
 from tidegate.points.index import against
@@ -100,6 +103,8 @@ async def look(
         unproven=() if returning else blind,
         timers=timers,
         tail=away.spec.tail,
+        began_from=await _began_from(away, records),
+        not_returned=await _not_returned(away, records),
         warnings=(*warnings, *told(drills, f"{away.region}/{away.cell}"), *await _memory(home, away, records, answers)),
     )
 
@@ -145,6 +150,29 @@ async def lives_now(fleet: Fleet, records: RecordStore) -> Mapping[str, str]:
         return name, at.region
 
     return dict(await asyncio.gather(*(one(name) for name in fleet.deployments)))
+
+
+async def _not_returned(away: Site, records: RecordStore) -> str | None:
+    stored = await records.read(away.deployment)
+    return gave_up(stored.record if stored is not None else None, away.region)
+
+
+def gave_up(record: DeploymentRecord | None, region: str) -> str | None:
+    """The operation that gave a region up, if it has not been returned since; None: it was not, or has been (X23)."""
+    gone = record.gone.get(region) if record is not None else None
+    if gone is None or gone.left is None or gone.returned is not None:
+        return None
+    return gone.left.operation.partition("/")[0]
+
+
+async def _began_from(away: Site, records: RecordStore) -> str | None:
+    stored = await records.read(away.deployment)
+    start = begun_in(stored.record, away.region) if stored is not None else None
+    if start is None:
+        return None
+    key = names.manifest_key(away.deployment, start.id)
+    found = await away.control.get_or_none(S3Uri(away.control_bucket, key))
+    return copy_of(EnsureNote.model_validate_json(found.body)) if found is not None else None
 
 
 async def left_planned(away: Site, records: RecordStore, topics: Topics, region: str) -> str | None:

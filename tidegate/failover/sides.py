@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from tidegate.clients.kafka_types import Heartbeat, TopicPartition
+from tidegate.lineage.model import Former
 from tidegate.lineage.store import LineageStore
 from tidegate.mirror.control import fresh_record
 from tidegate.mirror.link import MirrorLink, open_link, parse_partition
@@ -72,11 +73,24 @@ class Sides:
         if known is not None and known.holder is not None and not known.holder.is_same(self.holder):
             record = await self.away.tenure.read()
             # Whoever held the deployment before us held the link for it: who has taken over the one has the other.
-            if record.holder is not None and record.holder.is_same(self.holder) and self._was_of_us(known.holder):
+            ours = record.holder is not None and record.holder.is_same(self.holder) and self._was_of_us(known.holder)
+            if ours or await self._was_taken_over(link, known.holder):
                 takeover = Takeover(self.holder.who, f"{self.deployment} was taken over")
         return await take_link(
             store, fresh_record(link), self.holder, takeover=takeover, holder_closed=self.holder_closed
         )
+
+    async def _was_taken_over(self, link: MirrorLink, other: Holder) -> bool:
+        """Whether this operation has taken a topic of the link over from the other one, by a person's word: a region's
+        failover, or one whose id was given by hand, holds the link under a name of its own.
+        """
+        for topic in link.topics:
+            known = await self.lineage.read(topic)
+            if known is None or known.former.get(f"{other.operation}/{other.run_id}") is not Former.SUPERSEDED:
+                continue
+            if self.operation == known.holder or self.operation in known.former:
+                return True
+        return False
 
     def _was_of_us(self, other: Holder) -> bool:
         # Its whole name: a failover of ``eu-ledger`` or ``ledger-eu`` is none of ``ledger``.

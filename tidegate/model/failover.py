@@ -127,6 +127,11 @@ class RegionsSeen(Frozen):
     """In the point that an unplanned failover goes on from; else in the newest checkpoint of the job that runs."""
     tail: str = "by-hand"
     """What the fleet file says of inputs that never crossed."""
+    began_from: str | None = None
+    """Of a start in the standby that is not known to have ended: the copy that it goes from. None: there is none."""
+    not_returned: str | None = None
+    """The operation that gave the standby up, if it has not been returned since (X23); None: it was not, or has been.
+    """
     warnings: tuple[str, ...] = ()
 
 

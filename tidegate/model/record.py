@@ -119,6 +119,8 @@ class Gone(Frozen):
     None: from empty state."""
     left: Left | None = None
     """How the region was given up; None: it was left by a stop, as planned."""
+    returned: str | None = None
+    """The operation that has put the region in quarantine and set its tail apart since (X23); None: nobody has."""
     at: datetime
 
 

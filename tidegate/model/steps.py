@@ -49,6 +49,20 @@ class ObserveInput(Frozen):
     """locate: the region that was asked for."""
     at: str | None = None
     """observe: the cell, ``region/cell``; None: home."""
+    unfinished: bool = False
+    """locate: look for a failover to there that has not ended."""
+
+
+class Unfinished(Frozen):
+    """A failover that has turned topics to where the deployment lives, and has not opened them there: nobody writes
+    them until another one ends it.
+    """
+
+    source: str
+    """The region that was left."""
+    operation: str
+    """Who began it."""
+    planned: bool
 
 
 class Located(Frozen):
@@ -63,6 +77,8 @@ class Located(Frozen):
     """Deadline of ``switch``: the fleet file's stop and start timeouts together, bounded."""
     standby: str | None = None
     """The region to fail over to: once it has moved there, the one that it came from."""
+    unfinished: Unfinished | None = None
+    """Only looked for if it was asked."""
 
     @property
     def at(self) -> str:

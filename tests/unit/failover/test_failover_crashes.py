@@ -7,18 +7,23 @@ from typing import Any
 
 import pytest
 
-from tests.kit.failover_world import BACK, BUCKET, OUT, FailoverWorld
+from tests.kit.failover_world import BACK, BUCKET, OUT, TOPICS, FailoverWorld
 from tests.kit.kafka_fake_logs import Denied
+from tests.kit.mirror_world import holder
 from tests.kit.temporal_world_facts import writer
 from tests.kit.world_gate import Fault
 from tidegate.clients.flink_types import JobState
 from tidegate.clients.kafka_types import TopicPartition
-from tidegate.errors import Superseded
+from tidegate.errors import Held, Superseded
 from tidegate.failover.producers import hold_gate
 from tidegate.failover.sides import Sides
+from tidegate.failover.unfinished import unfinished_in
 from tidegate.lineage.model import Gate
 from tidegate.lineage.store import LineageStore
+from tidegate.mirror import control
 from tidegate.model.mirror import LinkState
+from tidegate.model.record import StartIntent
+from tidegate.registry.links import take_link
 
 Step = Callable[[Sides], Awaitable[Any]]
 PLANNED = ["close", "stop", "cut", "rebase", "started", "open", "back"]
@@ -208,6 +213,63 @@ async def test_o6_who_takes_over_a_dead_one_finishes_it(way: str, step: str, mon
             raise AssertionError(f"{step} died at {died_at}: {error!r}") from error
 
 
+@pytest.mark.parametrize("way", ["planned", "unplanned"])
+async def test_o6_who_takes_over_behind_the_start_opens_what_was_turned(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dead before it opened, or with one topic open and the other not: nobody could write them anywhere."""
+    found = 0
+    for k in (None, *await _acts(monkeypatch, way, "open")):
+        world = await _begin(monkeypatch, way)
+        await _up_to(world, way, "open")
+        if k is not None:
+            await world.die_in(world.open, k, Fault.DIE_AFTER)
+        store = LineageStore(world.control, BUCKET)
+        left = await unfinished_in(store, world.fleet, "ledger", "west")
+        still_closed = [one for topic in TOPICS.turn if (one := await world.lineage(topic)) and one.gate is Gate.CLOSED]
+        if left is None:
+            assert still_closed == []
+            continue
+        assert (left.source, left.operation, left.planned) == ("east", "failover-ledger-1", way == "planned")
+        found += 1
+        await world.take("failover-ledger-2", take_over=True)
+        world.unplanned = True
+        await world.close(world.sides(), take_over=True)
+        for one in ("open", "back"):
+            await _do(world, one)
+        assert await unfinished_in(store, world.fleet, "ledger", "west") is None
+        await _sound(world, way)
+    assert found
+
+
+@pytest.mark.parametrize("operation", ["failover-region-east-1", "ledger-to-west"])
+async def test_o6_a_link_goes_with_the_topics_whatever_the_lost_operation_was_called(
+    operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A region's failover holds the links of its deployments, and by hand any id will do (O12)."""
+    world = await _begin(monkeypatch, "planned")
+    lost = holder(operation, "FailoverRegion")
+    store = LineageStore(world.control, BUCKET)
+    await _do(world, "close")
+    await world.reopen(world.sides())
+    for topic in TOPICS.turn:
+        await store.close(topic, f"{operation}/{lost.run_id}")
+    async with world.open_link(world.fleet, OUT) as link:
+        await take_link(world.links, control.fresh_record(link), lost)
+    await world.take("failover-ledger-2", take_over=True)
+    with pytest.raises(Held, match=operation):
+        await _do(world, "cut")
+    for one in PLANNED:
+        if one == "close":
+            await world.close(world.sides(), take_over=True)
+        else:
+            await _do(world, one)
+    await _sound(world, "planned")
+    link_now = await world.link(OUT)
+    assert link_now is not None
+    assert link_now.holder is None
+
+
 async def test_o6_a_mirror_that_runs_again_since_a_way_back_that_died_is_drained_and_shut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -329,3 +391,37 @@ async def test_x18_of_a_home_that_does_not_answer_it_is_said_that_nobody_looked(
     await _from(world, "unplanned", "lost")
     (note,) = await hold_gate(world.sides(), world.topics)
     assert note.startswith("whether producers are denied in east is not known")
+
+
+@pytest.mark.parametrize("step", ["close", "shut", "cut", "rebase", "open"])
+async def test_o22_of_two_that_fail_over_at_once_who_takes_over_wins_and_nothing_is_done_twice(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in Temporal, one by break-glass: the first one's call is on its way, and lands when the other is through."""
+    way = "unplanned"
+    for k in await _acts(monkeypatch, way, step):
+        world = await _begin(monkeypatch, way)
+        await _up_to(world, way, step)
+        await world.die_in(getattr(world, step), k, Fault.DIE_HELD)
+        late_call = world.gate.of("victim")[k]
+        first = world.sides()
+        await world.take("break-glass-ledger-0a1b2c3d", take_over=True)
+        try:
+            await world.close(world.sides(), take_over=True)
+            begun = "started" if step == "open" else "shut"  # behind the start the rest is only to be ended
+            for one in UNPLANNED[UNPLANNED.index(begun) : UNPLANNED.index("back")]:
+                if one != "started" or step != "open":
+                    await _do(world, one)
+            for held in world.gate.late:
+                await held.deliver()
+            await _do(world, "back")
+            for again in ("close", "shut", "cut", "open"):
+                with pytest.raises(Superseded):
+                    await getattr(world, again)(first)
+            record = await world.record()
+            assert record.holder is not None
+            assert record.holder.operation == "break-glass-ledger-0a1b2c3d"
+            assert len([one for one in record.intents if isinstance(one, StartIntent)]) <= 1
+            await _sound(world, way)
+        except Exception as error:
+            raise AssertionError(f"{late_call} came late: {error!r}") from error
