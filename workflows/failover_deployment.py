@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from temporalio import workflow
 
@@ -288,6 +289,19 @@ class FailoverDeployment(LeavingRegion):
             )
 
     # -- how it ends
+
+    async def _judge(self, ending: Ending, acted_at: datetime) -> Ending:
+        """As for all; of a state that is ahead of what came, one region alone cannot tell (X22)."""
+        ending = await super()._judge(ending, acted_at)
+        if not self.ahead or ending.outcome is not Outcome.BAD_VERDICT:
+            return ending
+        left, name = self.left.region, self.base.deployment
+        told = (
+            f"the failover is done, and nothing of it is to be undone: {name} runs in {self.there.region}. Its verdict "
+            f"is of {self.there.region} alone, and of what its state is ahead by that says nothing: the return of "
+            f"{left} gives the verdict over both"
+        )
+        return replace(ending, why=f"{told}; {ending.why}")
 
     def _facts(self) -> FailoverFacts:
         began = workflow.info().start_time

@@ -18,6 +18,7 @@ from tests.kit.temporal_env import Run, begin, workers
 from tests.kit.temporal_world import World
 from tests.kit.temporal_world_facts import AT, POINT, writer
 from tidegate import errors
+from tidegate.cli.follow import print_end
 from tidegate.errors import TidegateError
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
 from tidegate.model.groups import GroupFact, GroupLook
@@ -94,6 +95,23 @@ async def test_x22_what_the_state_has_read_and_has_not_come_stands_at_the_end_be
     result = await (await _failover(client, unplanned=True)).done()
     assert result.summary.endswith("; 7 input records that its state has read have not come")
     assert world.ahead_of_mirror[0] in _facts(world).notes
+
+
+async def test_x22_a_verdict_of_one_region_on_a_state_that_is_ahead_does_not_look_like_a_failover_that_failed(
+    client: Client, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.silent, world.ahead_of_mirror = LOST, ("7 input records that its state has read have not come",)
+    world.verdict = world.verdict.model_copy(update={"wrong": 7})
+    result = await (await _failover(client, unplanned=True)).failed("BadVerdict")
+    assert result.outcome.exit_code == 7, "nobody has seen that its output is right"
+    assert result.why.startswith("the failover is done, and nothing of it is to be undone: ledger runs in west.")
+    assert "the return of east gives the verdict over both; bad verdict: lost 0" in result.why
+    assert "7 input records that its state has read have not come" in result.summary
+    assert result.next_commands == ("tidegate return region east",)
+    print_end(result)
+    shown = capsys.readouterr().out
+    assert "next       tidegate return region east" in shown
+    assert "go back" not in shown
 
 
 async def test_each_step_is_done_beside_the_region_that_it_touches(client: Client, world: World) -> None:

@@ -328,7 +328,9 @@ def print_end(result: OperationResult) -> None:
     for member in result.members:
         output.say(f"  {member.deployment + ' ':<14}{member_line(member)}")
     for command in result.next_commands:
-        output.say(f"{'go back' if result.outcome is Outcome.BAD_VERDICT else 'next':<10} {command}")
+        # A region that is returned is no way back: what runs goes on running.
+        back = result.outcome is Outcome.BAD_VERDICT and not command.startswith("tidegate return ")
+        output.say(f"{'go back' if back else 'next':<10} {command}")
     if result.report:
         output.say(f"report     {result.report}      tidegate report open {result.operation}")
 
