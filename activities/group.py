@@ -15,6 +15,7 @@ from activities.registry import run_closed
 from tidegate.errors import InvalidInput
 from tidegate.failover import comeback, group
 from tidegate.failover.group import Group, Lives, within
+from tidegate.failover.look import gave_up
 from tidegate.model.failover import FailoverStep, MirrorBackFact, OpenFact, ShutFact
 from tidegate.model.fleet import Fleet
 from tidegate.model.record import DeploymentRecord, Holder
@@ -152,4 +153,5 @@ class GroupActivities(FailoverActivities):
             runs_with=record.writer.parallelism if record is not None and record.writer is not None else None,
             slot_memory=record.writer.slot_memory if record is not None and record.writer is not None else None,
             gave_way=comeback.gave_way(fleet, name, record),
+            given_up=gave_up(record, request.to),
         )

@@ -17,6 +17,7 @@ from tidegate.errors import InvalidInput, NoProgress, Unavailable
 from tidegate.failover import ahead, comeback, cut, memory, producers
 from tidegate.failover.crossing import refuse_unproven, unproven
 from tidegate.failover.look import LOOK_S, answers_of, lags
+from tidegate.failover.plan import refuse_not_returned
 from tidegate.failover.room import families_of
 from tidegate.failover.sides import Sides
 from tidegate.failover.turning import inputs_of, outputs_of, turning
@@ -45,6 +46,7 @@ from tidegate.model.region import (
 )
 from tidegate.model.steps import Held
 from tidegate.operation.forks import forks_on, told
+from tidegate.operation.note import superseded_here
 from tidegate.operation.run import Beat, Run
 from tidegate.operation.site import Site
 from tidegate.registry.links import HolderClosed
@@ -188,9 +190,11 @@ async def _shut(group: Group, request: GroupCutInput) -> tuple[Mapping[str, str]
 async def open_group(group: Group, request: GroupOpenInput) -> OpenFact:
     """The producers of these topics go on there. Raises Superseded, Unavailable."""
     fields = group.fields(request.members[0], request.topics.model_copy(update={"turn": request.open}))
-    return await producers.open_producers(
-        group.first, OpenInput.model_validate(fields | {"superseded": request.superseded})
-    )
+    told = list(request.superseded)
+    for member in request.members:
+        away = group.sides(member).away
+        told += [one for one in await superseded_here(away, await away.tenure.read()) if one.topic in request.open]
+    return await producers.open_producers(group.first, OpenInput.model_validate(fields | {"superseded": told}))
 
 
 async def mirror_group(group: Group) -> MirrorBackFact:
@@ -242,6 +246,8 @@ class Lives:
     """What the slots had that its last job was started in; None: its record does not say."""
     gave_way: GaveWay | None = None
     """Set if it stands stopped to make way."""
+    given_up: str | None = None
+    """The operation that has given the region to go on in up, if it has not been returned since (X23)."""
 
 
 def chosen(known: Sequence[Lives], fleet: Fleet, region: str, to: str, only: Collection[str]) -> list[Member]:
@@ -341,6 +347,10 @@ async def look_group(
         lag |= await lags(away.fleet, family.topics, answers, warnings)
         blind = await unproven(away, home.region, family.topics.turn)
         refuse_unproven(blind, home.region, away.region, family.topics.links)
+    lost = {one.deployment: one.given_up for one in known if one.given_up is not None}
+    for member in members:
+        if not unplanned:
+            refuse_not_returned(member.deployment, away.region, lost.get(member.deployment))
     others = [one for one in known if one.region == away.region and one.why_not is None]
     specs = away.fleet.deployments
     waiting = [one.gave_way for one in known if one.gave_way is not None and one.region == home.region]

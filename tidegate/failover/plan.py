@@ -39,6 +39,8 @@ def plan_failover(asked: FailoverInput, observed: Observation, seen: RegionsSeen
         raise InvalidInput(f"to: {asked.deployment} runs in {observed.region} already")
     if group is None:
         refuse_without_room(asked.deployment, asked.parallelism or observed.parallelism, seen, observed.region)
+    if not asked.unplanned:
+        refuse_not_returned(asked.deployment, observed.region, seen.not_returned)
     refuse_unproven(seen.unproven, seen.home.region, observed.region, seen.topics.links)
     target = target_of(observed)
     source = CellRef(writer.region, writer.cell)
@@ -133,6 +135,17 @@ def refuse_without_room(deployment: str, parallelism: int, seen: RegionsSeen, re
         f"{deployment} needs {parallelism} slots in {region}, and {seen.slots_free} of {seen.slots_total} are free",
         hint=f"add TaskManagers there, stop what matters less (tidegate stop OTHER), or run it smaller:  "
         f"--parallelism {max(1, seen.slots_free)}",
+    )
+
+
+def refuse_not_returned(deployment: str, region: str, gave_up: str | None) -> None:
+    """Raises Refused for a region that was given up: its old job may run, and its tail counts in its log (X23)."""
+    if gave_up is None:
+        return
+    raise Refused(
+        f"{region} was given up by {gave_up}, and {deployment} has not been returned there since: its old job is in no "
+        f"quarantine, and what it wrote beyond the cut would count",
+        hint=f"once it answers:  tidegate return region {region}",
     )
 
 
@@ -240,6 +253,11 @@ def _as_member(steps: list[tuple[str, str, str, bool]], group: str) -> list[tupl
 
 def _notes(seen: RegionsSeen, point: PointChoice | None) -> list[str]:
     notes = list(seen.home.silent)
+    if seen.not_returned is not None:
+        notes.append(
+            f"{seen.standby.region} was given up by {seen.not_returned} and has not been returned: an old job may run "
+            f"there, and what it wrote beyond the cut counts in its log (X23)"
+        )
     notes += [f"consumer group {one.text}" for one in seen.groups if one.problem is not None or one.live]
     if seen.topics.stay:
         notes.append(

@@ -90,7 +90,22 @@ async def set_apart(sides: Sides, request: ReturnStep) -> TailFact:
     turns = {one.tp: one.turn for tails in beyond.values() for one in tails}
     for tp, read_to in tally.read_to.items():
         await sides.lineage.extend(tp.topic, sides.operation, tp.partition, turns[tp], read_to)
+    await _returned(sides)
     return _fact(sides, request, tally, held_at)
+
+
+async def _returned(sides: Sides) -> None:
+    """Said when nothing of it counts any more that should not: until then nothing goes back there as planned."""
+    region = sides.home.site.region
+
+    def change(record: DeploymentRecord) -> DeploymentRecord:
+        gone = record.gone.get(region)
+        if gone is None or gone.returned is not None:
+            return record
+        known = gone.model_copy(update={"returned": sides.holder.operation})
+        return record.model_copy(update={"gone": record.gone | {region: known}})
+
+    await sides.away.tenure.change("returned", sides.away.n, change)
 
 
 async def _outputs(sides: Sides, tails: list[Beyond], tally: _Tally) -> None:

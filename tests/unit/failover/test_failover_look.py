@@ -17,7 +17,7 @@ from tidegate.failover import look as look_module
 from tidegate.failover.crossing import unproven
 from tidegate.failover.look import POINTS_SHOWN, against_now, answers_of, judged, lives_now, look
 from tidegate.model.failover import PointChoice, RegionsSeen, Topics
-from tidegate.model.record import SlotMemory
+from tidegate.model.record import Gone, Left, SlotMemory
 from tidegate.points.model import OutputCut, Point, Points
 
 
@@ -324,3 +324,18 @@ async def test_with_home_gone_the_record_says_how_much_it_had(world: FailoverWor
     await world.change(writer=writer("v1", 7))
     seen = await _look(world)
     assert any("its record does not say what its job was started in" in one for one in seen.warnings)
+
+
+async def test_x23_what_was_given_up_and_not_returned_is_seen(world: FailoverWorld):
+    left = Left(
+        region="east", strength="superseded", point="e7-chk-12", snapshot="s", operation="failover-ledger-0/r1",
+        taken_at=AT,
+    )  # fmt: skip
+    gone = Gone(to="east", snapshots=("s",), left=left, at=AT)
+    assert (await _look(world)).not_returned is None
+    await world.change(gone={"west": gone})
+    assert (await _look(world)).not_returned == "failover-ledger-0"
+    await world.change(gone={"west": gone.model_copy(update={"returned": "return-ledger-1"})})
+    assert (await _look(world)).not_returned is None
+    await world.change(gone={"west": gone.model_copy(update={"left": None})})
+    assert (await _look(world)).not_returned is None, "it was left as planned"

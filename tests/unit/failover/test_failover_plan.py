@@ -137,6 +137,16 @@ def test_without_room_the_slots_are_named():
         _plan(parallelism=5)
 
 
+def test_x23_a_region_that_was_given_up_is_returned_before_anything_goes_back_there_as_planned():
+    """Also where what has come there last says nothing: to start its mirror would let its tail count."""
+    seen = _seen(not_returned="failover-ledger-1", unproven=("payments-0",))
+    with pytest.raises(Refused, match="west was given up by failover-ledger-1, and ledger has not been") as told:
+        _plan(seen)
+    assert told.value.hint == "once it answers:  tidegate return region west"
+    lost = _seen(home=SILENT, points=(POINT,), not_returned="failover-ledger-1")
+    assert any("has not been returned" in note for note in _plan(lost, unplanned=True).notes)
+
+
 @pytest.mark.parametrize("part", ["flink", "kafka", "s3"])
 def test_planned_any_part_that_is_silent_at_home_refuses_it_and_names_the_other_way(part: str):
     with pytest.raises(Refused, match="east does not answer as a planned failover needs it to") as told:

@@ -16,7 +16,7 @@ from tidegate.clients.flink_types import JobState
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.errors import Refused
 from tidegate.failover.atlarge import is_at_large
-from tidegate.failover.look import look
+from tidegate.failover.look import gave_up, look
 from tidegate.failover.plan import plan_return
 from tidegate.model.mirror import LinkState
 from tidegate.model.operation import Observation
@@ -112,6 +112,20 @@ async def test_x23_one_that_was_given_up_is_to_be_returned(monkeypatch: pytest.M
     assert seen.left_planned is None
     plan = plan_return(ReturnInput(deployment="ledger", region="east", requested_by="ana"), _observed(), seen)
     assert [step.name for step in plan.steps] == ["observe", "quarantine", "tail", "mirror", "conclude"]
+
+
+async def test_x23_it_is_returned_when_its_tail_counts_no_more_and_not_before(monkeypatch: pytest.MonkeyPatch):
+    """Until then nothing goes back there: a mirror that runs by then says nothing of the tail in its log."""
+    world = await returned(monkeypatch)
+    assert gave_up(await world.record(), "east") == "failover-ledger-1"
+    await world.quarantine(world.sides())
+    assert gave_up(await world.record(), "east") == "failover-ledger-1"
+    for _ in range(2):
+        await world.apart(world.sides())
+        record = await world.record()
+        assert gave_up(record, "east") is None
+    assert record.gone["east"].returned == world.sides().holder.operation
+    assert record.gone["east"].left is not None
 
 
 def _observed() -> Observation:
