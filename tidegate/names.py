@@ -92,11 +92,6 @@ def is_fork(name: str) -> bool:
 
 
 # Keys in the control bucket.
-def is_fork(name: str) -> bool:
-    """Whether a record is of a drill's fork."""
-    return _DRILL.fullmatch(name) is not None
-
-
 def drill_prefix(fork: str) -> str:
     """What a drill notes while it runs; gone when it is torn down."""
     return f"drills/{fork}/"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from tidegate.errors import InvalidInput, Refused
+from tidegate.failover.atlarge import left_in
 from tidegate.failover.crossing import refuse_unproven
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput, PointChoice, RegionsSeen
 from tidegate.model.fleet import CellRef
 from tidegate.model.operation import NOTHING_TO_UNDO, ArtifactFacts, Observation, Plan
-from tidegate.model.record import ArtifactRef
+from tidegate.model.record import ArtifactRef, DeploymentRecord
 from tidegate.model.returning import RETURN_REGION, ReturnInput
 from tidegate.operation.plan import assemble, refuse_if_held
 from tidegate.operation.timer_notes import start_notes, tail_notes
@@ -49,6 +50,7 @@ def plan_failover(asked: FailoverInput, observed: Observation, seen: RegionsSeen
         point = chosen(asked, seen, observed.region)
         steps = _unplanned(asked, observed, seen, point, source, target)
     else:
+        _refuse_given_up(asked, record, observed.region)
         _refuse_silent(asked, seen)
         steps = _planned(asked, observed, seen, source, target)
     if group is not None:
@@ -166,6 +168,22 @@ def no_point(deployment: str, region: str, choices: tuple[PointChoice, ...], wan
     return Refused(
         f"no recovery point of {deployment} in {region} can be gone on from: {told}",
         hint=f"look at all of them:  tidegate points {deployment}",
+    )
+
+
+def _refuse_given_up(asked: FailoverInput, record: DeploymentRecord, region: str) -> None:
+    """An unplanned failover before this one has given the job up, and was lost: what that job wrote beyond the point
+    counts no more, and a planned cut would count it.
+    """
+    writer = record.writer
+    left = left_in(record, writer.region) if writer is not None else None
+    if writer is None or left is None:
+        return
+    raise Refused(
+        f"{writer.region} was given up by {left.operation.partition('/')[0]}, from {left.point} on: "
+        f"{asked.deployment} does not leave it as planned any more",
+        hint=f"go on from there:  tidegate failover deployment {asked.deployment} --to {region} --unplanned "
+        f"--take-over --why TEXT",
     )
 
 

@@ -59,12 +59,20 @@ def _end_of(what: str, last: Segment, end: int | None, *, planned: bool) -> int 
 
 
 def taken_on(known: TopicLineage, operation: str, excluded: Sequence[tuple[int, Excluded]]) -> TopicLineage:
-    """The last turn as this operation's own: its cut stays what it is."""
+    """The last turn as this operation's own: its cut stays what it is.
+
+    What the one before it excluded with that turn was by the point that it went on from; this one may go on from
+    another, and what that one holds counts.
+    """
     last = known.turns[-1]
     if last.operation != operation:
         before = (*last.taken_over, last.operation)
         mine = last.model_copy(update={"operation": operation, "taken_over": before})
-        known = known.model_copy(update={"turns": (*known.turns[:-1], mine)})
+        partitions = {
+            name: one.model_copy(update={"excluded": tuple(gone for gone in one.excluded if gone.by not in before)})
+            for name, one in known.partitions.items()
+        }
+        known = known.model_copy(update={"turns": (*known.turns[:-1], mine), "partitions": partitions})
     return with_excluded(known, excluded)
 
 

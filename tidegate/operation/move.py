@@ -6,7 +6,7 @@ goes on from was rebased from that very stop's savepoint (X20).
 
 from __future__ import annotations
 
-from tidegate.errors import InvalidInput, Refused
+from tidegate.errors import InvalidInput, MustHalt, Refused
 from tidegate.model.fleet import CellRef, Fleet
 from tidegate.model.operation import NOTHING_TO_UNDO, RESTORE_DEPLOYMENT, ArtifactFacts, Observation, Plan, RestoreInput
 from tidegate.model.record import (
@@ -31,6 +31,19 @@ def moves(observed: Observation) -> bool:
 def lives_elsewhere(record: DeploymentRecord, region: str) -> bool:
     """Whether the last job that ran, ran in another region than this one."""
     return record.writer is not None and record.writer.region != region
+
+
+def halt_if_begun_elsewhere(record: DeploymentRecord, intent: StartIntent, region: str) -> None:
+    """Raises MustHalt for a start of another region: here its job would be taken for one that never came, its epoch
+    voided, and it would run on there beside the next one (I1).
+    """
+    if intent.region == region:
+        return
+    raise MustHalt(
+        f"a start of {record.deployment} was begun in {intent.region}/{intent.cell}, and is not known to have ended: "
+        f"it cannot be decided from {region}",
+        hint=f"tidegate failover deployment {record.deployment} --to {intent.region} --take-over --why TEXT",
+    )
 
 
 def lives_at(record: DeploymentRecord | None) -> CellRef | None:

@@ -38,7 +38,7 @@ from tidegate.model.record import (
 )
 from tidegate.operation.excluding import exclude_superseded
 from tidegate.operation.gone import gone_since
-from tidegate.operation.move import lives_elsewhere
+from tidegate.operation.move import halt_if_begun_elsewhere, lives_elsewhere
 from tidegate.operation.note import counts_now, read_note, superseded_here
 from tidegate.operation.run import Deadline, Run, patiently
 from tidegate.operation.settle import as_positions
@@ -157,6 +157,7 @@ async def _resolve_start(
     run: Run, record: DeploymentRecord, intent: StartIntent, want: ArtifactRef
 ) -> DeploymentRecord:
     """A start: adopt the job, end it, or make sure that it can never come (O6)."""
+    halt_if_begun_elsewhere(record, intent, run.site.region)
     dead = intent.epoch in record.denied_epochs or any(
         isinstance(other, CancelIntent | DenyIntent) and other.epoch == intent.epoch for other in record.intents
     )

@@ -12,7 +12,7 @@ from tidegate.errors import Held, InvalidInput, Refused
 from tidegate.failover.plan import VOID, plan_failover, plan_return
 from tidegate.model.failover import Answers, FailoverInput, RegionsSeen
 from tidegate.model.operation import ArtifactFacts, Observation, Plan
-from tidegate.model.record import DeploymentRecord, Holder
+from tidegate.model.record import DeploymentRecord, Holder, Left
 from tidegate.model.returning import ReturnInput
 from tidegate.model.timers import OperatorTimers, TimersFound
 
@@ -135,6 +135,20 @@ def test_without_room_the_slots_are_named():
     assert _plan(_seen(slots_free=1), parallelism=1).basis.parallelism == 1
     with pytest.raises(Refused, match="needs 5 slots"):
         _plan(parallelism=5)
+
+
+def test_x21_what_was_given_up_is_not_left_as_planned_by_who_takes_over():
+    left = Left(
+        region="west", strength="stopped", point="e7-chk-12", snapshot="s", operation="failover-ledger-1/r1",
+        taken_at=AT,
+    )  # fmt: skip
+    given_up = _observed(record=RECORD.model_copy(update={"pinned": pinned(left=left)}))
+    with pytest.raises(Refused, match="east was given up by failover-ledger-1, from e7-chk-12 on") as told:
+        _plan(observed=given_up)
+    assert "failover deployment ledger --to west --unplanned --take-over" in (told.value.hint or "")
+    assert _plan(_seen(home=SILENT, points=(POINT,)), given_up, unplanned=True).steps
+    older = _observed(record=RECORD.model_copy(update={"pinned": pinned(left=left, epoch=6)}))
+    assert _plan(observed=older).steps, "it has been started at home since"
 
 
 def test_x23_a_region_that_was_given_up_is_returned_before_anything_goes_back_there_as_planned():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -256,6 +257,24 @@ async def test_a_turn_that_is_taken_over_keeps_its_cut_and_can_be_turned_back(st
 
     lineage = await store.unturn(TOPIC, B)
     assert (lineage.region, lineage.turn, lineage.partitions["0"].excluded) == ("east", 0, ())
+
+
+async def test_x21_who_takes_a_turn_on_says_anew_what_does_not_count(store: LineageStore) -> None:
+    """The one before it went on from another point: what that one lacked is the state's own now, and counts."""
+
+    def gone(by: str, first: int) -> list[tuple[int, Excluded]]:
+        return [(0, Excluded(region="east", first=first, last=49, why="superseded (X21)", by=by))]
+
+    how: dict[str, Any] = {"planned": False, "ends": {0: 50, 1: 60}, "cuts": {0: 30, 1: 31}}
+    await run(store, (begin,))
+    kept = Excluded(region="east", first=1, last=2, why="superseded (X26)", by="restore-ledger-1/r")
+    await store.exclude(TOPIC, kept.by, 0, [kept])
+    await store.close(TOPIC, A)
+    await store.turn(TOPIC, A, "west", excluded=gone(A, 20), **how)
+    await store.close(TOPIC, B, take_over=True)
+    for _ in range(2):
+        lineage = await store.turn(TOPIC, B, "west", excluded=gone(B, 40), **how)
+        assert lineage.partitions["0"].excluded == (kept, *(one for _, one in gone(B, 40)))
 
 
 async def test_x18_unplanned_nothing_of_an_idle_segment_came(store: LineageStore) -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.kit.world import World, world
+from tests.kit.world import Died, World, world
+from tests.kit.world_gate import Fault
 from tidegate.errors import MustHalt, StartRejected
 from tidegate.model.appraisal import Crossing
 from tidegate.model.record import StartIntent
@@ -134,6 +135,27 @@ def test_i3_it_never_begins_empty_where_it_has_not_run(found: dict[str, str]):
             w.go("start", lambda: op.ensure("v1"))
         assert w.live() == []
         assert [one for one in w.record.intents if isinstance(one, StartIntent)] == []
+
+
+def test_i1_a_start_that_was_begun_in_another_region_is_not_voided_from_here(found: dict[str, str]):
+    """Its job may run there: to Flink here it never came."""
+    with world() as w:
+        location = _stopped(w)
+        op = w.op()
+        wanted = RestoreFrom(until_epoch=w.record.epoch, snapshot=location)
+        w.gate.fault = lambda call: (
+            Fault.DIE_AFTER if call.actor == "start" and "/run" in call.name and call.mutating else Fault.NONE
+        )
+        with pytest.raises(Died):
+            w.go("start", lambda: op.ensure("v1", restore=wanted))
+        (begun,) = w.record.open_intents()
+        assert len(w.live()) == 1
+        w.site = replace(w.site, region="east")
+        other = w.op(take_over=True)
+        with pytest.raises(MustHalt, match="was begun in west/cell-1, and is not known to have ended") as told:
+            w.go("other", lambda: other.ensure("v1"))
+        assert "--to west --take-over" in (told.value.hint or "")
+        assert w.record.open_intents() == (begun,)
 
 
 def test_x24_a_start_that_does_not_hold_leaves_it_in_the_old_region(found: dict[str, str]):
