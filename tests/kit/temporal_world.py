@@ -66,6 +66,7 @@ from tidegate.model.steps import (
     TakeSnapshotInput,
     Timeline,
 )
+from tidegate.operation.move import lives_at
 
 
 class World(AcrossActs, UnheldActs):
@@ -184,7 +185,8 @@ class World(AcrossActs, UnheldActs):
 
     def _lives(self, *, by_record: bool) -> str:
         """Where the deployment lives: by its record, or by the fleet file."""
-        return self.record.writer.region if by_record and self.record.writer is not None else "east"
+        at = lives_at(self.record) if by_record else None
+        return at.region if at is not None else "east"
 
     def _observe(self, request: ObserveInput) -> Observation:
         known = tuple(

@@ -16,13 +16,14 @@ from temporalio.exceptions import ApplicationError
 from tests.kit.eventually import eventually
 from tests.kit.temporal_env import Run, begin, workers
 from tests.kit.temporal_world import World
-from tests.kit.temporal_world_facts import AT, POINT, writer
+from tests.kit.temporal_world_facts import AT, POINT, artifact, writer
 from tidegate import errors
 from tidegate.cli.follow import print_end
 from tidegate.errors import TidegateError
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
 from tidegate.model.groups import GroupFact, GroupLook
 from tidegate.model.operation import Outcome, Phase, StepState
+from tidegate.model.record import StartIntent
 from tidegate.model.recovery import FailoverFacts, Strength
 from tidegate.model.steps import RestoreFrom, Unfinished
 
@@ -751,7 +752,12 @@ def _left_half_way(world: World, *, started: bool) -> None:
         runs = writer("v1", 8).model_copy(update={"region": "west"})
         world.record = world.record.model_copy(update={"epoch": 8, "writer": runs})
     else:
-        world.began_from, world.job_state = "s3://west/savepoints/ledger/copy-7", None
+        begun = StartIntent(
+            id="s", step="ensure", n=1, job_id=f"{8:032x}", epoch=8, region="west", cell="cell-1",
+            artifact=artifact("v1"), parallelism=2, snapshot="s3://west/savepoints/ledger/copy-7",
+        )  # fmt: skip
+        world.record = world.record.model_copy(update={"epoch": 8, "intents": (begun,)})
+        world.began_from, world.job_state = begun.snapshot, None
 
 
 @pytest.mark.parametrize("started", [True, False])
