@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
     from tidegate.errors import TidegateError
+    from tidegate.failover.unfinished import finish_command
     from tidegate.model.failover import (
         Answers,
         CutFact,
@@ -301,7 +302,8 @@ class LeavingRegion(RunningOperation):
                 raise errors.MustHalt(
                     f"{self.base.deployment} has committed in {lives.region}: there is no way back to "
                     f"{self.left.region} but a failback (X24)",
-                    hint=f"make it run there:  tidegate restore {self.base.deployment}",
+                    # Not a restore: that would leave the topics closed.
+                    hint=f"go on there, and open its topics:  {finish_command(self.base.deployment, lives.region)}",
                 )
             self.ok("stop", f"nothing of it runs in {self.there.region}, nor has it committed there")
         if self.acted_at is not None:

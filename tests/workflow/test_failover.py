@@ -280,6 +280,7 @@ async def test_x24_one_that_has_committed_there_has_no_way_back(client: Client, 
     run = await _failover(client)
     status = await run.phase(Phase.HALTED)
     assert "ledger has committed in west: there is no way back to east but a failback" in status.why
+    assert "tidegate failover deployment ledger --to west --take-over --why TEXT" in status.why
     assert "reopen_home" not in world.names()
     assert "being put back" in await _refused(run, "abort")
     assert len(world.halts) == 1
