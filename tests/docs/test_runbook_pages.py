@@ -181,7 +181,7 @@ def test_the_steps_of_what_has_no_plan_are_those_of_the_workflow(page: str, step
 
 
 def test_every_finding_of_a_review_is_on_its_page_and_no_other() -> None:
-    found = {"not-known", *(f"{name}-over-objective" for name in ("rto", "rpo", "gap"))}
+    found = {"not-known", *(f"{name}-{what}" for name in ("rto", "rpo", "gap") for what in ("over-objective", "trend"))}
     found |= {f"{name}-not-measured" for name in ("rto", "rpo")}
     for path in (ROOT / "tidegate" / "readiness").glob("*.py"):
         found |= set(re.findall(r"""(?:breach|warning\)?|tell)\(\s*facts,\s+"([a-z0-9-]+)",\s""", path.read_text()))
