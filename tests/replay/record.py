@@ -27,7 +27,7 @@ from tests.kit.temporal_world_facts import AT, Block, pinned
 from tests.kit.temporal_world_gameday import GameDayWorld
 from tests.kit.temporal_world_region import MemberWorld, RegionWorld
 from tidegate import errors
-from tidegate.model.drill import DrillInput
+from tidegate.model.drill import GIVES_WAY, DrillInput
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, Answers, FailoverInput
 from tidegate.model.gameday import GAME_DAY, GameDayInput, Rule, Trip
 from tidegate.model.groups import GroupLook
@@ -269,6 +269,17 @@ async def _drill_aborted(client: Client, world: World) -> Run:
 
 async def _drill_left(client: Client, world: World) -> Run:
     world.will("tear_down_drill", errors.NoProgress("there is still topic x.balances"))
+    return await _drill(client, world)
+
+
+async def _drill_gave_way(client: Client, world: World) -> Run:
+    taken = "ledger was taken by failover-1 (FailoverDeployment): the drill gives way to it"
+    world.will("watch_drill", errors.BasisChanged(taken, details={GIVES_WAY: True}))
+    return await _drill(client, world)
+
+
+async def _drill_tidies(client: Client, world: DrillWorld) -> Run:
+    world.left, world.slots_free = ("ledger-drill-0a0a0a0a",), 0
     return await _drill(client, world)
 
 
@@ -559,6 +570,8 @@ SCENARIOS: dict[str, Scenario] = {
     "drill-aborted": _drill_aborted,
     "drill-left": _drill_left,
     "drill-clean": _drill_clean,
+    "drill-gave-way": _drill_gave_way,
+    "drill-tidies": _drill_tidies,
     "game-day-done": _game_day,
     "game-day-dry-run": _game_day_dry_run,
     "game-day-tripped": _game_day_tripped,
