@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tests.kit import snapshot_bytes as w
 from tests.kit.connect_fake import FakeConnect
@@ -34,7 +35,7 @@ from tidegate.model.review import DeploymentReview
 from tidegate.model.steps import ReportInput
 from tidegate.points.model import OutputCut, Point, Points
 from tidegate.points.store import PointStore
-from tidegate.readiness.facts import NotKnown, ScheduledDrill
+from tidegate.readiness.facts import Facts, NotKnown, ScheduledDrill
 from tidegate.readiness.gather import gather
 from tidegate.readiness.reach import Reach
 from tidegate.readiness.review import review
@@ -219,9 +220,14 @@ class World:
     async def pollers(self, queue: str) -> int:
         return self.workers[queue]
 
+    async def facts(self) -> Facts:
+        """As of ``now``: how long the machine was busy since says nothing of the age of what it sees."""
+        with patch("tidegate.readiness.gather.utc_now", lambda: self.now):
+            (found,) = await gather(self.reach(), ["ledger"], OUTAGE_S)
+        return found
+
     async def review(self) -> DeploymentReview:
-        (facts,) = await gather(self.reach(), ["ledger"], OUTAGE_S)
-        return review(facts)
+        return review(await self.facts())
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from tests.kit.ready_world import BUCKET, OUTAGE_S, World
+from tests.kit.ready_world import BUCKET, World
 from tests.kit.temporal_world_facts import pinned
 from tidegate.clients.kafka_types import LogRecord
 from tidegate.incidents.model import FollowUp, Incident
@@ -19,7 +19,6 @@ from tidegate.model.record import DeploymentRecord, MadeWay, SlotMemory, utc_now
 from tidegate.model.review import PENALTY, Finding, Severity, score_of
 from tidegate.readiness import drills, follow_ups, health, mirrors, restorable, single, standby, state, topics
 from tidegate.readiness.facts import Facts, NotKnown
-from tidegate.readiness.gather import gather
 from tidegate.readiness.gather_links import differences, has_id
 from tidegate.readiness.review import CHECKS, review
 from tidegate.readiness.sheet import Unasked
@@ -30,8 +29,7 @@ SILENT = NotKnown("it", "no answer within 12 s")
 @pytest.fixture
 async def facts() -> Facts:
     world = await World.made()
-    (found,) = await gather(world.reach(), ["ledger"], OUTAGE_S)
-    return found
+    return await world.facts()
 
 
 def _ids(said: object) -> list[str]:
@@ -105,7 +103,7 @@ async def test_what_an_incident_has_left_to_be_done_is_told_until_it_is_done():
     await store.open(incident("late", today - timedelta(days=3), ("ledger",)))
     await store.open(incident("early", today + timedelta(days=3), ()))
     await store.open(incident("of-another", today, ("other",)))
-    (facts,) = await gather(world.reach(), ["ledger"], OUTAGE_S)
+    facts = await world.facts()
     found = [one for one in follow_ups.check(facts) if isinstance(one, Finding)]
     assert [(one.id, one.subject) for one in found] == [
         ("ready/follow-up-overdue", "late"),
