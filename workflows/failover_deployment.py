@@ -138,18 +138,22 @@ class FailoverDeployment(LeavingRegion):
     async def observe_in(self, located: Located) -> Observation:
         """As every runbook, in the region where it goes on; and both regions."""
         seen = await super().observe_in(located)
-        asked = LookRegionsInput(
-            deployment=self.base.deployment,
-            fleet_digest=located.fleet_digest,
-            home=self.left.at,
-            at=located.at,
-            point=self.request.point,
-            unplanned=self.unplanned and self.unfinished is None,
-            together=self.together,
-        )
-        self.regions = await self.calls.region(
-            located.region, contracts.look_regions, asked, deadline_s=OBSERVE_S, interruptible=True
-        )
+        while True:
+            gives_up = self._gives_up()
+            asked = LookRegionsInput(
+                deployment=self.base.deployment,
+                fleet_digest=located.fleet_digest,
+                home=self.left.at,
+                at=located.at,
+                point=self.request.point,
+                unplanned=gives_up and self.unfinished is None,
+                together=self.together,
+            )
+            self.regions = await self.calls.region(
+                located.region, contracts.look_regions, asked, deadline_s=OBSERVE_S, interruptible=True
+            )
+            if gives_up == self._gives_up():
+                break  # else it was escalated meanwhile: recovery points are looked for as well
         self.answers = self.regions.home if self.unplanned else None
         return seen
 
@@ -157,7 +161,7 @@ class FailoverDeployment(LeavingRegion):
         """The plan of a failover, or of the end of one that nobody goes on with."""
         if self.unfinished is not None:
             return plan_finish(self.request, self.seen, self.both, self.unfinished)
-        return plan_failover(self.request.model_copy(update={"unplanned": self.unplanned}), self.seen, self.both)
+        return plan_failover(self.request.model_copy(update={"unplanned": self._gives_up()}), self.seen, self.both)
 
     # -- going on
 

@@ -73,7 +73,7 @@ class FailoverMember(FailoverDeployment):
             self._escalate(why)
 
     def _leaves_the_step(self) -> bool:
-        return (self.abort_requested is not None or self.escalated is not None) and not self._has_turned()
+        return (self.abort_requested is not None or self._leaves_at_once()) and not self._has_turned()
 
     def _has_turned(self) -> bool:
         return self.unplanned or Stage.LEFT in self.words
@@ -119,7 +119,7 @@ class FailoverMember(FailoverDeployment):
 
     def draw_plan(self) -> Plan:
         """The plan without what the group does."""
-        asked = self.request.model_copy(update={"unplanned": self.unplanned})
+        asked = self.request.model_copy(update={"unplanned": self._gives_up()})
         return plan_failover(asked, self.seen, self.both, group=self.group)
 
     async def _leave_planned(self) -> None:

@@ -63,6 +63,8 @@ class LeavingRegion(RunningOperation):
         self.request = request
         self.unplanned = request.unplanned
         self.escalated: str | None = None
+        self.leaving = False
+        """Steps 5 to 8 run, planned: an escalation stops the one that runs. Before them it is kept until they come."""
         self.home: Located | None = None
         self.away: Located | None = None
         self.regions: RegionsSeen | None = None
@@ -77,7 +79,7 @@ class LeavingRegion(RunningOperation):
         self.waiting_links: tuple[str, ...] = ()
         self.start_tried = False
         self.calls = Calls(
-            changed=self.show, aborting=lambda: self.abort_requested is not None or self.escalated is not None
+            changed=self.show, aborting=lambda: self.abort_requested is not None or self._leaves_at_once()
         )
 
     # -- one more control
@@ -127,6 +129,10 @@ class LeavingRegion(RunningOperation):
 
     async def leave_planned(self) -> Ending | None:
         """Steps 5 to 8. None: it goes on, planned or, if it was escalated, not. Else all is as it was, or halted."""
+        if self._is_escalated():
+            self._goes_on_unplanned()
+            return None
+        self.leaving = True
         deadline = asyncio.create_task(self._escalates_in(self.request.escalate_after_s))
         try:
             while True:
@@ -153,6 +159,7 @@ class LeavingRegion(RunningOperation):
                     self.escalated = None  # through with that region all the same: nothing is given up
                     return None
         finally:
+            self.leaving = False
             deadline.cancel()
 
     async def _leave_planned(self) -> None:
@@ -232,6 +239,13 @@ class LeavingRegion(RunningOperation):
 
     def _is_escalated(self) -> bool:
         return self.escalated is not None
+
+    def _leaves_at_once(self) -> bool:
+        return self.leaving and self._is_escalated()
+
+    def _gives_up(self) -> bool:
+        """Whether it is looked at and planned without the region that is left. What was approved stays as it was."""
+        return self.unplanned or (self._is_escalated() and self.approval is None)
 
     def _goes_on_unplanned(self) -> None:
         self.unplanned = True

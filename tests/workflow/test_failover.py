@@ -14,7 +14,7 @@ from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
 from tests.kit.eventually import eventually
-from tests.kit.temporal_env import Run, begin, workers
+from tests.kit.temporal_env import Run, begin, start_server, workers
 from tests.kit.temporal_world import World
 from tests.kit.temporal_world_facts import AT, POINT, artifact, writer
 from tidegate import errors
@@ -642,24 +642,39 @@ async def test_paused_it_is_escalated_by_a_person(client: Client, world: World) 
     assert "stop_deployment" not in world.names()
 
 
-async def test_by_its_own_clock_it_is_escalated(client: Client, world: World) -> None:
-    block = world.block("stop_deployment")
-    run = await _failover(client, escalate_after_s=0.5)
+async def test_escalated_while_it_is_prepared_it_goes_on_unplanned(client: Client, world: World) -> None:
+    block = world.block("prepare")
+    run = await _failover(client)
     await block.entered.wait()
     world.silent = LOST
+    assert "goes on unplanned" in await run.update("escalate", why="east burns")
+    block.released.set()
+    assert (await run.done()).outcome is Outcome.DONE
+    assert _facts(world).planned is False
+    assert not {"ship_snapshot", "stop_deployment"} & set(world.names())
+    _lives(world, "west")
+
+
+async def test_by_its_own_clock_it_is_escalated(client: Client, world: World) -> None:
+    """It runs from the first step that leaves the region, and that step does not end: the clock comes in it."""
+    world.block("ship_snapshot")
+    run = await _failover(client, escalate_after_s=0.5)
     assert (await run.done()).outcome is Outcome.DONE
     assert _facts(world).planned is False
     rows = [row for row in world.reports[-1].steps if row.name != "conclude"]
-    assert [row.name for row in rows if row.state is not StepState.OK] == ["stop"]
-    (stop,) = [row for row in rows if row.name == "stop"]
-    assert stop.fact == "not through with east in 0.5 s"
+    assert [row.name for row in rows if row.state is not StepState.OK] == ["ship"]
+    (ship,) = [row for row in rows if row.name == "ship"]
+    assert ship.fact == "not through with east in 0.5 s"
 
 
 async def test_once_it_is_through_with_the_old_region_the_clock_does_nothing(client: Client, world: World) -> None:
     block = world.block("rebase_copy")
-    run = await _failover(client, escalate_after_s=0.5)
+    run = await _failover(client, escalate_after_s=3_600)
     await block.entered.wait()
     assert "started in the other region already" in await _refused(run, "escalate")
+    timers = [event async for event in run.handle.fetch_history_events()]
+    assert sum(event.HasField("timer_started_event_attributes") for event in timers) == 1
+    assert sum(event.HasField("timer_canceled_event_attributes") for event in timers) == 1
     block.released.set()
     await run.done()
     assert _facts(world).planned is True
@@ -676,7 +691,7 @@ async def test_an_escalation_before_anything_is_held_is_refused(client: Client, 
 async def test_x24_on_the_way_back_it_cannot_be_escalated(client: Client, world: World) -> None:
     world.will("stop_deployment", errors.SavepointFailed("no space"))
     world.will("reopen_home", errors.MustHalt("Kafka in east does not answer"))
-    run = await _failover(client, escalate_after_s=1.0)
+    run = await _failover(client, escalate_after_s=3_600)
     await run.phase(Phase.HALTED)
     refused = await _refused(run, "escalate")
     assert "being put back" in refused
@@ -686,26 +701,22 @@ async def test_x24_on_the_way_back_it_cannot_be_escalated(client: Client, world:
     _lives(world, "east")
 
 
-async def test_the_clock_does_not_wake_a_halted_way_back(client: Client, world: World) -> None:
+async def test_the_clock_does_not_wake_a_halted_way_back() -> None:
+    """On a server that skips time while nothing runs: the clock comes when it stands halted, never before."""
+    world = World()
     world.will("stop_deployment", errors.SavepointFailed("no space"))
     world.will("reopen_home", errors.MustHalt("Kafka in east does not answer"))
-    block = world.block("halt")
-    run = await _failover(client, escalate_after_s=0.3)
-    await block.entered.wait()
-    block.released.set()
-    await run.phase(Phase.HALTED)
-    timers = 0
+    async with await start_server(time_skipping=True) as env, workers(env.client, world, ("east", "west")):
+        run = await _failover(env.client, escalate_after_s=600)
+        await run.phase(Phase.HALTED)
 
-    async def fired() -> None:
-        nonlocal timers
-        history = await run.handle.fetch_history()
-        timers = sum(event.HasField("timer_fired_event_attributes") for event in history.events)
-        cancelled = sum(event.HasField("timer_canceled_event_attributes") for event in history.events)
-        assert timers + cancelled > 0
+        async def fired() -> None:
+            history = [event async for event in run.handle.fetch_history_events()]
+            assert any(event.HasField("timer_fired_event_attributes") for event in history)
 
-    await eventually(fired)
-    assert (await run.status()).phase is Phase.HALTED
-    assert len(world.requests("reopen_home")) == 1
+        await eventually(fired)
+        assert (await run.status()).phase is Phase.HALTED
+        assert len(world.requests("reopen_home")) == 1
 
 
 # -- what cannot be done

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -346,6 +347,29 @@ async def test_x24_escalated_all_of_a_family_go_on_unplanned(client: Client) -> 
     assert "reopen_group" not in {name for name, _ in world.told}
 
 
+@pytest.mark.parametrize("step", ["locate", "observe", "look_regions", "take", "prepare"])
+async def test_x24_escalated_while_a_member_is_made_ready_it_goes_on_unplanned_too(client: Client, step: str) -> None:
+    """Whatever it was at: a region that has just gone answers slowly, and that is when people escalate."""
+    world = RegionWorld({"a": 0, "b": 1})
+    block = Block()
+    world.will(step, "a", block)
+    async with region(client, world) as run:
+        await block.entered.wait()
+        await run.update("escalate", why="east has just gone")
+
+        async def both_have_heard() -> None:
+            told = [event async for event in run.handle.fetch_history_events()]
+            assert sum(one.HasField("external_workflow_execution_signaled_event_attributes") for one in told) == 2
+
+        await eventually(both_have_heard)
+        block.released.set()
+        result = await run.done()
+    assert [one.outcome for one in result.members] == [Outcome.DONE, Outcome.DONE]
+    assert {who for name, who in world.told if name == "shut_home"} == {"a", "b"}
+    assert not {"reopen_group", "stop_deployment"} & {name for name, _ in world.told}
+    assert {one.region_now for one in world.worlds.values()} == {"west"}
+
+
 async def test_x24_escalated_while_the_way_back_is_barred(client: Client) -> None:
     world = RegionWorld({"a": 0})
     world.will("cut_group", "", errors.NoProgress("the mirror does not bring the rest"))
@@ -360,6 +384,7 @@ async def test_x24_escalated_while_the_way_back_is_barred(client: Client) -> Non
 
 
 async def test_x24_a_deadline_escalates(client: Client) -> None:
+    """Whatever its member is at when it comes: on a busy machine it is not made ready yet."""
     world = RegionWorld({"a": 0})
     block = Block()
     world.will("stop_deployment", "a", block)
