@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def eventually(check: Callable[[], Awaitable[T]], *, within_s: float = 20.0, every_s: float = 0.02) -> T:
+async def eventually(check: Callable[[], Awaitable[T]], *, within_s: float = 60.0, every_s: float = 0.02) -> T:
     """The check's result, as soon as it raises no AssertionError; the last one if none came in time."""
     deadline = time.monotonic() + within_s
     while True:

@@ -68,7 +68,7 @@ async def test_x15_a_lost_answer_to_an_end_is_unavailable_at_once():
     started = time.monotonic()
     with pytest.raises(Unavailable, match="it may have acted") as caught:
         await wire.end(3, commit=True)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < wire.timeout_s / 2, "it did not try on to its deadline"
     assert caught.value.retryable
     assert wire.ended == [(7, 3, True)]
 

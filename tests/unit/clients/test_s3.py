@@ -127,7 +127,7 @@ async def test_i6_a_server_that_says_nothing_is_given_up_after_the_timeout():
             started = time.monotonic()
             with pytest.raises(Unavailable):
                 await store.put("s3://b/k", b"x")
-            assert 0.25 < time.monotonic() - started < 5
+            assert 0.25 < time.monotonic() - started < 30
 
 
 def test_an_endpoint_that_is_no_url_is_refused():

@@ -141,7 +141,7 @@ class Shop:
     def start(self) -> None:
         self._thread.start()
 
-    def until(self, condition: Any, timeout_s: float = 5) -> None:
+    def until(self, condition: Any, timeout_s: float = 60) -> None:
         for _ in range(int(timeout_s / 0.005)):
             if condition():
                 return
@@ -154,7 +154,7 @@ class Shop:
     def end(self) -> list[str]:
         """Stop it; the values read, in order."""
         self.stop.set()
-        self._thread.join(10)
+        self._thread.join(60)
         assert [kafka.open for kafka in self.kafkas.values()] == [0, 0]
         return [line.split(",", 3)[3] for line in self.out.read_text().splitlines()]
 

@@ -38,7 +38,7 @@ class Bench:
     def states(self) -> dict[str, bool]:
         return {name: self.identity(name) is not None for name in (*EAST, WEST)}
 
-    def until(self, condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    def until(self, condition: Callable[[], bool], timeout_s: float = 60) -> None:
         deadline = time.monotonic() + timeout_s
         while True:
             self.supervisor.tick()

@@ -65,7 +65,7 @@ async def proxy(upstream: Recorder) -> AsyncIterator[FaultProxy]:
 
 @pytest.fixture
 async def client(proxy: FaultProxy) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=proxy.url, trust_env=False, timeout=5) as client:
+    async with httpx.AsyncClient(base_url=proxy.url, trust_env=False, timeout=60) as client:
         yield client
 
 
@@ -90,7 +90,7 @@ async def test_a_held_request_is_delivered_byte_for_byte_after_its_client_has_go
     assert (caught.method, caught.target, caught.body) == ("POST", "/jars/j.jar/run?x=1", b"abcde")
     writer.close()
     await writer.wait_closed()
-    await asyncio.wait_for(held.client_gone.wait(), 5)
+    await asyncio.wait_for(held.client_gone.wait(), 60)
     # Another client comes and goes meanwhile: the held one is late, not lost.
     async with httpx.AsyncClient(base_url=proxy.url, trust_env=False) as other:
         assert (await other.post("/jars/j.jar/run", content=b"new")).status_code == 200
@@ -115,7 +115,7 @@ async def test_a_held_request_is_answered_if_the_client_has_waited(client, proxy
 async def test_a_client_time_out_is_not_the_end_of_the_request(client, proxy, upstream):
     held = proxy.hold(HttpMatch(method="PUT", path="/own/ledger.json"))
     with pytest.raises(httpx.ReadTimeout):
-        await client.put("/own/ledger.json", content=b"late", timeout=0.2)
+        await client.put("/own/ledger.json", content=b"late", timeout=httpx.Timeout(60, read=0.2))
     held.release()
     assert await held.delivered() == 200
     assert upstream.requests[0].endswith(b"late")
@@ -128,7 +128,7 @@ async def test_rules_look_at_method_path_and_body(client, proxy, upstream):
     await client.post("/x/jobs/1/savepoints", json={"cancel-job": True})
     assert len(upstream.requests) == 3
     with pytest.raises(httpx.ReadTimeout):
-        await client.post("/jobs/1/savepoints", json={"cancel-job": True}, timeout=0.2)
+        await client.post("/jobs/1/savepoints", json={"cancel-job": True}, timeout=httpx.Timeout(60, read=0.2))
     assert len(held.requests) == 1
     assert len(upstream.requests) == 3
 
@@ -178,9 +178,9 @@ async def test_expect_100_continue(proxy, upstream, rule):
         proxy.delay(HttpMatch(path="/b/k"), 0.0)
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     writer.write(b"PUT /b/k HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
-    assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60) == b"HTTP/1.1 100 Continue\r\n\r\n"
     writer.write(b"body")
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
     assert head.startswith(b"HTTP/1.1 200")
     assert await reader.readexactly(4) == b"/b/k"
     assert upstream.requests[0].endswith(b"body")

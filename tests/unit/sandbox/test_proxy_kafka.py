@@ -85,7 +85,7 @@ async def test_a_held_frame_is_delivered_with_those_before_it_after_its_client_h
     assert caught.raw == late
     writer.close()
     await writer.wait_closed()
-    await asyncio.wait_for(held.client_gone.wait(), 5)
+    await asyncio.wait_for(held.client_gone.wait(), 60)
     assert broker[0].frames == [login]
     held.release()
     response = await held.delivered()

@@ -34,7 +34,7 @@ class Bench:
         assert state is not None
         return state
 
-    def until(self, condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    def until(self, condition: Callable[[], bool], timeout_s: float = 60) -> None:
         deadline = time.monotonic() + timeout_s
         while True:
             self.supervisor.tick()
