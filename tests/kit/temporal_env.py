@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import sys
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from pydantic import BaseModel
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from tests.kit.eventually import eventually
 from tests.kit.temporal_world import World
@@ -30,6 +32,25 @@ BEFORE = ["locate", "observe", "take", "observe", "prepare"]
 """Activities of an upgrade up to its switch."""
 AFTER = ["audit", "write_report", "release"]
 """And after its proof."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prepared_once() -> Iterator[None]:
+    """Each worker, and each replayer, imports every workflow into a sandbox as it starts, to see that it can be.
+
+    Seen once in a session it is seen: most of what a worker's start costs. Import it into a folder's conftest.py.
+    """
+    seen: set[tuple[type, object]] = set()
+    really = SandboxedWorkflowRunner.prepare_workflow
+
+    def prepare(self: SandboxedWorkflowRunner, defn: Any) -> None:
+        which = (defn.cls, self.restrictions.import_notification_policy)
+        if which not in seen:
+            really(self, defn)
+            seen.add(which)
+
+    with patch.object(SandboxedWorkflowRunner, "prepare_workflow", prepare):
+        yield
 
 
 async def start_server(*, time_skipping: bool) -> WorkflowEnvironment:

@@ -12,8 +12,10 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
-from tests.kit.temporal_env import start_server, workers
+from tests.kit.temporal_env import prepared_once, start_server, workers
 from tests.kit.temporal_world import World
+
+__all__ = ["prepared_once"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.kit.temporal_env import prepared_once
+
+__all__ = ["prepared_once"]
