@@ -205,6 +205,8 @@ class FailoverMember(FailoverDeployment):
         return await super().stand_halted(why)
 
     def _next(self) -> tuple[str, ...]:
+        if self.unplanned:
+            return (f"tidegate return region {self.left.region}",)
         return (f"tidegate failover region {self.there.region} --to {self.left.region}",)
 
 

@@ -349,7 +349,8 @@ class FailoverRegion(Unheld):
         stays = [f"{name} stays stopped: {problem}" for name, problem in self.making_way.left.items()]
         why = "; ".join((*bad, *(f"waits: {one}" for one in waiting), *notes, *stays))
         back = f"tidegate failover region {self.request.to} --to {self.request.region}"
-        commands = [f"tidegate return region {self.request.region}" if waiting else back]
+        gave_up = waiting or self.unplanned  # refused until it was returned (X23)
+        commands = [f"tidegate return region {self.request.region}" if gave_up else back]
         commands += self.making_way.commands
         back_again = f"; {', '.join(self.making_way.back)} came back" if self.making_way.back else ""
         summary = (
