@@ -8,9 +8,10 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from temporalio.client import Client, WorkflowExecutionStatus
 
@@ -23,12 +24,15 @@ from tidegate.cli.operations import Handle, NoWorker
 from tidegate.errors import InvalidInput, Unavailable
 from tidegate.model.failover import FAILOVER_DEPLOYMENT
 from tidegate.model.operation import ControlInput, OperationStatus, Phase
+from tidegate.temporal.connect import TemporalUnreachable
 from workers import runner
 from workers.kept import REQUEST, Asked, again
 from workers.private_server import PrivateServer, remove
 
 WORKER_LOG = "worker.log"
 HEARD_S = 60.0
+AGAIN_S = 0.2
+T = TypeVar("T")
 
 
 class Word(StrEnum):
@@ -119,14 +123,35 @@ async def operate(
 async def _follow(client: Client, server: PrivateServer, asked: Asked, word: tuple[Word, ControlInput]) -> int:
     request, handle = asked.request, client.get_workflow_handle(asked.operation)
     try:
-        seen = await operations.describe(handle)
+        seen = await _patiently(lambda: operations.describe(handle))
     except InvalidInput:  # no such operation yet
         summary = f"break-glass failover {request.deployment}, asked by {request.requested_by}"
-        handle = (await operations.start(client, FAILOVER_DEPLOYMENT, request, asked.operation, summary)).handle
+        # It attaches to what an attempt has begun whose answer was lost.
+        begun = await _patiently(
+            lambda: operations.start(client, FAILOVER_DEPLOYMENT, request, asked.operation, summary)
+        )
+        handle = begun.handle
     else:
         if seen.status is WorkflowExecutionStatus.RUNNING:
             await _say(handle, *word)
     return await FollowerHere(handle, again(server.folder, request.deployment), server.address).follow()
+
+
+async def _patiently(act: Callable[[], Awaitable[T]]) -> T:
+    """Do it. The server is this process's own, and has just come up: on a busy machine it may answer late.
+
+    Raises:
+        TemporalUnreachable: still no answer after ``HEARD_S``.
+
+    """
+    deadline = time.monotonic() + HEARD_S
+    while True:
+        try:
+            return await act()
+        except TemporalUnreachable:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(AGAIN_S)
 
 
 async def _say(handle: Handle, word: Word, control: ControlInput) -> None:

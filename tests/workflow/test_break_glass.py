@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -25,13 +26,16 @@ from tests.docs.pages import ROOT
 from tests.kit.eventually import eventually
 from tests.kit.shared_record import Shared, SharedWorld
 from tests.kit.temporal_env import Run, begin
-from tidegate.cli import main
+from tests.kit.temporal_world import as_json
+from tests.kit.temporal_world_facts import Block
+from tidegate.cli import main, operations
 from tidegate.cli.control import ControlBucket
 from tidegate.errors import MustHalt, OperationFailed, Refused
 from tidegate.model.failover import FailoverInput
 from tidegate.model.operation import ControlInput, Outcome, UpgradeInput
 from tidegate.model.record import RecordState, utc_now
 from tidegate.names import region_queue
+from tidegate.temporal.connect import TemporalUnreachable
 from workers import alone, runner
 from workers.kept import Asked
 from workers.private_server import PrivateServer
@@ -237,14 +241,16 @@ async def test_interrupted_it_stands_still_and_goes_on_where_it_stood(
 
     block = world.block("rebase_copy")
     running = asyncio.create_task(run())
-    await block.entered.wait()
+    await _enters(block, running)
     stop.set()
     assert await running == 130
     assert Asked.read(folder) == asked
     stop.clear()
     assert await run() == 0
-    names = world.names()
-    assert (names.count("take"), names.count("rebase_copy"), names.count("shut_home")) == (1, 2, 1)
+    # An attempt may be made again by the server (a heartbeat that came late); the operation asks for each step once.
+    asked_of = {name: {as_json(request) for request in world.requests(name)} for name in set(world.names())}
+    assert [len(asked_of[name]) for name in ("take", "rebase_copy", "shut_home")] == [1, 1, 1]
+    assert world.names().count("rebase_copy") > 1
     assert not folder.exists()
 
 
@@ -264,7 +270,7 @@ async def test_a_server_that_ends_is_said_and_the_operation_goes_on_in_another(
 
     block = world.block("rebase_copy")
     running = asyncio.create_task(run())
-    await block.entered.wait()
+    await _enters(block, running)
     psutil.Process(json.loads((folder / "server.json").read_text())["pid"]).kill()
     with pytest.raises(OperationFailed, match="private Temporal server ended with status -9"):
         await running
@@ -318,6 +324,43 @@ async def test_a_server_whose_owner_was_killed_gives_its_database_to_the_next(tm
         assert asked is not None
         handle = (await server.client()).get_workflow_handle(asked.operation)
         assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+
+
+async def _enters(block: Block, running: asyncio.Task[int]) -> None:
+    """It comes to the call that is blocked; if it ends before, that is what is told."""
+    entered = asyncio.ensure_future(block.entered.wait())
+    await asyncio.wait([entered, running], return_when=asyncio.FIRST_COMPLETED)
+    if not entered.done():
+        entered.cancel()
+        pytest.fail(f"it ended before: {await running}")
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_o12_a_server_that_answers_late_is_asked_again_and_the_operation_begun_once(
+    lost: int, server: WorkflowEnvironment, shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was told did arrive; the answer came too late."""
+    before = SharedWorld(shared, tmp_path / "cache")
+    name = f"break-glass-ledger-late-{lost}"
+    request = FailoverInput.model_validate({"deployment": "ledger", "unplanned": True, "bake_s": 1})
+    really, asked = operations.start, 0
+
+    async def late(*args: Any) -> operations.Started:
+        nonlocal asked
+        asked += 1
+        begun = await really(*args)
+        if asked <= lost:
+            raise TemporalUnreachable("Temporal does not answer within 5 s")
+        return begun
+
+    monkeypatch.setattr(operations, "start", late)
+    word = (alone.Word.RESUME, ControlInput(by="ana"))
+    kept = Asked(operation=name, request=request, began=utc_now())
+    private = PrivateServer(tmp_path / "kept")
+    async with _workers(server.client, before):
+        assert await alone._follow(server.client, private, kept, word) == 0
+    assert asked == lost + 1
+    assert len({request.run_id for request in before.requests("take")}) == 1
 
 
 # -- the operation in the lost server

@@ -118,6 +118,8 @@ async def start(client: Client, runbook: str, request: Request, operation: str, 
         )
     except WorkflowAlreadyStartedError as error:
         return Started(client.get_workflow_handle(operation, run_id=error.run_id), attached=True)
+    except RPCError as error:
+        raise TemporalUnreachable(f"Temporal did not say that it began {operation}: {error.message}") from error
     run_id = handle.first_execution_run_id or handle.result_run_id
     return Started(client.get_workflow_handle(operation, run_id=run_id), attached=before is _RUNNING)
 
