@@ -210,7 +210,7 @@ class PrivateServer:
 
 def remove(folder: Path, *others: str) -> None:
     """Remove the database and what was written beside it, ``others`` too, and the folder if nothing else is in it."""
-    for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOG, LOCK, PROCESS, *others):
+    for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOG, LOCK, PROCESS, *others):
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()

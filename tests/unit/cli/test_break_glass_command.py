@@ -82,7 +82,8 @@ def test_the_command_that_goes_on_can_be_pasted(tmp_path: Path) -> None:
 
 def test_only_what_was_written_there_is_removed(tmp_path: Path) -> None:
     ASKED.write(tmp_path / "kept")
-    (tmp_path / "kept" / "temporal.db").write_text("x")
+    for beside in ("", "-wal", "-shm", "-journal"):  # a server that was killed leaves its journal
+        (tmp_path / "kept" / f"temporal.db{beside}").write_text("x")
     (tmp_path / "kept" / "mine.txt").write_text("x")
     private_server.remove(tmp_path / "kept", "operation.json")
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["mine.txt"]
