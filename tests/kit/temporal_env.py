@@ -28,6 +28,8 @@ from workers import runner
 
 TEMPORAL = Path(sys.executable).parent / "temporal"
 
+START_TRIES = 5
+
 BEFORE = ["locate", "observe", "take", "observe", "prepare"]
 """Activities of an upgrade up to its switch."""
 AFTER = ["audit", "write_report", "release"]
@@ -60,9 +62,16 @@ async def start_server(*, time_skipping: bool) -> WorkflowEnvironment:
         "search_attributes": search_attributes.ALL,
         "dev_server_existing_path": str(TEMPORAL),
     }
-    if time_skipping:
-        enable = ["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"]
-        return await WorkflowEnvironment.start_time_skipping_v2(**options, dev_server_extra_args=enable)
+    enable = ["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"]
+    for _ in range(START_TRIES - 1):
+        with contextlib.suppress(RuntimeError):  # "did not start within 5 s": the SDK's own bound, too little if busy
+            return await _start(options, enable if time_skipping else None)
+    return await _start(options, enable if time_skipping else None)
+
+
+async def _start(options: dict[str, Any], skipping: list[str] | None) -> WorkflowEnvironment:
+    if skipping is not None:
+        return await WorkflowEnvironment.start_time_skipping_v2(**options, dev_server_extra_args=skipping)
     return await WorkflowEnvironment.start_local(**options)
 
 
