@@ -80,9 +80,12 @@ async def superseded_here(run: Run, record: DeploymentRecord) -> tuple[ReplayRan
         if start.region != run.site.region or start.after_stop is not None:
             continue
         key = names.manifest_key(record.deployment, start.id)
-        mark = S3Uri(run.site.control_bucket, names.manifest_mark(key))
-        if await patiently(deadline, run, partial(run.site.control.get_or_none, mark)) is not None:
-            found |= dict.fromkeys((await read_note(run, key)).superseded)
+        mark, uri = (S3Uri(run.site.control_bucket, name) for name in (names.manifest_mark(key), key))
+        if await patiently(deadline, run, partial(run.site.control.get_or_none, mark)) is None:
+            continue
+        note = await patiently(deadline, run, partial(run.site.control.get_or_none, uri))
+        if note is not None:  # else a tear down of this fork died behind its removal: it supersedes nothing any more
+            found |= dict.fromkeys(EnsureNote.model_validate_json(note.body).superseded)
     return tuple(found)
 
 

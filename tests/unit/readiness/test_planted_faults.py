@@ -162,8 +162,9 @@ async def no_jar(world: World) -> None:
 
 
 async def silent_keeper(world: World) -> None:
-    world.now -= timedelta(minutes=10)
+    now, world.now = world.now, world.now - timedelta(minutes=10)
     await world.place_points("west")
+    world.now = now
 
 
 async def old_point(world: World) -> None:
