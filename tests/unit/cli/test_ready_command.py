@@ -27,6 +27,7 @@ def world(monkeypatch):
     monkeypatch.setattr(artifacts, "open_access", lambda *_: OpenMemoryStore())
     monkeypatch.setattr(ready, "reach_of", lambda *_: world.reach())
     monkeypatch.setattr(ready, "read_fleet", lambda _: replace(load_fleet(SANDBOX), fleet=world.fleet))
+    monkeypatch.setattr("tidegate.readiness.gather.utc_now", lambda: world.now)  # its points do not age meanwhile
     monkeypatch.setenv("TIDEGATE_WHO", "dora")
     return world
 
