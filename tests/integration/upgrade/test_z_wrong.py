@@ -5,14 +5,17 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.upgrade.conftest import NOTES
-from tests.kit.stage import Scene, summary
+from tests.kit.stage import RATE, Scene, summary
 from tidegate.model.operation import Outcome
 
 pytestmark = pytest.mark.matrix
 
+ENOUGH = 10_000
+"""Payments in which one in a thousand is written wrong: once in 20,000 runs there would be none among them."""
+
 
 async def test_only_the_verdict_sees_that_values_are_wrong(scene: Scene):
-    operation = await scene.upgrade("v2-wrong")
+    operation = await scene.upgrade("v2-wrong", bake_s=ENOUGH / RATE)
     result = await operation.result()
     NOTES.append(f"v2-wrong: {summary(result)}")
     assert result.outcome is Outcome.BAD_VERDICT, summary(result)
