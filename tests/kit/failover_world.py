@@ -125,6 +125,8 @@ class Driver:
     down: bool = False
     slots: tuple[int, int] = (4, 8)
     memory: SlotMemory | None = field(default_factory=lambda: SlotMemory(managed_mib=64.0, heap_mib=128.0))
+    waiting: set[str] = field(default_factory=set)
+    """Jobs that run by their state, and have no slots yet."""
 
     async def _ask(self, name: str, answer: Callable[[], T], *, mutating: bool = False) -> T:
         async def apply() -> T:
@@ -136,6 +138,14 @@ class Driver:
 
     async def state(self, job_id: str) -> JobState | None:
         return await self._ask("state", lambda: self.jobs.get(job_id))
+
+    async def observe(self, job_id: str) -> Any:
+        def view() -> Any:
+            state = self.jobs.get(job_id)
+            runs = state is JobState.RUNNING and job_id not in self.waiting
+            return SimpleNamespace(state=state, all_running=runs)
+
+        return await self._ask("observe", view)
 
     async def capacity(self) -> Any:
         return await self._ask("capacity", lambda: SimpleNamespace(slots_free=self.slots[0], slots_total=self.slots[1]))

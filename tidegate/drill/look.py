@@ -59,7 +59,7 @@ async def look(
     point = choose(kept, deployment, away.region, home.region, request.point)
     capacity = await _room(away, writer.parallelism, 0.0 if left else request.room_wait_s)
     if capacity.slots_free < writer.parallelism and not left:
-        forks = "".join(f"; {one.slots} are held by the drill {one.by}" for one in await forks_on(away))
+        forks = "".join(f"; {one.slots} are held by the drill {one.by}" for one in await forks_on(away) if one.slots)
         raise Refused(
             f"no room in {away.region}/{away.cell}: a fork of {deployment} needs {writer.parallelism} slots, "
             f"{capacity.slots_free} of {capacity.slots_total} are free{forks}",

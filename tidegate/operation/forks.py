@@ -19,7 +19,9 @@ from tidegate.registry.records import RecordStore
 
 @dataclass(frozen=True)
 class ForkJob:
-    """A job of a fork that has not ended. ``by``: the operation that holds the fork's record."""
+    """A job of a fork that has not ended. ``slots``: those that it has by now, none while it waits for them itself;
+    ``by``: the operation that holds the fork's record.
+    """
 
     fork: str
     job_id: str
@@ -90,10 +92,10 @@ async def forks_on(site: Site) -> tuple[ForkJob, ...]:
     found: list[ForkJob] = []
     for name, record in (await fork_records(site.control, site.control_bucket, site.fleet)).items():
         for job_id, slots in _jobs(record).items():
-            state = await site.driver.state(job_id)
-            if state is not None and not state.terminal:
+            view = await site.driver.observe(job_id)
+            if view.state is not None and not view.state.terminal:
                 by = record.holder.operation if record.holder is not None else name
-                found.append(ForkJob(name, job_id, slots, by))
+                found.append(ForkJob(name, job_id, slots if view.all_running else 0, by))
     return tuple(found)
 
 
@@ -102,6 +104,7 @@ def told(forks: Iterable[ForkJob], at: str) -> tuple[str, ...]:
     return tuple(
         f"{one.slots} slots in {at} are held by a drill ({one.by}); it gives way as soon as they are needed"
         for one in forks
+        if one.slots
     )
 
 

@@ -64,6 +64,10 @@ async def test_a_failover_is_not_refused_for_slots_that_a_drill_holds(regions: F
     refuse_without_room("ledger", 2, now, "west")
     told = "2 slots in west/cell-1 are held by a drill (drill-ledger-1); it gives way as soon as they are needed"
     assert told in now.warnings
+    regions.driver["west"].waiting.add(JOB)
+    assert (await seen()).slots_free == 0, "it waits for slots itself: what it has not got it cannot give"
+    assert told not in (await seen()).warnings
+    regions.driver["west"].waiting.clear()
 
     regions.driver["west"].jobs[JOB] = JobState.CANCELED
     assert (await seen()).slots_free == 0, "they are among the free ones by now, or on their way to be"
