@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.api import Sandbox
-from sandbox.stage import DEPLOYMENT, INPUT_TOPIC, OUTPUT_TOPIC, Finished, Stage, execute, kafka_properties
+from sandbox.fleet import Ledger, ledgers
+from sandbox.stage import DEPLOYMENT, INPUT_TOPIC, Finished, Stage, execute, kafka_properties
 from tests.kit.eventually import eventually
 from tests.kit.sandbox import UP_S
 from tests.kit.stage import AUDIT_TRIES, AUDIT_UNAVAILABLE, ROOT, publish
@@ -24,6 +25,7 @@ from tidegate.registry.artifacts import open_access
 from tidegate.registry.records import RecordStore
 
 REGIONS = ("east", "west")
+FIRST = ledgers(1)[0]
 LINKS = {"east": "east-to-west", "west": "west-to-east"}
 """The link that leads away from a region."""
 
@@ -125,7 +127,7 @@ class Scene:
         argv = [
             "python", "-m", "ledger.auditor",
             "--bootstrap", self.sandbox.endpoints.regions[region].kafka,
-            "--input", INPUT_TOPIC, "--output", OUTPUT_TOPIC,
+            "--input", FIRST.input, "--output", FIRST.output,
             "--until-caught-up", "--timeout-s", "200", "-o", "json",
             *(word for path in manifests for word in ("--manifest", str(path))),
             *kafka_properties("admin"),
@@ -143,56 +145,58 @@ class Scene:
         found: dict[str, Any] = json.loads(done.out)
         return found
 
-    async def audit_by_lineage(self, within: str | None = None) -> dict[str, Any]:
+    async def audit_by_lineage(self, within: str | None = None, one: Ledger = FIRST) -> dict[str, Any]:
         """The auditor's word by the lineage: over both regions' logs, or (``within``) by one region's alone."""
         regions = self.sandbox.endpoints.regions
         argv = [
             "python", "-m", "ledger.auditor", "--lineage",
             *(word for name in REGIONS for word in ("--region", f"{name}={regions[name].kafka}")),
             *(("--in", within) if within else ()),
-            "--input", INPUT_TOPIC, "--output", OUTPUT_TOPIC,
+            "--input", one.input, "--output", one.output,
             "--until-caught-up", "--timeout-s", "200", "-o", "json",
             *kafka_properties("admin"),
         ]  # fmt: skip
         found = await self._verdict(argv)
         return {name: value for name, value in found.items() if name not in {"rate", "checked_to"}}
 
-    def acked(self) -> dict[str, str]:
+    def acked(self, topic: str = INPUT_TOPIC) -> dict[str, str]:
         """Every payment that was acknowledged, and where."""
         found = {}
-        for line in self.stage.acked_file.read_text().splitlines():
+        for line in self.stage.acked_of(topic).read_text().splitlines():
             words = line.split(",")
             if len(words) == 5:
                 found[words[0]] = words[1]
         return found
 
-    async def writes_in(self, region: str, count: int = 1) -> None:
+    async def writes_in(self, region: str, count: int = 1, topic: str = INPUT_TOPIC) -> None:
         """Producers are there: so many payments more are acknowledged in the region."""
-        before = sum(where == region for where in self.acked().values())
+        before = sum(where == region for where in self.acked(topic).values())
 
         async def more() -> None:
-            there = sum(where == region for where in self.acked().values())
+            there = sum(where == region for where in self.acked(topic).values())
             assert there >= before + count, "\n".join(self.sandbox.logs("control/generator"))
 
         await eventually(more, within_s=60.0)
 
-    async def all_there(self, region: str) -> Counter[str]:
+    async def all_there(self, region: str, topic: str = INPUT_TOPIC) -> Counter[str]:
         """The payments of a region's log by id; each must stand there once, and all that were acknowledged.
 
         What does not count there by the lineage is left out: a tail that never crossed, and came back by the mirror.
         """
-        known = await self.lineage(INPUT_TOPIC)
+        known = await self.lineage(topic)
         found: Counter[str] = Counter()
-        for tp, records in (await self.everything(region, INPUT_TOPIC)).items():
+        for tp, records in (await self.everything(region, topic)).items():
             gone = [one for one in known.partitions[str(tp.partition)].excluded if one.region == region]
             found.update(
                 (record.value or b"").split(b",", 1)[0].decode()
                 for record in records
                 if not any(one.first <= record.offset <= one.last for one in gone)
             )
-        missing = [one for one in self.acked() if one not in found]
+        missing = [one for one in self.acked(topic) if one not in found]
         twice = [one for one, times in found.items() if times > 1]
-        self.say(f"{region}: {len(found):,} payments, {len(missing)} acknowledged ones missing, {len(twice)} twice")
+        self.say(
+            f"{region}: {topic}: {len(found):,} payments, {len(missing)} acknowledged ones missing, {len(twice)} twice"
+        )
         assert not missing, missing[:5]
         assert not twice, twice[:5]
         return found

@@ -13,6 +13,7 @@ from tests.integration.failover.scene import LINKS, REGIONS, Scene
 from tests.kit.eventually import eventually
 from tests.kit.sandbox import UP_S
 from tests.kit.stage import ROOT, publish
+from tidegate.model.record import DeploymentRecord
 from tidegate.registry.artifacts import open_access
 from tidegate.registry.records import RecordStore
 
@@ -38,26 +39,34 @@ class RegionScene(Scene):
         for one in ledgers(self.deployments):
             await self.run("start", one.name, "v1", "--from-empty", "--bake", "2s", "--yes")
 
-    async def restorable(self, deployment: str, region: str) -> None:
-        """Wait until a recovery point of it can be gone on from there."""
+    async def restorable(self, deployment: str, region: str, epoch: int = 1) -> None:
+        """Wait until a recovery point of an epoch of it can be gone on from there."""
 
         async def there() -> None:
             done = await self.stage.tidegate("points", deployment, "-o", "json")
             index = {one["region"]: one for one in json.loads(done.out)["index"]}
             assert index[region]["restorable"], index[region]["why_not"]
+            assert f"e{epoch}-" in json.dumps(index[region]), index[region]
 
         await eventually(there, within_s=120.0)
 
-    async def lives(self) -> dict[str, str]:
-        """The region of each deployment, by its record."""
+    async def records(self) -> dict[str, DeploymentRecord]:
+        """The record of each deployment."""
         found = {}
         async with open_access(self.fleet.control.s3) as control:
             for one in ledgers(self.deployments):
                 stored = await RecordStore(control, self.fleet.control.bucket).read(one.name)
                 assert stored is not None
-                assert stored.record.writer is not None
-                assert stored.record.holder is None
-                found[one.name] = stored.record.writer.region
+                found[one.name] = stored.record
+        return found
+
+    async def lives(self) -> dict[str, str]:
+        """The region of each deployment, by its record; nothing holds one any more."""
+        found = {}
+        for name, record in (await self.records()).items():
+            assert record.writer is not None
+            assert record.holder is None
+            found[name] = record.writer.region
         return found
 
     async def verdict(self, region: str, one: Ledger) -> dict[str, Any]:
