@@ -307,13 +307,24 @@ def print_halted(status: OperationStatus) -> None:
         output.say(f"{word:<10} {command}")
 
 
+def planned_steps(plan: Plan) -> list[str]:
+    """Each step, and below it how it is undone; what is undone like an earlier one names that one."""
+    first: dict[str, int] = {}
+    lines = []
+    for step in plan.steps:
+        point = "  (no way back after it)" if step.no_return else ""
+        like = first.setdefault(step.undo, step.number)
+        undo = step.undo if like == step.number or step.undo == NOTHING_TO_UNDO else f"as of step {like}"
+        lines += [f"  {step.number} {step.name + ' ':<12}{step.what}{point}", f"{'':<16}undo: {undo}"]
+    return lines
+
+
 def print_end(result: OperationResult) -> None:
     """How it ended (UX.md, the end of a run)."""
     if result.outcome is Outcome.PLANNED and result.plan is not None:
         output.say(f"planned    {result.summary}")
-        for step in result.plan.steps:
-            point = "  (no way back after it)" if step.no_return else ""
-            output.say(f"  {step.number} {step.name:<12}{step.what}{point}\n{'':<16}undo: {step.undo}")
+        for line in planned_steps(result.plan):
+            output.say(line)
         output.say("nothing was changed")
         return
     word = {Outcome.BAD_VERDICT: "done, BUT"}.get(result.outcome, result.outcome.value)
