@@ -84,8 +84,9 @@ class _Ahead:
         """Until it has brought, in ``CURRENT_S``, what was there when it was asked."""
         while True:
             asked_at = time.monotonic()
-            await self._brought(await self._link.source_kafka.last_stable_offsets(self._link.topics))
-            if time.monotonic() - asked_at <= CURRENT_S:
+            at_once = await self._brought(await self._link.source_kafka.last_stable_offsets(self._link.topics))
+            # How long one look takes says nothing of the mirror, where that look has found all.
+            if at_once or time.monotonic() - asked_at <= CURRENT_S:
                 break
         took_s = time.monotonic() - self._began
         if not self._restarts and took_s < SAID_S:
@@ -93,12 +94,14 @@ class _Ahead:
         again = f", restarted {self._restarts} times" if self._restarts else ""
         return [f"mirror link {self._link.name} current after {took_s:,.1f} s{again}"]
 
-    async def _brought(self, ends: Mapping[TopicPartition, int]) -> None:
+    async def _brought(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Wait for it; whether the first look has found all of it there. Raises Refused."""
+        at_once = True
         while True:
             missing = await self._missing(ends)
             if not missing:
-                return
-            now = time.monotonic()
+                return at_once
+            at_once, now = False, time.monotonic()
             over = now - self._began > AHEAD_S
             if over or now - self._moved_at > NO_PROGRESS_S:
                 why = f"after {AHEAD_S:g} s" if over else f"and nothing moved for {NO_PROGRESS_S:g} s"

@@ -6,6 +6,7 @@ So nothing is ever computed by adding; a position is *found*, by the hop header 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ LOG_END: Final = 2**63 - 1
 PROBE_BYTES: Final = 64 << 10
 """A probe wants one record: the broker gives one batch at least, however small this is."""
 FETCH_BYTES: Final = 4 << 20
+_AT_ONCE: Final = 16
+"""So many partitions are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +88,11 @@ async def passed_position(link: MirrorLink, positions: Mapping[TopicPartition, i
 
     """
     wanted = {tp: position for tp, position in positions.items() if position > 0}
-    found = dict.fromkeys(positions, True)
     known = await mirrored_to(link, wanted)
-    for tp, position in wanted.items():
-        came = known[tp]
-        if came is None or came < position - 1:
-            found[tp] = await nothing_left(link, tp, came, position)
-    return found
+    short = {
+        tp: (came, position) for tp, position in wanted.items() if (came := known[tp]) is None or came < position - 1
+    }
+    return dict.fromkeys(positions, True) | await nothing_left(link, short)
 
 
 async def mirrored_to(link: MirrorLink, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]:
@@ -106,9 +107,15 @@ async def mirrored_to(link: MirrorLink, partitions: Collection[TopicPartition]) 
     unknown = [tp for tp, came in found.items() if came is None]
     if unknown:
         there = await target_partitions(link)
-        for tp in unknown:
-            last = await last_hop(link.target_kafka, link.source, tp) if tp in there else None
-            found[tp] = last.source_offset if last is not None else None
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def last(tp: TopicPartition) -> int | None:
+            async with gate:
+                hop = await last_hop(link.target_kafka, link.source, tp)
+            return hop.source_offset if hop is not None else None
+
+        asked = [tp for tp in unknown if tp in there]
+        found |= zip(asked, await asyncio.gather(*map(last, asked)), strict=True)
     return found
 
 
@@ -127,18 +134,30 @@ async def connector_offsets(link: MirrorLink) -> dict[TopicPartition, int] | Non
         return None
 
 
-async def nothing_left(link: MirrorLink, tp: TopicPartition, came: int | None, position: int) -> bool:
-    """Whether the source holds nothing between ``came`` (exclusive) and ``position`` that would be mirrored.
+async def nothing_left(
+    link: MirrorLink, wanted: Mapping[TopicPartition, tuple[int | None, int]]
+) -> dict[TopicPartition, bool]:
+    """Whether the source holds nothing between what came (exclusive) and a position that would be mirrored.
 
-    False as well where that cannot be known any more: an open transaction, or a log that begins behind ``came``.
+    ``wanted``: by partition the last offset that came (None: nothing) and the position. False as well where that cannot
+    be known any more: an open transaction, or a log that begins behind what came.
     """
-    kafka = link.source_kafka
-    start = (await kafka.start_offsets([tp.topic]))[tp]
-    stable = (await kafka.last_stable_offsets([tp.topic]))[tp]
-    first = start if came is None else came + 1
-    if stable < position or first < start:
-        return False
-    return await count_left(link, tp, first, position, at_most=1) == 0
+    if not wanted:
+        return {}
+    kafka, topics = link.source_kafka, sorted({tp.topic for tp in wanted})
+    # Asked for all at once: a drain looks again and again, with nobody writing, and a link has many partitions.
+    starts, stable = await asyncio.gather(kafka.start_offsets(topics), kafka.last_stable_offsets(topics))
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def nothing(tp: TopicPartition, came: int | None, position: int) -> bool:
+        first = starts[tp] if came is None else came + 1
+        if stable[tp] < position or first < starts[tp]:
+            return False
+        async with gate:
+            return await count_left(link, tp, first, position, at_most=1) == 0
+
+    told = await asyncio.gather(*(nothing(tp, came, position) for tp, (came, position) in wanted.items()))
+    return dict(zip(wanted, told, strict=True))
 
 
 async def count_left(link: MirrorLink, tp: TopicPartition, first: int, end: int, *, at_most: int) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+
 import pytest
 
 from tests.kit.failover_world import OUT, FailoverWorld
@@ -115,6 +118,37 @@ async def test_x19_one_that_brings_too_little_is_given_up_in_bounded_time(
     with pytest.raises(Refused, match=r"is not current after 0\.3 s"):
         await world.close(world.sides())
     await _open_and_written(world)
+
+
+async def test_i6_one_that_is_always_a_little_behind_is_given_up_in_bounded_time(
+    world: FailoverWorld, monkeypatch: pytest.MonkeyPatch
+):
+    """What was there when it was asked has come at the second look, each time; and that took too long, each time."""
+    monkeypatch.setattr(ahead, "AHEAD_S", 0.3)
+    monkeypatch.setattr(ahead, "CURRENT_S", -1.0)
+    await world.traffic_at_home_all_the_same()
+    look = ahead.passed_position
+
+    async def looked(link: MirrorLink, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, bool]:
+        found = await look(link, ends)
+        await world.mirror(OUT)
+        await world.traffic_at_home_all_the_same()
+        return found
+
+    monkeypatch.setattr(ahead, "passed_position", looked)
+    with pytest.raises(Refused, match=r"is not current after 0\.3 s.*no producer was closed"):
+        await asyncio.wait_for(world.close(world.sides()), 10.0)
+    await _open_and_written(world)
+
+
+async def test_x19_where_a_look_takes_long_a_mirror_that_is_current_is_known_to_be(
+    world: FailoverWorld, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ahead, "CURRENT_S", -1.0)
+    await asyncio.wait_for(world.close(world.sides()), 10.0)
+    known = await world.lineage("payments")
+    assert known is not None
+    assert known.gate is Gate.CLOSED
 
 
 async def test_x17_a_link_that_somebody_else_holds_is_not_restarted_behind_his_back(world: FailoverWorld):
