@@ -348,15 +348,25 @@ class FailoverRegion(Unheld):
         notes = [note for family in self.families for note in family.notes]
         stays = [f"{name} stays stopped: {problem}" for name, problem in self.making_way.left.items()]
         why = "; ".join((*bad, *(f"waits: {one}" for one in waiting), *notes, *stays))
-        back = f"tidegate failover region {self.request.to} --to {self.request.region}"
-        gave_up = waiting or self.unplanned  # refused until it was returned (X23)
-        commands = [f"tidegate return region {self.request.region}" if gave_up else back]
+        commands = self._next(gave_up=bool(waiting) or self.unplanned)
         commands += self.making_way.commands
         back_again = f"; {', '.join(self.making_way.back)} came back" if self.making_way.back else ""
         summary = (
             f"{good} of {len(self.members)} deployments of {self.request.region} run in {self.request.to}{back_again}"
         )
         return Ending(worst, summary, why=why, next_commands=tuple(commands))
+
+    def _next(self, *, gave_up: bool) -> list[str]:
+        """The same again for what has not moved; and the way back of what has."""
+        here, there = self.request.region, self.request.to
+        moved = {one.outcome in {Outcome.DONE, Outcome.BAD_VERDICT} for one in self.members}
+        how = " --unplanned" if self.unplanned else ""
+        commands = [f"tidegate failover region {here} --to {there}{how}"] if False in moved else []
+        if gave_up:
+            commands.append(f"tidegate return region {here}")  # a way back is refused until it was returned (X23)
+        elif True in moved:
+            commands.append(f"tidegate failover region {there} --to {here}")
+        return commands
 
     def undone(self) -> str:
         """Only before anything was begun."""

@@ -154,6 +154,7 @@ async def test_x18_one_that_cannot_stop_has_all_of_its_family_go_back(client: Cl
     assert acts[0] == ("reopen_group", "")
     assert {who for name, who in acts if name == "ensure_running"} == {"a", "b"}
     assert {one.region_now for one in world.worlds.values()} == {"east"}
+    assert result.next_commands == ("tidegate failover region east --to west",), "nothing is there to come back"
 
 
 async def test_o4_one_that_is_refused_before_anything_changed_has_nothing_closed(client: Client) -> None:
@@ -175,6 +176,10 @@ async def test_one_family_that_goes_back_does_not_stop_another(client: Client) -
     assert {one.deployment: one.outcome for one in result.members} == {"a": Outcome.DONE, "b": Outcome.UNDONE}
     assert (world.worlds["a"].region_now, world.worlds["b"].region_now) == ("west", "east")
     assert result.summary == "1 of 2 deployments of east run in west"
+    assert result.next_commands == (
+        "tidegate failover region east --to west",
+        "tidegate failover region west --to east",
+    )
 
 
 async def test_x24_one_that_cannot_start_there_stands_halted_and_the_others_go_on(client: Client) -> None:
@@ -302,7 +307,10 @@ async def test_x18_unplanned_what_waits_for_slots_keeps_no_producer_and_its_outp
     assert [one.topics.turn for one in world.requests["reopen_group"]] == [("out-b",)]
     assert not world.requests["mirror_group"]
     assert "waits: west-to-east: out-b lives in east still" in result.why
-    assert result.next_commands == ("tidegate return region east",)
+    assert result.next_commands == (
+        "tidegate failover region east --to west --unplanned",
+        "tidegate return region east",
+    )
 
 
 async def test_o8_superseded_after_the_turn_nobody_waits_for_it(client: Client) -> None:
