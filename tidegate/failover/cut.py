@@ -15,7 +15,7 @@ from tidegate.failover.sides import Sides, of_topics, positions
 from tidegate.lineage.model import Excluded
 from tidegate.mirror import control
 from tidegate.mirror.link import MirrorLink
-from tidegate.mirror.positions import last_hop, passed_position, search
+from tidegate.mirror.positions import last_hops, passed_position, search
 from tidegate.mirror.status import wait_drained
 from tidegate.model.failover import CutFact, CutInput, MirrorBackFact, Topics
 from tidegate.model.mirror import LinkRecord, LinkState, MirrorVerb
@@ -229,9 +229,8 @@ async def _ends(sides: Sides, request: CutInput, record: DeploymentRecord) -> di
     outputs = {tp: OutputEnd(end).upto for tp, end in positions(left).items()}
     async with sides.links(request.topics.links) as links:
         for link in links:
-            for tp in await _partitions(link, request.topics):
-                came = await last_hop(link.target_kafka, link.source, tp)
-                found[tp] = 0 if came is None else came.source_offset + 1
+            last = await last_hops(link.target_kafka, link.source, await _partitions(link, request.topics))
+            found |= {tp: 0 if came is None else came.source_offset + 1 for tp, came in last.items()}
     return found | {tp: end for tp, end in outputs.items() if tp.topic in request.topics.turn}
 
 
@@ -242,16 +241,13 @@ async def _partitions(link: MirrorLink, topics: Topics) -> list[TopicPartition]:
 
 async def input_until(sides: Sides, topics: Topics) -> datetime | None:
     """Timestamp of the newest input that came through: the producer's word, kept by the mirror."""
-    newest: int | None = None
+    times: list[int] = []
     async with sides.links(topics.links) as links:
         for link in links:
-            for tp in await _partitions(link, topics):
-                if tp.topic not in sides.away.site.input_topics:
-                    continue
-                came = await last_hop(link.target_kafka, link.source, tp)
-                if came is not None:
-                    newest = came.timestamp_ms if newest is None else max(newest, came.timestamp_ms)
-    return None if newest is None else datetime.fromtimestamp(newest / 1000, UTC)
+            read = [tp for tp in await _partitions(link, topics) if tp.topic in sides.away.site.input_topics]
+            came = (await last_hops(link.target_kafka, link.source, read)).values()
+            times += [hop.timestamp_ms for hop in came if hop is not None]
+    return datetime.fromtimestamp(max(times) / 1000, UTC) if times else None
 
 
 async def mirror_home_again(sides: Sides, topics: Topics) -> None:

@@ -107,15 +107,9 @@ async def mirrored_to(link: MirrorLink, partitions: Collection[TopicPartition]) 
     unknown = [tp for tp, came in found.items() if came is None]
     if unknown:
         there = await target_partitions(link)
-        gate = asyncio.Semaphore(_AT_ONCE)
-
-        async def last(tp: TopicPartition) -> int | None:
-            async with gate:
-                hop = await last_hop(link.target_kafka, link.source, tp)
-            return hop.source_offset if hop is not None else None
-
         asked = [tp for tp in unknown if tp in there]
-        found |= zip(asked, await asyncio.gather(*map(last, asked)), strict=True)
+        last = await last_hops(link.target_kafka, link.source, asked)
+        found |= {tp: hop.source_offset if hop is not None else None for tp, hop in last.items()}
     return found
 
 
@@ -250,6 +244,19 @@ async def last_hop(kafka: KafkaClient, source: str, tp: TopicPartition) -> Hop |
             return found
         high, step = low, step * 4
     return None
+
+
+async def last_hops(
+    kafka: KafkaClient, source: str, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, Hop | None]:
+    """``last_hop`` of many partitions, some at once."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def last(tp: TopicPartition) -> Hop | None:
+        async with gate:
+            return await last_hop(kafka, source, tp)
+
+    return dict(zip(partitions, await asyncio.gather(*map(last, partitions)), strict=True))
 
 
 async def hops(

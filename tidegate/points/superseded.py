@@ -6,9 +6,12 @@ mirrored record says where it stood at home, and the point says which of home's 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import chain
+from typing import Final
 
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.lineage.model import TopicLineage
@@ -21,6 +24,8 @@ from tidegate.operation.site import Site
 from tidegate.points.model import Point
 
 FETCH_BYTES = 4 << 20
+_AT_ONCE: Final = 8
+"""So many partitions are read at once."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +61,17 @@ async def superseded(away: Site, home: str, ends: Mapping[TopicPartition, Output
 
     """
     known = await lineage_of(away, {tp.topic for tp in ends})
-    found: list[ReplayRange] = []
-    for tp, end in sorted(ends.items()):
-        async with aclosing(_runs(away, tp, end, _where(known, tp, home, away.region, end.first), home)) as runs:
-            async for first, last, records in runs:
-                found.append(
-                    ReplayRange(topic=tp.topic, partition=tp.partition, first=first, last=last, records=records)
-                )
-    return tuple(found)
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def of(tp: TopicPartition, end: OutputEnd) -> list[ReplayRange]:
+        async with gate, aclosing(_runs(away, tp, end, _where(known, tp, home, away.region, end.first), home)) as runs:
+            return [
+                ReplayRange(topic=tp.topic, partition=tp.partition, first=first, last=last, records=records)
+                async for first, last, records in runs
+            ]
+
+    found = await asyncio.gather(*(of(tp, end) for tp, end in sorted(ends.items())))
+    return tuple(chain.from_iterable(found))
 
 
 async def count_superseded(away: Site, home: str, point: Point) -> int:
