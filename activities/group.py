@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from temporalio import activity
@@ -11,11 +12,12 @@ from temporalio.api.workflowservice.v1 import GetClusterInfoRequest
 
 from activities.beats import beat, beating
 from activities.failover import FailoverActivities
-from activities.registry import run_closed
+from activities.registry import run_closed, standing_of
 from tidegate.errors import InvalidInput
-from tidegate.failover import comeback, group
+from tidegate.failover import comeback, group, lostregion
 from tidegate.failover.group import Group, Lives, within
 from tidegate.failover.look import gave_up
+from tidegate.lineage.store import LineageStore
 from tidegate.model.failover import FailoverStep, MirrorBackFact, OpenFact, ShutFact
 from tidegate.model.fleet import Fleet
 from tidegate.model.record import DeploymentRecord, Holder
@@ -58,7 +60,17 @@ class GroupActivities(FailoverActivities):
         fleet, digest = await self._sites.fleet(request.fleet_digest)
         fleet.region(request.to)
         known = await asyncio.gather(*(self._lives(fleet, name, request) for name in fleet.deployments))
-        members = group.chosen(known, fleet, request.region, request.to, request.deployments)
+        left = await beating(
+            lostregion.look_left(
+                fleet,
+                known,
+                request,
+                f"{request.operation}/{request.run_id}",
+                LineageStore(self._sites.control, self._sites.bucket),
+                partial(standing_of, self._client),
+            )
+        )
+        members = group.chosen(known, fleet, request.region, request.to, request.deployments, left)
         cluster = await self._client.workflow_service.get_cluster_info(GetClusterInfoRequest())
         holder = ownership.new_holder(
             operation=request.operation,
@@ -78,6 +90,7 @@ class GroupActivities(FailoverActivities):
                 known,
                 lambda name, cell: self._sites.site(fleet, name, cell),
                 unplanned=request.unplanned,
+                left=left,
             )
         )
 
@@ -154,4 +167,5 @@ class GroupActivities(FailoverActivities):
             slot_memory=record.writer.slot_memory if record is not None and record.writer is not None else None,
             gave_way=comeback.gave_way(fleet, name, record),
             given_up=gave_up(record, request.to),
+            record=record,
         )

@@ -7,14 +7,18 @@ from typing import Any
 
 from temporalio import activity
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import GetClusterInfoRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.sites import Sites
+from tidegate.errors import Unavailable
+from tidegate.failover.lostregion import Standing
 from tidegate.failover.unfinished import unfinished_in
 from tidegate.lineage.store import LineageStore
 from tidegate.model.record import Holder
+from tidegate.model.region import FAILOVER_MEMBER
 from tidegate.model.steps import HaltInput, Held, Located, ObserveInput, StepInput, TakeInput
 from tidegate.operation.move import cell_in, home_of, standby_of
 from tidegate.registry import ownership
@@ -113,6 +117,52 @@ class RegistryActivities:
         return Tenure(self._sites.records, claim, attempt=activity.info().attempt)
 
 
+async def standing_of(client: Client, operation: str, run_id: str, holder: Holder | None = None) -> Standing:
+    """How an operation stands in this Temporal; a member of a region's failover waits in vain once that has ended.
+
+    One that this Temporal does not know has ended here, past its retention, or was begun in another one: the lineage
+    does not say which, so nobody can. Raises Unavailable: Temporal does not answer.
+    """
+    try:
+        return await _standing_of(client, operation, run_id, holder)
+    except RPCError as error:
+        raise Unavailable(f"Temporal does not say how {operation} stands: {error.message}") from error
+
+
+async def _standing_of(client: Client, operation: str, run_id: str, holder: Holder | None) -> Standing:
+    if holder is not None:
+        cluster_id = (await client.workflow_service.get_cluster_info(GetClusterInfoRequest())).cluster_id
+        if holder.cluster_id != cluster_id or holder.namespace != client.namespace:
+            return Standing.UNKNOWN
+    info = await _execution(client, operation)
+    if info is None:
+        return Standing.UNKNOWN
+    if not _is_open(info, run_id):
+        return Standing.CLOSED
+    if info.type.name != FAILOVER_MEMBER or not info.HasField("parent_execution"):
+        return Standing.LIVES
+    group = await _execution(client, info.parent_execution.workflow_id)
+    waits = group is not None and _is_open(group, info.parent_execution.run_id)
+    return Standing.LIVES if waits else Standing.ORPHAN
+
+
+async def _execution(client: Client, operation: str) -> WorkflowExecutionInfo | None:
+    """The newest run under an id; None: there is none."""
+    try:
+        described = await client.get_workflow_handle(operation).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    return described.raw_description.workflow_execution_info
+
+
+def _is_open(info: WorkflowExecutionInfo, run_id: str) -> bool:
+    if info.first_run_id and info.first_run_id != run_id:
+        return False
+    return bool(info.status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
+
+
 async def run_closed(client: Client, holder: Holder, cluster_id: str | None = None) -> bool:
     """O4: asked of the same cluster and namespace only; anything else is not known, so not closed."""
     if cluster_id is None:
@@ -120,11 +170,8 @@ async def run_closed(client: Client, holder: Holder, cluster_id: str | None = No
     if holder.cluster_id != cluster_id or holder.namespace != client.namespace:
         return False
     try:
-        described = await client.get_workflow_handle(holder.operation).describe()
-    except RPCError as error:
-        # A run vanishes only after it has closed, at the end of its retention.
-        return error.status is RPCStatusCode.NOT_FOUND
-    info = described.raw_description.workflow_execution_info
-    if info.first_run_id and info.first_run_id != holder.run_id:
-        return True
-    return bool(info.status != WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
+        info = await _execution(client, holder.operation)
+    except RPCError:
+        return False
+    # A run vanishes only after it has closed, at the end of its retention.
+    return info is None or not _is_open(info, holder.run_id)

@@ -54,6 +54,8 @@ class FailoverDeployment(LeavingRegion):
         """What the state has read and has not come, in words (X22)."""
         self.unfinished: Unfinished | None = None
         """The failover that this one ends: it has turned the topics, and nobody goes on with it."""
+        self.told_unfinished: Unfinished | None = None
+        """The same as its group has found it."""
 
     @workflow.run
     async def run(self, request: FailoverInput | None = None) -> OperationResult:
@@ -107,12 +109,13 @@ class FailoverDeployment(LeavingRegion):
         asked = ObserveInput(deployment=name, fleet_digest=digest, by_record=True, unfinished=self.group is None)
         lives = self.home = await self.calls.control(contracts.locate, asked, deadline_s=OBSERVE_S)
         pinned = lives.fleet_digest
-        if lives.unfinished is not None:
+        left_behind = lives.unfinished or self.told_unfinished
+        if left_behind is not None:
             to = self.request.to or lives.region
             if to != lives.region:
-                refuse_elsewhere(name, lives.region, lives.unfinished)
-            self.unfinished, self.unplanned = lives.unfinished, True  # what was left is left: there is no way back
-            left = ObserveInput(deployment=name, fleet_digest=pinned, by_record=True, region=self.unfinished.source)
+                refuse_elsewhere(name, lives.region, left_behind)
+            self.unfinished, self.unplanned = left_behind, True  # what was left is left: there is no way back
+            left = ObserveInput(deployment=name, fleet_digest=pinned, by_record=True, region=left_behind.source)
             self.home = await self.calls.control(contracts.locate, left, deadline_s=OBSERVE_S)
         else:
             to = self.request.to or await self._other(lives)
@@ -342,12 +345,15 @@ class FailoverDeployment(LeavingRegion):
         )
 
     def _next(self) -> tuple[str, ...]:
-        gave_up = self.unplanned
-        if self.unfinished is not None:
-            gave_up = left_in(self.seen.record, self.left.region) is not None
-        if self.waiting_links or gave_up:
+        if self.waiting_links or self.gave_up():
             return (f"tidegate return region {self.left.region}",)
         return (f"tidegate failover deployment {self.base.deployment} --to {self.left.region}",)
+
+    def gave_up(self) -> bool:
+        """Whether the region was given up that it has left, by this one or by the one that it ends."""
+        if self.unfinished is None:
+            return self.unplanned
+        return left_in(self.seen.record, self.left.region) is not None
 
     def _back_commands(self) -> tuple[str, ...]:
         return self._next() if self.open_fact is not None else ()

@@ -30,11 +30,14 @@ def seen(observed: Observation, both: RegionsSeen) -> str:
 def region_seen(both: GroupSeen) -> str:
     """What lives there, what of it answers, and what there is room for."""
     silent = f"no answer from {len(both.home.silent)} of 3 parts there" if both.home.silent else "all of it answers"
-    tiers = sorted({one.tier for one in both.members})
+    tiers = sorted({one.tier for one in both.moving})
     told = (
-        f"{len(both.members)} deployments of {len(tiers)} tiers in {both.home.region}, {silent}; "
+        f"{len(both.moving)} deployments of {len(tiers)} tiers in {both.home.region}, {silent}; "
         f"{both.slots_free} of {both.slots_total} slots free in {both.standby.region}"
     )
+    begun = len(both.members) - len(both.moving)
+    if begun or both.done:
+        told += f"; of a failover that was lost {begun} are behind their turn, and {len(both.done)} are done"
     return "; ".join((told, *both.warnings, *both.memory, *comes_back(both.gave_way)))
 
 
@@ -52,11 +55,22 @@ def comes_back(gave_way: Sequence[GaveWay], *, wanted: bool = True) -> list[str]
 
 def member_planned(one: Member, room: Room) -> str:
     """What would become of a deployment."""
+    if one.unfinished is not None:
+        return (
+            f"tier {one.tier}, behind its turn: {one.unfinished.operation} has begun it in {one.at} and is lost; its "
+            f"job is adopted, or started, and its topics are opened"
+        )
     slots = room.parallelism.get(one.deployment, one.parallelism)
     fewer = f" instead of {one.parallelism}" if slots < one.parallelism else ""
     more = f", {one.runs_with} until now" if one.runs_with is not None and one.runs_with < slots else ""
     goes = "goes at once" if one.deployment in room.goes else "waits for slots"
-    return f"tier {one.tier}, {one.home} -> {one.at} with {slots}{fewer} slots{more}, {goes}"
+    from_whom = f"taken over from {one.lost}, before its turn: " if one.lost else ""
+    return f"{from_whom}tier {one.tier}, {one.home} -> {one.at} with {slots}{fewer} slots{more}, {goes}"
+
+
+def member_done(one: Member) -> str:
+    """A deployment that is left alone."""
+    return f"is done already, and left alone: it lives in {one.at}, and its topics are open there"
 
 
 def shipped(fact: ShipFact) -> str:

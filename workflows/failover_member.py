@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from tidegate import errors
     from tidegate.errors import TidegateError
     from tidegate.failover.plan import plan_failover
+    from tidegate.failover.unfinished import plan_finish
     from tidegate.model.failover import CutFact, FailoverStep, ShutInput
     from tidegate.model.operation import OperationResult, Plan, ReplayRange
     from tidegate.model.region import FAILOVER_MEMBER, GoOn, GroupCutFact, MemberInput, MemberReached, Stage
@@ -23,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.ending import Ending
     from workflows.failover_deployment import FailoverDeployment
     from workflows.kit import given
-    from workflows.leaving_region import CUT_MARGIN_S, OPEN_S, SHUT_S
+    from workflows.leaving_region import CUT_MARGIN_S, NO_RETURN, OPEN_S, SHUT_S
 
 LINKS_DRAINED_S = 30.0
 
@@ -42,6 +43,7 @@ class FailoverMember(FailoverDeployment):
         super().__init__(asked)
         self.group: str = asked.group
         self.together = asked.together
+        self.told_unfinished = asked.unfinished
         self.words: dict[Stage, GoOn] = {}
         """The group's word on each stage."""
         self.told_back: str | None = None
@@ -119,6 +121,8 @@ class FailoverMember(FailoverDeployment):
 
     def draw_plan(self) -> Plan:
         """The plan without what the group does."""
+        if self.unfinished is not None:
+            return plan_finish(self.request, self.seen, self.both, self.unfinished, group=self.group)
         asked = self.request.model_copy(update={"unplanned": self._gives_up()})
         return plan_failover(asked, self.seen, self.both, group=self.group)
 
@@ -132,6 +136,11 @@ class FailoverMember(FailoverDeployment):
         await self._escape()
         self.too_late = f"{self.base.deployment} is stopped, and goes on or back with the others: ask {self.group}"
         await self._cut()
+
+    async def _take_on(self) -> None:
+        # Its topics are taken over by the group, and closed until its job runs.
+        self.too_late = NO_RETURN
+        self.acted_at = self.acted_at or workflow.now()
 
     async def leave_unplanned(self) -> None:
         """As for one alone, but the producers are closed and the mirror is shut already."""
@@ -205,7 +214,7 @@ class FailoverMember(FailoverDeployment):
         return await super().stand_halted(why)
 
     def _next(self) -> tuple[str, ...]:
-        if self.unplanned:
+        if self.gave_up():
             return (f"tidegate return region {self.left.region}",)
         return (f"tidegate failover region {self.there.region} --to {self.left.region}",)
 

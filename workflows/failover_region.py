@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from tidegate import errors
     from tidegate.errors import TidegateError
     from tidegate.failover.room import make_room, room_left
+    from tidegate.failover.unfinished import finish_region_command
     from tidegate.model.operation import (
         ControlInput,
         MemberResult,
@@ -29,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
         FailoverRegionInput,
         GroupSeen,
         LookGroupInput,
+        Member,
         MemberReached,
         Room,
     )
@@ -133,12 +135,12 @@ class FailoverRegion(Unheld):
                 f"abort it, and start it unplanned:  tidegate failover region {self.request.region} "
                 f"--to {self.request.to} --unplanned",
             )
-        if all(family.turned for family in self.families):
+        if not any(family.may_escalate for family in self.families):
             refuse(f"nothing to escalate: every topic has turned to {self.request.to}")
 
     def _can_escalate(self) -> bool:
-        turning = [family for family in self.families if not family.turned]
-        return bool(turning) and not self.unplanned and self.abort_requested is None
+        turning = any(family.may_escalate for family in self.families)
+        return turning and not self.unplanned and self.abort_requested is None
 
     def _escalate(self, why: str) -> None:
         self.escalated = self.escalated or why
@@ -177,9 +179,12 @@ class FailoverRegion(Unheld):
         self.making_way = MakingWay(self, self.room.shed)
         moving = (*self.room.goes, *self.room.waits)
         stops = [f"stop {name}" for name in self.room.shed]
-        self.board.replan([*stops, *moving, *self.making_way.rows(), "conclude"])
+        ended = [one.deployment for one in self.group_seen.done]
+        self.board.replan([*ended, *stops, *moving, *self.making_way.rows(), "conclude"])
         if self.request.dry_run:
             return self._planned()
+        for one in self.group_seen.done:
+            self.ok(one.deployment, failover_facts.member_done(one))
         self.phase = Phase.RUNNING
         self._found()
 
@@ -218,12 +223,13 @@ class FailoverRegion(Unheld):
         )
         self.works_in(self.request.to)
         self.ok("observe", failover_facts.region_seen(self.look))
-        if not self.request.unplanned and not self.look.home.all:
+        if not self.request.unplanned and not self.look.home.all and self.look.moving:
             raise errors.Refused(
                 f"{self.request.region} does not answer as a planned failover needs it to: "
                 f"{'; '.join(self.look.home.silent)}",
                 hint="go on without it, from the newest recovery points:  tidegate failover region "
-                f"{self.request.region} --to {self.request.to} --unplanned",
+                f"{self.request.region} --to {self.request.to} --unplanned"
+                f"{' --take-over --why TEXT' if self.request.take_over is not None else ''}",
             )
 
     async def _look(self, fleet_digest: str | None, only: tuple[str, ...] = ()) -> GroupSeen:
@@ -238,6 +244,7 @@ class FailoverRegion(Unheld):
             unplanned=self.request.unplanned,
             who=self.request.requested_by,
             why=self.request.reason,
+            take_over=self.request.take_over is not None,
         )
         return await self.calls.control(contracts.look_group, asked, deadline_s=OBSERVE_S)
 
@@ -245,7 +252,7 @@ class FailoverRegion(Unheld):
         if seconds is None or self.request.unplanned:
             return
         await workflow.sleep(seconds, summary="escalate")
-        if self.abort_requested is None and not all(family.turned for family in self.families):
+        if self.abort_requested is None and any(family.may_escalate for family in self.families):
             self._escalate(f"not through with {self.request.region} in {seconds:g} s")
 
     def _planned(self) -> Ending:
@@ -258,12 +265,18 @@ class FailoverRegion(Unheld):
                 summary=failover_facts.member_planned(one, room),
             )
             for one in seen.members
-        )
+        ) + tuple(self._done_already(one, Outcome.PLANNED) for one in seen.done)
         gives = f"; {', '.join(room.shed)} are stopped first" if room.shed else ""
+        begun = len(seen.members) - len(seen.moving)
+        told = (
+            f"{len(room.goes) - begun} of {len(seen.moving)} deployments go to {self.request.to} at once: "
+            f"{room.needed} slots are needed, {seen.slots_free} are free{gives}"
+        )
+        if self._ends_one():
+            told += f"; of a failover that was lost {begun} are behind their turn, and {len(seen.done)} are done"
         return Ending(
             Outcome.PLANNED,
-            f"{len(room.goes)} of {len(seen.members)} deployments go to {self.request.to} at once: {room.needed} slots "
-            f"are needed, {seen.slots_free} are free{gives}",
+            told,
             why="; ".join((*seen.memory, *failover_facts.comes_back(seen.gave_way, wanted=self.request.bring_back))),
         )
 
@@ -278,7 +291,8 @@ class FailoverRegion(Unheld):
             for family in batch:
                 mine = tuple(name for name in family.family.members if name in names)
                 family.settled = False
-                moved = family.unplanned(mine) if self.unplanned else family.planned()
+                no_return = self.unplanned or family.family.no_return
+                moved = family.unplanned(mine) if no_return else family.planned()
                 tasks.append(asyncio.create_task(moved))
             if self.abort_requested is not None:
                 break
@@ -342,13 +356,19 @@ class FailoverRegion(Unheld):
         for one in self.members:
             if one.operation is None:
                 self.failed(one.deployment, failover_facts.member(one))
+        self.members += tuple(self._done_already(one, Outcome.DONE) for one in self.group_seen.done)
         worst = max((one.outcome for one in self.members), key=lambda outcome: outcome.exit_code)
         good = sum(one.outcome is Outcome.DONE for one in self.members)
         bad = [f"{one.deployment}: {one.outcome}" for one in self.members if one.outcome is not Outcome.DONE]
         notes = [note for family in self.families for note in family.notes]
         stays = [f"{name} stays stopped: {problem}" for name, problem in self.making_way.left.items()]
         why = "; ".join((*bad, *(f"waits: {one}" for one in waiting), *notes, *stays))
-        commands = self._next(gave_up=bool(waiting) or self.unplanned)
+        lost = [one.unfinished for one in self.group_seen.members if one.unfinished is not None]
+        gave_up = bool(waiting) or self.unplanned or not all(one.planned for one in lost)
+        commands = self._next(gave_up=gave_up)
+        if any(family.left_closed for family in self.families):
+            region, to = self.request.region, self.request.to
+            commands = [finish_region_command(region, to, unplanned=self.unplanned)]
         commands += self.making_way.commands
         back_again = f"; {', '.join(self.making_way.back)} came back" if self.making_way.back else ""
         summary = (
@@ -367,6 +387,16 @@ class FailoverRegion(Unheld):
         elif True in moved:
             commands.append(f"tidegate failover region {there} --to {here}")
         return commands
+
+    def _ends_one(self) -> bool:
+        """Whether a failover before this one was lost in the middle."""
+        return bool(self.group_seen.done) or len(self.group_seen.moving) < len(self.group_seen.members)
+
+    @staticmethod
+    def _done_already(one: Member, outcome: Outcome) -> MemberResult:
+        return MemberResult(
+            deployment=one.deployment, operation=None, outcome=outcome, summary=failover_facts.member_done(one)
+        )
 
     def undone(self) -> str:
         """Only before anything was begun."""

@@ -39,16 +39,26 @@ class FamilyMove(FamilyMembers):
         """``only``: there is no other; its steps need no name of their own."""
         super().__init__(host, family)
         self.opened: set[str] = set()
-        self.turned = False
+        self.turned = family.no_return
+        self.left_closed = False
+        """Topics that a lost failover had turned are not open yet."""
         self.settled = False
         """Its members run there, or go back: the next tier may begin."""
-        self._of = "" if only else f" {family.members[0]}"
+        self._of = "" if only else f" {(*family.members, *family.done)[0]}"
         self._serving: asyncio.Task[None] | None = None
         self._let_go: set[str] = set()
         """Members that were told that their topics are open."""
+        self._let_leave: set[str] = set()
+        """Members that were told that their topics have turned: they go on as they are."""
         self._turned_topics: set[str] = set()
         self._closed = False
         self._cut: GroupCutFact | None = None
+
+    @property
+    def may_escalate(self) -> bool:
+        """Whether any of it would go on unplanned if that were said now."""
+        late = {name for name, one in self.members.items() if one.unfinished is None} - self._let_leave
+        return not self.turned or (self.family.no_return and not self._unplanned and not late <= set(self.results))
 
     # -- planned
 
@@ -143,15 +153,20 @@ class FamilyMove(FamilyMembers):
     # -- unplanned
 
     async def unplanned(self, names: Collection[str]) -> None:
-        """Some of its members, tier by tier; called again, more of them. There is no way back."""
+        """Some of its members, tier by tier; called again, more of them. There is no way back.
+
+        So goes, planned too, what shares links with those that a failover before this one has moved.
+        """
         self.turned = True
         await self._after_the_turn(lambda: self._bring(names))
 
     async def _bring(self, names: Collection[str]) -> None:
-        if self._cut is None:
+        if self._cut is None and (
+            self.family.topics.turn or any(one.unfinished is None for one in self.members.values())
+        ):
             self._cut = await self._host.insist(f"cut{self._of}", self._give_up)
-            written = {topic for one in self.members.values() for topic in one.writes}
-            self._turned_topics |= set(self.family.topics.turn) - written
+            late = {topic for one in self.members.values() if one.unfinished is None for topic in one.writes}
+            self._turned_topics |= set(self.family.topics.turn) - late
             await self._each(self.begun, "escalate_together", self._host.escalated or "")
         bringing: list[asyncio.Task[None]] = []
         for tier in self._tiers(names):
@@ -182,6 +197,11 @@ class FamilyMove(FamilyMembers):
 
     async def _turn_outputs(self, name: str) -> None:
         """Once it has chosen its recovery point, and not before: that says what of the old output counts."""
+        if self.members[name].unfinished is not None:
+            return  # they turned with the one that was lost
+        unplanned = self._unplanned
+        if not unplanned:
+            await self._let((name,), GoOn(stage=Stage.READY))  # nobody writes any more: it was closed with the others
         await workflow.wait_condition(lambda: self._at(name, Stage.LEFT))
         if name in self.results or self._cut is None:
             return
@@ -197,6 +217,10 @@ class FamilyMove(FamilyMembers):
             self.notes.append(error.message)
             await self._let((name,), GoOn(stage=Stage.LEFT))
             return
+        if self._unplanned != unplanned:
+            await self._turn_outputs(name)  # it was escalated meanwhile, and chooses a recovery point
+            return
+        self._let_leave.add(name)
         self._turned_topics |= set(self.members[name].writes)
         turned = fact.model_copy(update={"drained": self._cut.drained, "notes": self._cut.notes})
         await self._let((name,), GoOn(stage=Stage.LEFT, turned=turned))
@@ -223,7 +247,11 @@ class FamilyMove(FamilyMembers):
         """Open topics as members come to run there, and tell each that its own are open."""
         try:
             while not self._is_over():
-                await workflow.wait_condition(lambda: self._is_over() or bool(self._to_open() or self._to_let()))
+                await workflow.wait_condition(
+                    lambda: self._is_over() or self._escalates() or bool(self._to_open() or self._to_let())
+                )
+                if self._escalates():
+                    await self._escalate()
                 topics = self._to_open()
                 if topics:
                     step = f"open{self._of}"
@@ -233,6 +261,17 @@ class FamilyMove(FamilyMembers):
                 self._let_go |= set(names)
         except Superseded as error:
             await self._lost(error)
+
+    def _escalates(self) -> bool:
+        """Whether those that share links with what has moved were to go on as planned, and shall not any more."""
+        return self.family.no_return and not self._unplanned and self._host.escalated is not None
+
+    async def _escalate(self) -> None:
+        self._unplanned = True
+        late = self.begun - self._let_leave
+        for name in late:
+            self.stages[name] -= {Stage.LEFT, Stage.HALTED}
+        await self._each(late, "escalate_together", self._host.escalated or "")
 
     def _is_over(self) -> bool:
         return bool(self.begun) and self.begun <= set(self.results) and not self._to_open()
@@ -286,9 +325,15 @@ class FamilyMove(FamilyMembers):
         closed = sorted(set(self.family.topics.turn) - self.opened)
         if not self.turned:
             return ()
+        left = [topic for topic in closed if topic in self.family.turned]
         if closed:
             # Its writer has not come, for want of slots: not turned, it is given back for whoever moves it next.
-            await self._give_back(closed)
+            if len(left) < len(closed):
+                await self._give_back([topic for topic in closed if topic not in left])
+            self.left_closed = bool(left)
+            if left:
+                to = self._host.request.to
+                return tuple(f"{name}: {left[0]} has not been opened in {to}" for name in self.family.topics.back)
             return tuple(
                 f"{name}: {closed[0]} lives in {self._host.request.region} still" for name in self.family.topics.back
             )
@@ -296,7 +341,10 @@ class FamilyMove(FamilyMembers):
 
         async def mirror() -> tuple[str, ...]:
             self._host.begin(step, BACK_S)
-            fact = await self._host.calls.control(contracts.mirror_group, self._step(GroupStep), deadline_s=BACK_S)
+            wanted = self._step(GroupStep)
+            every = tuple(sorted({*wanted.topics.turn, *self.family.opened}))
+            wanted = wanted.model_copy(update={"topics": wanted.topics.model_copy(update={"turn": every})})
+            fact = await self._host.calls.control(contracts.mirror_group, wanted, deadline_s=BACK_S)
             self._host.ok(step, failover_facts.mirrored(fact))
             return fact.waiting
 
@@ -328,12 +376,13 @@ class FamilyMove(FamilyMembers):
 
     def _step(self, kind: type[StepT], **fields: object) -> StepT:
         seen = self._host.group_seen
+        ended = tuple(one for one in seen.done if one.deployment in self.family.done)
         return kind(
             holder=seen.holder,
             fleet_digest=seen.fleet_digest,
-            members=tuple(self.members.values()),
+            members=tuple(self.members.values()) or ended,
             topics=self.family.topics,
-            unplanned=self._unplanned,
+            unplanned=self._unplanned or self.family.no_return,
             take_over=self._host.request.take_over is not None,
             # Escalated, what was seen is no longer so: it is asked again.
             answers=seen.home if self._host.request.unplanned else None,

@@ -88,6 +88,15 @@ class FamilyMembers:
 
     def reached(self, told: MemberReached) -> None:
         """A member has come so far."""
+        if told.stage is Stage.WANTS_BACK and self.family.no_return:
+            # What it shares links with has moved for good: it waits until it is said to go on without that region.
+            self.stages[told.deployment].add(Stage.HALTED)
+            self._host.needs_a_person(
+                told.deployment,
+                f"{told.deployment} cannot go on as planned, and has no way back (X24): {told.why}; go on without "
+                f"{self._host.request.region}:  tidegate ops escalate {workflow.info().workflow_id}",
+            )
+            return
         if told.stage is Stage.HALTED:
             self._host.needs_a_person(told.deployment, f"{told.deployment} stands halted: {told.why}")
         else:
@@ -116,6 +125,7 @@ class FamilyMembers:
                 to=request.to,
                 group=info.workflow_id,
                 together=(*self.family.members, *self.family.idle),
+                unfinished=member.unfinished,
                 unplanned=self._unplanned,
                 drain_s=request.drain_s,
                 detected_at=request.detected_at,

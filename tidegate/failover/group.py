@@ -14,9 +14,10 @@ from datetime import datetime
 from typing import TypeVar
 
 from tidegate.errors import InvalidInput, NoProgress, Unavailable
-from tidegate.failover import ahead, comeback, cut, memory, producers
+from tidegate.failover import ahead, comeback, cut, lostregion, memory, producers
 from tidegate.failover.crossing import refuse_unproven, unproven
 from tidegate.failover.look import LOOK_S, answers_of, lags
+from tidegate.failover.lostregion import NOTHING, Left
 from tidegate.failover.plan import refuse_not_returned
 from tidegate.failover.room import families_of
 from tidegate.failover.sides import Sides
@@ -49,7 +50,7 @@ from tidegate.operation.forks import forks_on, told
 from tidegate.operation.note import superseded_here
 from tidegate.operation.run import Beat, Run
 from tidegate.operation.site import Site
-from tidegate.registry.links import HolderClosed
+from tidegate.registry.links import HolderClosed, LinkStore
 from tidegate.registry.ownership import Claim, Tenure
 from tidegate.registry.records import RecordStore
 
@@ -87,7 +88,7 @@ class Group:
         def at(cell: str) -> Run:
             return Run(site=self.site(member.deployment, cell), tenure=tenure, beat=self.beat)
 
-        return Sides(at(member.home), at(member.at), self.holder_closed)
+        return Sides(at(member.home), at(member.at), self.holder_closed, self.step.take_over)
 
     @property
     def first(self) -> Sides:
@@ -248,10 +249,14 @@ class Lives:
     """Set if it stands stopped to make way."""
     given_up: str | None = None
     """The operation that has given the region to go on in up, if it has not been returned since (X23)."""
+    record: DeploymentRecord | None = None
+    """None: it has none."""
 
 
-def chosen(known: Sequence[Lives], fleet: Fleet, region: str, to: str, only: Collection[str]) -> list[Member]:
-    """The deployments that move, by tier and name.
+def chosen(
+    known: Sequence[Lives], fleet: Fleet, region: str, to: str, only: Collection[str], left: Left = NOTHING
+) -> list[Member]:
+    """The deployments that move, and those that a lost failover has left behind their turn, by tier and name.
 
     Raises:
         InvalidInput: one that was named does not live there or does not run; or none does.
@@ -262,14 +267,17 @@ def chosen(known: Sequence[Lives], fleet: Fleet, region: str, to: str, only: Col
     for name in (region, to):
         fleet.region(name)
     by_name = {one.deployment: one for one in known}
+    moved = {one.deployment for one in left.settled}
     for name in only:
         fleet.deployment(name)
         found = by_name[name]
+        if name in moved:
+            continue
         if found.region != region:
             raise InvalidInput(f"deployments: {name} lives in {found.region}, not in {region}")
         if found.why_not is not None:
             raise InvalidInput(f"deployments: {name} cannot move: {found.why_not}")
-    members = []
+    members = list(left.unfinished)
     for one in known:
         if one.region != region or one.why_not is not None or (only and one.deployment not in only):
             continue
@@ -286,14 +294,17 @@ def chosen(known: Sequence[Lives], fleet: Fleet, region: str, to: str, only: Col
                 reads=tuple(sorted(inputs_of(spec))),
                 writes=tuple(sorted(outputs_of(spec))),
                 runs_with=one.runs_with,
+                lost=left.lost.get(one.deployment, ""),
             )
         )
-    if not members:
+    if not members and not left.done:
         raise InvalidInput(f"region: no deployment runs in {region}: there is nothing to move to {to}")
     return sorted(members, key=lambda one: (one.tier, one.deployment))
 
 
-def families(fleet: Fleet, members: Sequence[Member], known: Sequence[Lives], region: str, to: str) -> list[Family]:
+def families(
+    fleet: Fleet, members: Sequence[Member], known: Sequence[Lives], region: str, to: str, left: Left = NOTHING
+) -> list[Family]:
     """The members in families, with what turns with each.
 
     One that does not run keeps no topic in the region: what it shares a link with takes its topics along.
@@ -305,21 +316,28 @@ def families(fleet: Fleet, members: Sequence[Member], known: Sequence[Lives], re
     lives = {one.deployment: to if one.why_not is not None else one.region for one in known}
     idle = {one.deployment for one in known if one.why_not is not None and one.region == region}
     names = [*(one.deployment for one in members), *sorted(idle)]
-    topics = {name: inputs_of(fleet.deployment(name)) | outputs_of(fleet.deployment(name)) for name in names}
+    topics = {name: lostregion.ties(fleet, left, name) for name in names}
     links = [set(link.topics) for link in fleet.mirrors.values() if (link.source, link.target) == (region, to)]
     everything = sorted(set().union(*topics.values()))
     shared = [frozenset(name for name in names if topics[name] & carried) for carried in links]
     shared += [frozenset(name for name in names if topic in topics[name]) for topic in everything]
     tiers = {name: fleet.deployment(name).tier for name in names}
-    return [
-        Family(
-            members=tuple(name for name in family if name not in idle),
-            topics=turning(fleet, family, region, to, lives),
-            idle=tuple(name for name in family if name in idle),
+    found: list[Family] = []
+    for family in families_of(names, shared, tiers):
+        if idle.issuperset(family):
+            continue
+        every = turning(fleet, family, region, to, lives)
+        topics_now = lostregion.still_to_turn(fleet, left, family, every)
+        found.append(
+            Family(
+                members=tuple(name for name in family if name not in idle),
+                topics=topics_now,
+                idle=tuple(name for name in family if name in idle),
+                no_return=lostregion.cannot_return(fleet, left, family, every),
+                turned=tuple(topic for topic in topics_now.turn if topic in left.closed),
+            )
         )
-        for family in families_of(names, shared, tiers)
-        if not idle.issuperset(family)
-    ]
+    return found
 
 
 async def look_group(
@@ -330,15 +348,21 @@ async def look_group(
     site: SiteOf,
     *,
     unplanned: bool = False,
+    left: Left = NOTHING,
 ) -> GroupSeen:
     """What both regions say of the members. Raises Unavailable: the region to go on in does not answer; Refused."""
-    first = members[0]
+    first = (*members, *left.done)[0]
+    moving = [one for one in members if one.unfinished is None]
     home, away = site(first.deployment, first.home), site(first.deployment, first.at)
     answers, standby = await asyncio.gather(answers_of(home), answers_of(away))
     if not standby.all:
         raise Unavailable(f"{away.region} cannot be gone on in: {'; '.join(standby.silent)}")
-    found = families(away.fleet, members, known, home.region, away.region)
-    cells = {member.at: site(member.deployment, member.at) for member in members}
+    found = families(away.fleet, members, known, home.region, away.region, left)
+    if not unplanned:
+        for family in found:
+            lostregion.refuse_as_planned(left, family, moving, known)
+    found = await lostregion.mirror_left(away.fleet, left, found, LinkStore(away.control, away.control_bucket))
+    cells = {member.at: site(member.deployment, member.at) for member in (*members, *left.done)}
     capacities = await asyncio.gather(*(within(one.driver.capacity()) for one in cells.values()))
     drills = {at: await forks_on(one) for at, one in cells.items()}
     warnings: list[str] = [f"{one.deployment} stays: {one.why_not}" for one in known if one.why_not is not None]
@@ -348,7 +372,7 @@ async def look_group(
         blind = await unproven(away, home.region, family.topics.turn)
         refuse_unproven(blind, home.region, away.region, family.topics.links)
     lost = {one.deployment: one.given_up for one in known if one.given_up is not None}
-    for member in members:
+    for member in moving:
         if not unplanned:
             refuse_not_returned(member.deployment, away.region, lost.get(member.deployment))
     others = [one for one in known if one.region == away.region and one.why_not is None]
@@ -363,10 +387,10 @@ async def look_group(
     # A region that is given up is not asked: that would cost its patience, and nothing would be started there.
     free = {} if unplanned else await comeback.free_slots({one.at for one in waiting}, slots_at_home)
     began = {one.deployment: one.slot_memory for one in known}
-    needs = [memory.Needs(one.deployment, one.home, one.at, began[one.deployment]) for one in members]
+    needs = [memory.Needs(one.deployment, one.home, one.at, began[one.deployment]) for one in moving]
 
     async def memory_of(cell: str) -> SlotMemory | None:
-        name = next(one.deployment for one in members if cell in {one.home, one.at})
+        name = next(one.deployment for one in moving if cell in {one.home, one.at})
         return await within(site(name, cell).driver.slot_memory())
 
     return GroupSeen(
@@ -392,6 +416,7 @@ async def look_group(
         mirror_lag=lag,
         memory=await memory.compare(needs, memory_of, ask_home=answers.flink is None),
         warnings=(*warnings, *(line for at, jobs in drills.items() for line in told(jobs, at))),
+        done=left.done,
     )
 
 

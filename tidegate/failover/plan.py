@@ -54,7 +54,7 @@ def plan_failover(asked: FailoverInput, observed: Observation, seen: RegionsSeen
         _refuse_silent(asked, seen)
         steps = _planned(asked, observed, seen, source, target)
     if group is not None:
-        steps = _as_member(steps, group)
+        steps = as_member(steps, group)
     tail = f"tidegate return region {source.region} --tail hold" if asked.unplanned and seen.tail == "feed" else ""
     notes = [*observed.warnings, *seen.warnings, *_notes(seen, point), *start_notes(seen.timers, seen.at, tail)]
     plan = assemble(asked.deployment, FAILOVER_DEPLOYMENT, observed, target.ref, writer.artifact, steps, notes)
@@ -256,7 +256,7 @@ def _groups(seen: RegionsSeen, region: str) -> list[tuple[str, str, str, bool]]:
     return [("groups", f"consumer groups go on in {region} where they stood: {told}", LEFT_THERE, False)]
 
 
-def _as_member(steps: list[tuple[str, str, str, bool]], group: str) -> list[tuple[str, str, str, bool]]:
+def as_member(steps: list[tuple[str, str, str, bool]], group: str) -> list[tuple[str, str, str, bool]]:
     """The same as one of several: what is shared is done once for all of them, and waited for."""
     waits = {
         "cut": f"wait until {group} has shut the mirror and turned the topics",

@@ -18,18 +18,23 @@ def units_of(members: Sequence[Member], families: Sequence[Family], *, unplanned
     tiers = {one.deployment: one.tier for one in members}
     if unplanned:
         return [(name,) for name in sorted(tiers, key=lambda name: (tiers[name], name))]
-    return sorted((family.members for family in families), key=lambda unit: (min(tiers[name] for name in unit), unit))
+    moving = (tuple(name for name in family.members if name in tiers) for family in families)
+    return sorted((unit for unit in moving if unit), key=lambda unit: (min(tiers[name] for name in unit), unit))
 
 
 def make_room(seen: GroupSeen, policy: Literal["wait", "lower", "shed"], *, unplanned: bool) -> Room:
-    """What goes now, what waits, and what gives way.
+    """What goes now, what waits, and what gives way. Those that a lost failover has begun there go in any case: their
+    jobs have their slots, or had them.
 
     Raises:
         Refused: nothing of it fits; each deployment is named with what it needs.
 
     """
-    units = units_of(seen.members, seen.families, unplanned=unplanned)
-    full = {one.deployment: one.parallelism for one in seen.members}
+    begun = tuple(one.deployment for one in seen.members if one.unfinished is not None)
+    if not seen.moving:
+        return Room(goes=begun)
+    units = units_of(seen.moving, seen.families, unplanned=unplanned)
+    full = {one.deployment: one.parallelism for one in seen.moving}
     needed, free = sum(full.values()), seen.slots_free
     shed: tuple[str, ...] = ()
     if policy == "shed" and needed > free:
@@ -37,7 +42,7 @@ def make_room(seen: GroupSeen, policy: Literal["wait", "lower", "shed"], *, unpl
         free += gained
     small = _lowered(units, full, free) if policy == "lower" else full
     goes, waits = _fitting(seen, units, small, free)
-    if not goes:
+    if not goes and not begun:
         each = ", ".join(f"{name} {small[name]}" for unit in units for name in unit)
         raise Refused(
             f"no room in {seen.standby.region}: {free} of {seen.slots_total} slots are free, and {needed} are needed "
@@ -46,7 +51,7 @@ def make_room(seen: GroupSeen, policy: Literal["wait", "lower", "shed"], *, unpl
             "--room shed",
         )
     return Room(
-        goes=goes,
+        goes=(*begun, *goes),
         waits=waits,
         parallelism={name: small[name] for name in (*goes, *waits) if small[name] < full[name]},
         shed=shed,
@@ -61,7 +66,7 @@ def room_left(seen: GroupSeen, room: Room, stopped: Collection[str], *, unplanne
     try:
         fits = make_room(there, "wait", unplanned=unplanned)
     except Refused:
-        units = units_of(seen.members, seen.families, unplanned=unplanned)
+        units = units_of(seen.moving, seen.families, unplanned=unplanned)
         fits = Room(goes=(), waits=tuple(name for unit in units for name in unit), needed=room.needed)
     return fits.model_copy(update={"shed": room.shed})
 

@@ -28,6 +28,8 @@ class Sides:
     away: Run
     """The region where it goes on."""
     holder_closed: HolderClosed | None = None
+    takes_over: bool = False
+    """A person has said that what a lost operation held is this one's."""
 
     @property
     def fleet(self) -> Fleet:
@@ -74,7 +76,7 @@ class Sides:
             record = await self.away.tenure.read()
             # Whoever held the deployment before us held the link for it: who has taken over the one has the other.
             ours = record.holder is not None and record.holder.is_same(self.holder) and self._was_of_us(known.holder)
-            if ours or await self._was_taken_over(link, known.holder):
+            if ours or await self._was_taken_over(link, known.holder) or await self._had_opened(link, known.holder):
                 takeover = Takeover(self.holder.who, f"{self.deployment} was taken over")
         return await take_link(
             store, fresh_record(link), self.holder, takeover=takeover, holder_closed=self.holder_closed
@@ -89,6 +91,16 @@ class Sides:
             if known is None or known.former.get(f"{other.operation}/{other.run_id}") is not Former.SUPERSEDED:
                 continue
             if self.operation == known.holder or self.operation in known.former:
+                return True
+        return False
+
+    async def _had_opened(self, link: MirrorLink, other: Holder) -> bool:
+        """Whether the other one was lost behind its end at a topic of the link: it gave that back, and the link not."""
+        if not self.takes_over:
+            return False
+        for topic in link.topics:
+            known = await self.lineage.read(topic)
+            if known is not None and known.former.get(f"{other.operation}/{other.run_id}") is Former.DONE:
                 return True
         return False
 

@@ -7,7 +7,7 @@ no way back by then (X24): who takes over adopts what was started, and opens.
 from __future__ import annotations
 
 from tidegate.errors import InvalidInput, Refused
-from tidegate.failover.plan import LEFT_THERE, VOID, target_of
+from tidegate.failover.plan import LEFT_THERE, VOID, as_member, target_of
 from tidegate.failover.turning import inputs_of, outputs_of
 from tidegate.lineage.store import LineageStore
 from tidegate.lineage.turning import unopened
@@ -49,6 +49,11 @@ def finish_command(deployment: str, region: str) -> str:
     return f"tidegate failover deployment {deployment} --to {region} --take-over --why TEXT"
 
 
+def finish_region_command(region: str, to: str, *, unplanned: bool) -> str:
+    """What brings every deployment of a region's failover to its end."""
+    return f"tidegate failover region {region} --to {to}{' --unplanned' if unplanned else ''} --take-over --why TEXT"
+
+
 def refuse_elsewhere(deployment: str, region: str, found: Unfinished) -> None:
     """Raises Refused: from a region where its topics were never opened they turn nowhere else."""
     raise Refused(
@@ -59,8 +64,10 @@ def refuse_elsewhere(deployment: str, region: str, found: Unfinished) -> None:
     )
 
 
-def plan_finish(asked: FailoverInput, observed: Observation, seen: RegionsSeen, found: Unfinished) -> Plan:
-    """The steps that end it.
+def plan_finish(
+    asked: FailoverInput, observed: Observation, seen: RegionsSeen, found: Unfinished, *, group: str | None = None
+) -> Plan:
+    """The steps that end it. ``group``: the operation that closes and opens its topics; None: it does so itself.
 
     Raises:
         Held: another operation holds the deployment and its run is not closed; nobody asked to take over.
@@ -91,6 +98,8 @@ def plan_finish(asked: FailoverInput, observed: Observation, seen: RegionsSeen, 
         ("mirror", f"start {', '.join(seen.topics.back) or 'no link'}, if {found.source} answers", VOID, True),
         ("conclude", "verdict, report, release", VOID, True),
     ]
+    if group is not None:
+        steps = as_member(steps, group)
     how = "as planned" if found.planned else "unplanned"
     told = f"{found.operation} had left {found.source} {how} and turned the topics; this ends what it began"
     notes = [*observed.warnings, *seen.warnings, told]

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field
 from tidegate.model.failover import Answers, FailoverInput, Topics
 from tidegate.model.operation import Input, ReplayRange, TakeOver
 from tidegate.model.record import Frozen, Holder, MadeWay
+from tidegate.model.steps import Unfinished
 
 FAILOVER_REGION = "FailoverRegion"
 FAILOVER_MEMBER = "FailoverMember"
@@ -77,6 +78,9 @@ class MemberInput(FailoverInput):
 
     group: str = Field(min_length=1, description="workflow id of the FailoverRegion that moves topics and links")
     together: tuple[str, ...] = Field(default=(), description="the deployments that move with it")
+    unfinished: Unfinished | None = Field(
+        default=None, description="the lost failover that had turned its topics; this one ends what that one began"
+    )
 
 
 class Stage(StrEnum):
@@ -126,6 +130,10 @@ class Member(Frozen):
     writes: tuple[str, ...] = ()
     runs_with: int | None = None
     """Its subtasks in the region that it leaves; None: not known."""
+    unfinished: Unfinished | None = None
+    """A lost failover has turned its topics and begun its start there: what is left is to adopt it and to open."""
+    lost: str = ""
+    """The operation that holds it and that nobody goes on with; empty: none does."""
 
 
 class Other(Frozen):
@@ -189,6 +197,14 @@ class Family(Frozen):
     topics: Topics
     idle: tuple[str, ...] = ()
     """Deployments that do not run, whose topics turn with these: they go on from the lineage wherever they start."""
+    no_return: bool = False
+    """It shares links or topics with what a failover before this one has moved: none of it can go back (X24)."""
+    turned: tuple[str, ...] = ()
+    """Of its topics, those that a lost one has turned and not opened: they are not given back."""
+    opened: tuple[str, ...] = ()
+    """Topics of its links that were opened there before: they are closed no more, and mirrored back from their cut."""
+    done: tuple[str, ...] = ()
+    """Without members: deployments that run there already, and whose mirror the lost one has not turned round."""
 
 
 class LookGroupInput(Frozen):
@@ -203,6 +219,8 @@ class LookGroupInput(Frozen):
     unplanned: bool = False
     who: str = "unknown"
     why: str = ""
+    take_over: bool = False
+    """Asked to bring to its end what a lost one has begun."""
 
 
 class GroupSeen(Frozen):
@@ -227,6 +245,13 @@ class GroupSeen(Frozen):
     memory: tuple[str, ...] = ()
     """Where the slots there have less memory than those where a member runs, with both figures."""
     warnings: tuple[str, ...] = ()
+    done: tuple[Member, ...] = ()
+    """Deployments that a failover before this one has brought to their end: they are left alone."""
+
+    @property
+    def moving(self) -> tuple[Member, ...]:
+        """Those that are still to leave the region."""
+        return tuple(one for one in self.members if one.unfinished is None)
 
     def member(self, deployment: str) -> Member:
         """The member of this name. Raises StopIteration for another."""
