@@ -310,12 +310,17 @@ class FailoverDeployment(LeavingRegion):
         )
         return replace(ending, why=f"{told}; {ending.why}")
 
+    @property
+    def asked_at(self) -> datetime:
+        """When it was asked for: RTO counts from then, and RPO, unless the loss was detected before."""
+        return workflow.info().start_time
+
     def _facts(self) -> FailoverFacts:
-        began = workflow.info().start_time
+        began, detected = self.asked_at, self.request.detected_at
+        lost = began if detected is None else min(began, detected)
         first = self.open_fact.first_output_at if self.open_fact is not None else None
         until = self.cut_fact.input_until if self.cut_fact is not None else None
         home = self.home_fact
-        detected = self.request.detected_at
         before = left_in(self.seen.record, self.left.region) if self.unfinished is not None else None
         if before is not None:
             home = HomeFact(
@@ -334,7 +339,7 @@ class FailoverDeployment(LeavingRegion):
             input_until=until,
             rto_s=(first - began).total_seconds() if first is not None else None,
             rto_detected_s=(first - detected).total_seconds() if first is not None and detected is not None else None,
-            rpo_s=max(0.0, (began - until).total_seconds()) if home is not None and until is not None else None,
+            rpo_s=max(0.0, (lost - until).total_seconds()) if home is not None and until is not None else None,
             superseded=sum(one.records for one in self.ensure_fact.replay) if self.ensure_fact is not None else 0,
             lineage_turn=self.open_fact.turn if self.open_fact is not None else 0,
             waiting=self.waiting_links,

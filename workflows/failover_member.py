@@ -7,6 +7,9 @@ have turned there is no way back for any of them.
 
 from __future__ import annotations
 
+import contextlib
+from datetime import datetime, timedelta
+
 from temporalio import workflow
 from temporalio.exceptions import FailureError
 
@@ -27,6 +30,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows.leaving_region import CUT_MARGIN_S, NO_RETURN, OPEN_S, SHUT_S
 
 LINKS_DRAINED_S = 30.0
+OTHERS = timedelta(minutes=5)
+"""So long a proven job's audit waits for the others: who would give the word may be gone."""
+AUDITS_LAST = "audits-last-20261128"
+"""Patch: an audit waits until all run there."""
 
 
 class _Escalated(Exception):
@@ -43,6 +50,7 @@ class FailoverMember(FailoverDeployment):
         super().__init__(asked)
         self.group: str = asked.group
         self.together = asked.together
+        self.asked = asked.asked_at
         self.told_unfinished = asked.unfinished
         self.words: dict[Stage, GoOn] = {}
         """The group's word on each stage."""
@@ -119,6 +127,11 @@ class FailoverMember(FailoverDeployment):
 
     # -- what differs
 
+    @property
+    def asked_at(self) -> datetime:
+        """When the group was asked for: a lower tier, that begins later, has been away as long."""
+        return self.asked or super().asked_at
+
     def draw_plan(self) -> Plan:
         """The plan without what the group does."""
         if self.unfinished is not None:
@@ -178,6 +191,18 @@ class FailoverMember(FailoverDeployment):
         # The links are the group's; what is left to do is to learn when the first output came.
         if self.open_fact is not None and self.open_fact.first_output_at is None:
             await self._see_open()
+
+    async def _judge(self, ending: Ending, acted_at: datetime) -> Ending:
+        """Not while others are still brought back: an audit reads all of its topics. Nobody waits for ever."""
+        if self.open_fact is not None and workflow.patched(AUDITS_LAST) and Stage.PROVEN not in self.words:
+            self.waiting_for = f"the others, before its output is audited:  tidegate ops watch {self.group}"
+            self.show()
+            with contextlib.suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: Stage.PROVEN in self.words, timeout=OTHERS, timeout_summary=Stage.PROVEN.value
+                )
+            self.waiting_for = ""
+        return await super()._judge(ending, acted_at)
 
     async def go_back(self, why: str) -> Ending:
         """While nothing has turned; else it stands halted until it can go on."""

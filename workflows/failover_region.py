@@ -39,7 +39,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls import Aborted, Calls
     from workflows.controls import aborted_by, refuse
     from workflows.ending import Ending
-    from workflows.family import FamilyMove
+    from workflows.failover_member import AUDITS_LAST
+    from workflows.family import READY_EARLY, FamilyMove
     from workflows.kit import given, known, with_hint
     from workflows.making_way import MakingWay
     from workflows.unheld import OBSERVE_S, Unheld
@@ -281,22 +282,36 @@ class FailoverRegion(Unheld):
         )
 
     async def _move(self, names: tuple[str, ...]) -> None:
-        """These go, family by family: the next tier begins when the last one runs there."""
+        """These go, family by family: the next tier starts when the last one runs there. Unplanned, where all stand
+        still, it is made ready meanwhile; planned it is left alone as long as it runs.
+        """
         tier_of = {one.deployment: one.tier for one in self.group_seen.members}
         going = [family for family in self.families if set(family.members) & set(names)]
         tiers = sorted({min(tier_of[name] for name in family.members) for family in going})
         tasks: list[asyncio.Task[None]] = []
+        before: list[FamilyMove] = []
+        early = workflow.patched(READY_EARLY)
         for tier in tiers:
             batch = [one for one in going if min(tier_of[name] for name in one.members) == tier]
             for family in batch:
+                family.after = tuple(before)
                 mine = tuple(name for name in family.family.members if name in names)
                 family.settled = False
                 no_return = self.unplanned or family.family.no_return
                 moved = family.unplanned(mine) if no_return else family.planned()
                 tasks.append(asyncio.create_task(moved))
             if self.abort_requested is not None:
+                before += batch
                 break
-            await workflow.wait_condition(partial(_settled, batch, tasks), timeout_summary=f"tier {tier}")
+            await workflow.wait_condition(
+                partial(_settled, batch, tasks, early=self.unplanned and early), timeout_summary=f"tier {tier}"
+            )
+            before += batch
+        if workflow.patched(AUDITS_LAST):
+            # First all run there, and then what was written is looked at: an audit reads whole topics.
+            await workflow.wait_condition(partial(_settled, before, tasks, early=False), timeout_summary="all run")
+            for family in self.families:
+                await family.let_audit()
         if tasks:
             await workflow.wait(tasks)
         for task in tasks:
@@ -459,6 +474,7 @@ class FailoverRegion(Unheld):
         self.show()
 
 
-def _settled(families: list[FamilyMove], tasks: list[asyncio.Task[None]]) -> bool:
-    """Whether the next tier may begin; also where one failed as nobody foresaw."""
-    return all(one.settled for one in families) or any(task.done() and task.exception() is not None for task in tasks)
+def _settled(families: list[FamilyMove], tasks: list[asyncio.Task[None]], *, early: bool) -> bool:
+    """Whether the next tier may begin; also where one failed as nobody foresaw. ``early``: while this one starts."""
+    there = all(one.settled or (early and one.all_left) for one in families)
+    return there or any(task.done() and task.exception() is not None for task in tasks)

@@ -26,6 +26,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.leaving_region import BACK_S, CLOSE_S, CUT_MARGIN_S, OPEN_S
 
 StepT = TypeVar("StepT", bound="GroupStep")
+READY_EARLY = "ready-early-20261128"
+"""Patch: a tier is made ready while the one before it starts."""
 
 
 class _Back(Exception):
@@ -46,6 +48,11 @@ class FamilyMove(FamilyMembers):
         """Its members run there, or go back: the next tier may begin."""
         self._of = "" if only else f" {(*family.members, *family.done)[0]}"
         self._serving: asyncio.Task[None] | None = None
+        self.after: tuple[FamilyMove, ...] = ()
+        """Families of higher tiers: none of this one is started before those are settled."""
+        self._bringing: tuple[str, ...] = ()
+        self._due: set[str] = set()
+        """Members whose turn to start has come."""
         self._let_go: set[str] = set()
         """Members that were told that their topics are open."""
         self._let_leave: set[str] = set()
@@ -74,6 +81,7 @@ class FamilyMove(FamilyMembers):
         await self._after_the_turn(self._start_by_tier)
 
     async def _leave(self) -> None:
+        self._due |= set(self.family.members)
         await self._begin(self.family.members)
         await self._all_at(Stage.READY)
         # WARNING: no input of the family is taken from here on, until it is opened in the other region.
@@ -158,6 +166,7 @@ class FamilyMove(FamilyMembers):
         So goes, planned too, what shares links with those that a failover before this one has moved.
         """
         self.turned = True
+        self._bringing = tuple(names)
         await self._after_the_turn(lambda: self._bring(names))
 
     async def _bring(self, names: Collection[str]) -> None:
@@ -169,13 +178,39 @@ class FamilyMove(FamilyMembers):
             self._turned_topics |= set(self.family.topics.turn) - late
             await self._each(self.begun, "escalate_together", self._host.escalated or "")
         bringing: list[asyncio.Task[None]] = []
-        for tier in self._tiers(names):
+        tiers = self._tiers(names)
+        early = workflow.patched(READY_EARLY)
+        for tier, following in zip(tiers, [*tiers[1:], []], strict=True):
+            if not early or self._may_start():
+                self._due |= set(tier)
             await self._begin(name for name in tier if name not in self.begun)
+            if early:
+                await workflow.wait_condition(self._may_start)
+            self._due |= set(tier)
             bringing += [asyncio.create_task(self._turn_outputs(name)) for name in tier]
+            if early:
+                # What takes a tier as long again is done while this one starts; it never comes in its way before.
+                await workflow.wait_condition(partial(self._have_left, tier))
+                await self._begin(name for name in following if name not in self.begun)
             await self._settle(tier)
+        self.settled = True  # one that needs a person before it has left is brought later; nobody waits for that
         await workflow.wait(bringing)
         for one in bringing:
             one.result()
+
+    def _may_start(self) -> bool:
+        return all(one.settled for one in self.after)
+
+    @property
+    def all_left(self) -> bool:
+        """Whether all that are being brought have left the other region: what is left to do is to start them."""
+        return bool(self._bringing) and self._have_left(self._bringing)
+
+    def _have_left(self, names: Collection[str]) -> bool:
+        return all(
+            self._at(name, Stage.LEFT) or self.members[name].unfinished is not None or self._is_settled(name)
+            for name in names
+        )
 
     async def _give_up(self) -> GroupCutFact:
         """The producers are closed and the mirror is shut, as far as they answer; the inputs turn."""
@@ -234,7 +269,8 @@ class FamilyMove(FamilyMembers):
             await act()
         except Superseded as error:
             await self._lost(error)
-        self.settled = True
+        finally:
+            self.settled = True
 
     async def _lost(self, error: Superseded) -> None:
         """The topics are another operation's now. Nobody waits for this one: each finds out what it still has."""
@@ -300,14 +336,14 @@ class FamilyMove(FamilyMembers):
 
     def _may_open(self, topic: str) -> bool:
         """An output once its writer runs: what comes again of it is known then. An input once the first of its readers
-        is settled, or if none has been begun: what matters most waits for nobody, producers wait for no slots, and
+        is settled, or if none is due: what matters most waits for nobody, producers wait for no slots, and
         there is no way back for the others in any case.
         """
         writers = [name for name, one in self.members.items() if topic in one.writes]
         readers = [name for name, one in self.members.items() if topic in one.reads]
         if writers:
             return all(self._at(name, Stage.STARTED) for name in writers)
-        return self.begun.isdisjoint(readers) or any(self._is_settled(name) for name in readers)
+        return self._due.isdisjoint(readers) or any(self._is_settled(name) for name in readers)
 
     async def _open(self, step: str, topics: tuple[str, ...]) -> None:
         self._host.begin(step, OPEN_S)
@@ -316,6 +352,10 @@ class FamilyMove(FamilyMembers):
         fact = await self._host.calls.region(self._host.request.to, contracts.open_group, wanted, deadline_s=OPEN_S)
         self.opened |= set(topics)
         self._host.ok(step, failover_facts.opened(fact))
+
+    async def let_audit(self) -> None:
+        """Its members may look at all that was written: nobody waits any more for what that takes."""
+        await self._let(self.begun, GoOn(stage=Stage.PROVEN))
 
     async def conclude(self) -> tuple[str, ...]:
         """Once all have ended: the mirror runs the other way. The links that wait, each with why."""

