@@ -33,6 +33,9 @@ NO_CUT: Final = 0
 async def close_producers(sides: Sides, topics: Topics, *, take_over: bool, home_answers: bool) -> ShutFact:
     """Close the gate of every topic that turns, deny the producers in both regions, and say where the topics end.
 
+    A topic that lives in the other region and is open there stays so: of a failover that was lost, one that shares it
+    was ended before.
+
     Raises:
         Held: another operation is turning one of the topics.
         NoProgress: a topic still grows: somebody writes it who is not named in the fleet file.
@@ -42,16 +45,18 @@ async def close_producers(sides: Sides, topics: Topics, *, take_over: bool, home
     await sides.away.tenure.read()
     lineage = sides.lineage
     home, away = sides.home.site, sides.away.site
+    closed: list[str] = []
     for topic in topics.turn:
         if await lineage.read(topic) is None:
             await lineage.begin(topic, home.region, await _firsts(sides, topic, home_answers=home_answers))
-        await lineage.close(topic, sides.operation, take_over=take_over)
+        known = await lineage.close(topic, sides.operation, take_over=take_over, target=away.region)
+        closed += [topic] if known.gate is Gate.CLOSED else []
     outside = written_from_outside(sides.fleet, topics.turn)
     principals = producers_of(sides.fleet, outside)
     notes: list[str] = []
     if not principals and outside:
         notes.append(f"the fleet file names no producers of {', '.join(outside)}: only the gate holds them")
-    await gate.deny(away.kafka, outside, principals, CLOSE_S, sides.beat)
+    await gate.deny(away.kafka, [topic for topic in outside if topic in closed], principals, CLOSE_S, sides.beat)
     ends: dict[str, int] = {}
     if home_answers:
         shut = await gate.shut(home.kafka, outside, principals, CLOSE_S, sides.beat)
@@ -149,7 +154,7 @@ async def open_producers(sides: Sides, request: OpenInput) -> OpenFact:
             await sides.lineage.exclude(topic, sides.operation, partition, ranges)
     outside = written_from_outside(sides.fleet, topics)
     await gate.lift(away.kafka, outside, producers_of(sides.fleet, outside), CLOSE_S)
-    opened = [await sides.lineage.open(topic, sides.operation) for topic in topics]
+    opened = [await sides.lineage.open(topic, sides.operation, target=away.region) for topic in topics]
     notes = await _announced(sides, opened)
     return OpenFact(
         topics=topics,

@@ -61,8 +61,12 @@ class LineageStore:
         )
         return (await self._swaps.read_or_create(names.lineage_key(topic), check(fresh))).record
 
-    async def close(self, topic: str, operation: str, *, take_over: bool = False) -> TopicLineage:
+    async def close(
+        self, topic: str, operation: str, *, take_over: bool = False, target: str | None = None
+    ) -> TopicLineage:
         """Close the gate: nobody writes the topic until it is open again; the topic is this operation's.
+
+        One that lives in ``target`` and is open there stays open: others use it, and there is nothing to turn.
 
         Raises:
             InvalidInput: the topic has no lineage.
@@ -73,7 +77,7 @@ class LineageStore:
         """
 
         def closed(known: TopicLineage) -> TopicLineage:
-            if known.holder == operation:
+            if known.holder == operation or (target and turning.lives_open_in(known, operation, target)):
                 return known
             former = known.former
             if operation in former:
@@ -110,7 +114,8 @@ class LineageStore:
         ``ends``: the first offset of the old region's log that is not included (None: nobody could say; one that lies
         before the segment says, unless it was planned, that nothing of it counts); ``cuts``: where, in the new region's
         log, what came of it ends and its own begins. A turn to the same region that a superseded operation has made
-        and not opened is taken on as it stands: what its job wrote there stands behind that cut.
+        and not opened is taken on as it stands: what its job wrote there stands behind that cut. A topic that lives
+        there and is open stays as it is.
 
         Raises:
             Superseded: the topic is another operation's.
@@ -121,6 +126,8 @@ class LineageStore:
 
         def turned(known: TopicLineage) -> TopicLineage:
             if turning.opened_by(known, operation) and known.region == target:
+                return known
+            if turning.lives_open_in(known, operation, target):
                 return known
             turning.require_held(known, operation)
             if operation in known.former:
@@ -165,14 +172,19 @@ class LineageStore:
 
         return await self._change(topic, operation, "unturn", back)
 
-    async def open(self, topic: str, operation: str) -> TopicLineage:
-        """Open the gate where the topic lives now; it is nobody's then. Raises Superseded if it is not this one's."""
+    async def open(self, topic: str, operation: str, *, target: str | None = None) -> TopicLineage:
+        """Open the gate where the topic lives now; it is nobody's then. Raises Superseded if it is not this one's.
+
+        ``target``: as for ``close``.
+        """
 
         def opened(known: TopicLineage) -> TopicLineage:
             if known.gate is Gate.OPEN and known.former.get(operation) is Former.DONE:
                 return known
+            if target and turning.lives_open_in(known, operation, target):
+                return known
             turning.require_held(known, operation)
-            return turning.released(known, operation)
+            return turning.opened(known, operation)
 
         return await self._change(topic, operation, "open", opened)
 

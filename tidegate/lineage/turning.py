@@ -66,14 +66,20 @@ def taken_on(known: TopicLineage, operation: str, excluded: Sequence[tuple[int, 
     """
     last = known.turns[-1]
     if last.operation != operation:
-        before = (*last.taken_over, last.operation)
-        mine = last.model_copy(update={"operation": operation, "taken_over": before})
+        known = _as_own(known, operation)
+        before = known.turns[-1].taken_over
         partitions = {
             name: one.model_copy(update={"excluded": tuple(gone for gone in one.excluded if gone.by not in before)})
             for name, one in known.partitions.items()
         }
-        known = known.model_copy(update={"turns": (*known.turns[:-1], mine), "partitions": partitions})
+        known = known.model_copy(update={"partitions": partitions})
     return with_excluded(known, excluded)
+
+
+def _as_own(known: TopicLineage, operation: str) -> TopicLineage:
+    last = known.turns[-1]
+    mine = last.model_copy(update={"operation": operation, "taken_over": (*last.taken_over, last.operation)})
+    return known.model_copy(update={"turns": (*known.turns[:-1], mine)})
 
 
 def turned_back(known: TopicLineage) -> TopicLineage:
@@ -102,6 +108,14 @@ def _without_last(partition: Partition, by: Collection[str]) -> Partition:
     again = before[-1].model_copy(update={"end": None, "cut": None})
     kept = tuple(one for one in partition.excluded if one.by not in by)
     return Partition(segments=(*before[:-1], again), excluded=kept)
+
+
+def opened(known: TopicLineage, operation: str) -> TopicLineage:
+    """The gate open where the topic lives now. A turn that another one has left behind is this one's from here on:
+    whether it was opened is told by who made it, and it is turned back by nobody any more (X24).
+    """
+    last = unopened(known)
+    return released(known if last is None or last.operation == operation else _as_own(known, operation), operation)
 
 
 def released(known: TopicLineage, operation: str) -> TopicLineage:
@@ -174,6 +188,11 @@ def unopened(known: TopicLineage) -> Turn | None:
 def opened_by(known: TopicLineage, operation: str) -> bool:
     """Whether the last turn is of this operation, and was opened by it."""
     return bool(known.turns) and known.turns[-1].operation == operation and known.former.get(operation) is Former.DONE
+
+
+def lives_open_in(known: TopicLineage, operation: str, target: str) -> bool:
+    """Whether the topic lives there already, opened by another one: this operation has nothing to turn of it."""
+    return known.region == target and known.gate is Gate.OPEN and operation not in known.former
 
 
 def require_held(known: TopicLineage, operation: str) -> None:
