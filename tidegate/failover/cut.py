@@ -13,6 +13,7 @@ from tidegate.failover.atlarge import at_large
 from tidegate.failover.producers import hold_gate
 from tidegate.failover.sides import Sides, of_topics, positions
 from tidegate.lineage.model import Excluded
+from tidegate.lineage.turning import turned_by
 from tidegate.mirror import control
 from tidegate.mirror.link import MirrorLink
 from tidegate.mirror.positions import last_hops, passed_position, search
@@ -176,14 +177,17 @@ async def _copies(sides: Sides, topics: Collection[str]) -> list[tuple[str, int,
     found: list[tuple[str, int, Excluded]] = []
     for topic in topics:
         known = await sides.lineage.read(topic)
+        by_turn = turned_by(known) if known is not None else frozenset[str]()
         for name, partition in known.partitions.items() if known is not None else ():
             began = next((one.first for one in reversed(partition.segments) if one.region == home), None)
             tp = TopicPartition(topic, int(name))
             for one in partition.excluded:
                 if began is None or one.region != home or one.last < began:
                     continue  # not of this turn: its copies were left out when that one was left
-                if one.by == sides.operation:
-                    continue  # what this one supersedes is found range by range before the start (X21)
+                if one.by == sides.operation or one.by in by_turn:
+                    # What this one supersedes is found range by range before the start (X21). Of one that has turned it
+                    # before, and was lost, it counts as little: it went by the point that it went on from.
+                    continue
                 first = await search(away.kafka, home, tp, max(one.first, began))
                 behind = await search(away.kafka, home, tp, one.last + 1)
                 if first.at is None or first.offset >= behind.offset:

@@ -143,7 +143,9 @@ class LineageStore:
                     f"cannot be turned on to {target}",
                     hint="the way back first",
                 )
-            return turning.taken_on(known, operation, excluded)
+            # Of an output the point says up to where it counts; of an input nothing can have come since.
+            upto = ends if epoch is not None and not planned else {}
+            return turning.taken_on(known, operation, upto, excluded)
 
         return await self._change(topic, operation, f"turn-{target}", turned)
 

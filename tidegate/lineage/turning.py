@@ -58,11 +58,14 @@ def _end_of(what: str, last: Segment, end: int | None, *, planned: bool) -> int 
     return last.first  # the newest that came is of an earlier segment: of this one nothing did
 
 
-def taken_on(known: TopicLineage, operation: str, excluded: Sequence[tuple[int, Excluded]]) -> TopicLineage:
+def taken_on(
+    known: TopicLineage, operation: str, ends: Mapping[int, int | None], excluded: Sequence[tuple[int, Excluded]]
+) -> TopicLineage:
     """The last turn as this operation's own: its cut stays what it is.
 
-    What the one before it excluded with that turn was by the point that it went on from; this one may go on from
-    another, and what that one holds counts.
+    What the one before it excluded with that turn, and where it had the segment before end, was by the point that it
+    went on from; this one may go on from another, and what that one holds counts. ``ends``: up to where, by partition;
+    a segment that ends behind it stays as it is, and what is too much of it is in ``excluded``.
     """
     last = known.turns[-1]
     if last.operation != operation:
@@ -73,7 +76,22 @@ def taken_on(known: TopicLineage, operation: str, excluded: Sequence[tuple[int, 
             for name, one in known.partitions.items()
         }
         known = known.model_copy(update={"partitions": partitions})
+    for number, end in ends.items():
+        if end is not None and str(number) in known.partitions:
+            known = _reaching(known, str(number), end)
     return with_excluded(known, excluded)
+
+
+def _reaching(known: TopicLineage, name: str, end: int) -> TopicLineage:
+    """The segment before the last turn ends here at the earliest; one of which nobody could say it stays so."""
+    partition = known.partitions[name]
+    before = partition.segments[-2] if len(partition.segments) > 1 else None
+    if before is None or before.end is None or before.end >= end:
+        return known
+    segments = (*partition.segments[:-2], before.model_copy(update={"end": end}), partition.segments[-1])
+    return known.model_copy(
+        update={"partitions": known.partitions | {name: partition.model_copy(update={"segments": segments})}}
+    )
 
 
 def _as_own(known: TopicLineage, operation: str) -> TopicLineage:
@@ -175,6 +193,12 @@ def segments_of(known: TopicLineage, partition: int) -> tuple[Segment, ...]:
     if there is None:
         raise _no_partition(known, partition)
     return there.segments
+
+
+def turned_by(known: TopicLineage) -> frozenset[str]:
+    """Who has made the last turn, or taken it on, if the gate was not opened after it."""
+    last = unopened(known)
+    return frozenset() if last is None else frozenset({last.operation, *last.taken_over})
 
 
 def unopened(known: TopicLineage) -> Turn | None:
