@@ -97,9 +97,8 @@ class FlinkActivities:
         record = await run.tenure.read()
         deadline = Deadline("preparing the artifact", run.site.spec.prove.start_timeout_s)
         replaces = record.writer.job_id if record.writer else None
-        prepared = await prepare_patiently(
-            run, request.artifact, record.epoch + 1, run.site.spec.parallelism, deadline, replaces=replaces
-        )
+        slots = request.parallelism or run.site.spec.parallelism
+        prepared = await prepare_patiently(run, request.artifact, record.epoch + 1, slots, deadline, replaces=replaces)
         capacity = await run.site.driver.capacity()
         return PrepareFact(
             jar=prepared.handle, uploaded=True, slots_free=capacity.slots_free, slots_total=capacity.slots_total

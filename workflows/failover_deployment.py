@@ -83,7 +83,7 @@ class FailoverDeployment(LeavingRegion):
             # One before it has left the old region and turned the topics: what is left is steps 9 to 14.
             await self.insisting(self._take_on)
             return await self.go_on_there()
-        await self.prepare(self.fixed_plan.to_artifact)
+        await self.prepare(self.fixed_plan.to_artifact, self.request.parallelism)
 
         if not self.unplanned:
             # Steps 5 to 8: ship, close, stop, cut. What fails goes back: all is as it was (I7).
@@ -229,8 +229,11 @@ class FailoverDeployment(LeavingRegion):
         self.start_tried = True
         self.begin(f"start {artifact.name}", REBASE_S + ENSURE_S)
         if self.unfinished is not None:
+            goal = self.goal(artifact, bake_s=self.request.bake_s)
             goal = replace(
-                self.goal(artifact, bake_s=self.request.bake_s), restore=goes_on_from(self.seen.record, self.both)
+                goal,
+                parallelism=self.request.parallelism or goal.parallelism,
+                restore=goes_on_from(self.seen.record, self.both),
             )
             self.started = await self._ensure(goal, interruptible=False)
             return goal

@@ -198,12 +198,17 @@ class Operation(Concluding):
             )
         self.ok("take", f"fence {self.claim.fence}")
 
-    async def prepare(self, artifact: ArtifactRef) -> None:
-        """Do what can be done before the stop."""
+    async def prepare(self, artifact: ArtifactRef, parallelism: int | None = None) -> None:
+        """Do what can be done before the stop. ``parallelism``: if it shall run with other than the fleet file's."""
         await self.safe_point()
         self.begin("prepare", PREPARE_S)
         wanted = PrepareInput(
-            held=self.claim, fleet_digest=self.place.fleet_digest, at=self.place.at, n=1, artifact=artifact
+            held=self.claim,
+            fleet_digest=self.place.fleet_digest,
+            at=self.place.at,
+            n=1,
+            artifact=artifact,
+            parallelism=parallelism,
         )
         fact = await self.calls.region(
             self.place.region, contracts.prepare, wanted, deadline_s=PREPARE_S, interruptible=True

@@ -115,6 +115,8 @@ class PrepareInput(StepInput):
     """prepare: everything that can be done before the stop, so that the gap is short."""
 
     artifact: ArtifactRef
+    parallelism: int | None = None
+    """With how many subtasks it shall run; None: as the fleet file says."""
 
 
 class ForkInput(StepInput):
