@@ -275,18 +275,22 @@ def unpin(
 ) -> None:
     """Example:  tidegate snapshot unpin ledger/e7-chk-12
 
-    Take a person's pin away. What the record of the deployment names stays protected.
+    Take a person's pin away; where there is none, those of copies. What the record of the deployment names stays
+    protected.
     """
     loaded = read_fleet(fleet).fleet
-    location, gone = asyncio.run(_unpin(loaded, snapshot, region))
+    location, gone, left = asyncio.run(_unpin(loaded, snapshot, region))
     if form is output.Format.JSON:
         output.answer({"location": location, "unpinned": gone.model_dump(mode="json") if gone else None})
         return
-    output.say(f"unpinned   {location}" if gone else f"no pin of a person stood on {location}; nothing was done")
+    output.say(f"unpinned   {location}" if gone else f"no pin stood on {location}; nothing was done")
+    for one in left:
+        output.say(f"stays      pinned by {one.who}: {one.why}; again, this takes that away, too")
 
 
-async def _unpin(fleet: Fleet, named: str, region: str | None) -> tuple[str, pins.Pin | None]:
+async def _unpin(fleet: Fleet, named: str, region: str | None) -> tuple[str, pins.Pin | None, list[pins.Pin]]:
     found = await regions.find(fleet, named, region)
-    deployment = await regions.deployment_of(fleet, found)
+    deployment, bucket = await regions.deployment_of(fleet, found), fleet.control.bucket
     async with artifacts.open_access(fleet.control.s3, regions.TIMEOUT_S) as control:
-        return found.location, await pins.unpin(control, fleet.control.bucket, deployment, found.location)
+        gone = await pins.unpin(control, bucket, deployment, found.location)
+        return found.location, gone, await pins.pins_on(control, bucket, deployment, found.location)

@@ -171,10 +171,10 @@ class TearDown:
     # -- the control bucket
 
     async def _pins(self) -> list[S3Uri]:
-        """The pins that were made for the fork's copy; what a person had pinned before stays a person's."""
+        """The pins that were made for the fork's copy; those of people and of other copies stay."""
         site = self.run.site
         return [
-            S3Uri(site.control_bucket, pin_key(self.deployment, one.location))
+            S3Uri(site.control_bucket, pin_key(self.deployment, one.location, one.user))
             for one in await read_pins(site.control, site.control_bucket, self.deployment)
             if one.why.startswith(PINNED_FOR) and f"/{self._fork}/" in one.why
         ]

@@ -167,6 +167,7 @@ async def place_rebased(reach: Reach, control: ObjectStore, bucket: str, made: M
         why=f"its files are named by {made.copy.location}",
         who=who,
         at=datetime.now(UTC),
+        user=str(made.copy.location),
     )
     await pins.pin(control, bucket, keep)
     record = record_of(made.copy, made.deployment, made.home, made.region, fork=made.fork is not None)

@@ -15,13 +15,18 @@ from tidegate.snapshot.place import location_of
 
 
 class Pin(Frozen):
-    """``pins/<deployment>/<id>.json``: a person's word that a snapshot stays. ``who`` is a claim (O14)."""
+    """``pins/<deployment>/<id>.json``: somebody's word that a snapshot stays. ``who`` is a claim (O14).
+
+    Each who needs it has a pin of his own, so that nobody takes away another one's.
+    """
 
     deployment: str
     location: str
     why: str
     who: str
     at: datetime
+    user: str | None = None
+    """What needs its files: the location of a copy that has none of its own. None: a person wants it to stay."""
 
 
 def pin_prefix(deployment: str) -> str:
@@ -29,18 +34,19 @@ def pin_prefix(deployment: str) -> str:
     return f"pins/{deployment}/"
 
 
-def pin_key(deployment: str, location: Uri) -> str:
-    """One key a snapshot, so that two people never write the same one with different meanings."""
+def pin_key(deployment: str, location: Uri, user: str | None = None) -> str:
+    """One key a snapshot, so that two people never write the same one with different meanings; and one each user."""
     at = location_of(location)
-    return f"{pin_prefix(deployment)}{names.derive_id(at.bucket, at.key)}.json"
+    whose = (at.bucket, at.key) if user is None else (at.bucket, at.key, user)
+    return f"{pin_prefix(deployment)}{names.derive_id(*whose)}.json"
 
 
 async def pin(control: ObjectStore, bucket: str, wanted: Pin) -> Pin:
-    """Pin a snapshot; the pin that stands afterwards. Pinned already: the first one stands.
+    """Pin a snapshot; the pin that stands afterwards. Pinned already for the same user: the first one stands.
 
     Raises Unavailable (pinning again is harmless), InvalidInput for a pin that is damaged.
     """
-    uri = S3Uri(bucket, pin_key(wanted.deployment, wanted.location))
+    uri = S3Uri(bucket, pin_key(wanted.deployment, wanted.location, wanted.user))
     try:
         await control.create(uri, wanted.model_dump_json(indent=1).encode() + b"\n")
     except PreconditionFailed:
@@ -51,13 +57,27 @@ async def pin(control: ObjectStore, bucket: str, wanted: Pin) -> Pin:
 
 
 async def unpin(control: ObjectStore, bucket: str, deployment: str, location: Uri) -> Pin | None:
-    """Take a pin away; the pin that stood there, None if there was none. Raises Unavailable."""
+    """Take a person's pin away; where there is none, those of copies. A pin that stood there, None if there was none.
+
+    A copy that a failover has started from stays, and so does its pin, until somebody says that it may go.
+
+    Raises Unavailable.
+    """
     uri = S3Uri(bucket, pin_key(deployment, location))
     found = await control.get_or_none(uri)
-    if found is None:
-        return None
-    await control.delete(uri)
-    return _read(uri, found.body)
+    if found is not None:
+        await control.delete(uri)
+        return _read(uri, found.body)
+    left = await pins_on(control, bucket, deployment, location)
+    for one in left:
+        await control.delete(S3Uri(bucket, pin_key(deployment, location, one.user)))
+    return left[0] if left else None
+
+
+async def pins_on(control: ObjectStore, bucket: str, deployment: str, location: Uri) -> list[Pin]:
+    """The pins that stand on a snapshot. Raises as ``read_pins``."""
+    at = location_of(location)
+    return [one for one in await read_pins(control, bucket, deployment) if location_of(one.location) == at]
 
 
 async def read_pins(control: ObjectStore, bucket: str, deployment: str) -> list[Pin]:
