@@ -8,6 +8,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
+from tidegate.clients.flink_types import JobState
 from tidegate.clients.kafka_types import KafkaClient, TopicPartition
 from tidegate.errors import (
     BasisChanged,
@@ -15,6 +16,7 @@ from tidegate.errors import (
     NoProgress,
     OperationFailed,
     ProofFailed,
+    StartRejected,
     TidegateError,
     Unavailable,
 )
@@ -87,7 +89,9 @@ class GivesWay:
         """Raises BasisChanged if it failed because its slots were taken from it: that says nothing of a recovery."""
         try:
             await self.look()
-            taken = self._fork is not None and await was_cancelled(self._fork)
+            # While it came up: its own cancel, of what is left of such a start, comes behind the error.
+            ended = error.details.get("job_state") if isinstance(error, StartRejected) else None
+            taken = self._fork is not None and (ended == JobState.CANCELED.value or await was_cancelled(self._fork))
         except Unavailable:
             return  # the error stands as it is
         if taken:
