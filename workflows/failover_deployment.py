@@ -142,7 +142,7 @@ class FailoverDeployment(LeavingRegion):
         """As every runbook, in the region where it goes on; and both regions."""
         seen = await super().observe_in(located)
         while True:
-            gives_up = self._gives_up()
+            gives_up = self._looks_without()
             asked = LookRegionsInput(
                 deployment=self.base.deployment,
                 fleet_digest=located.fleet_digest,
@@ -155,7 +155,7 @@ class FailoverDeployment(LeavingRegion):
             self.regions = await self.calls.region(
                 located.region, contracts.look_regions, asked, deadline_s=OBSERVE_S, interruptible=True
             )
-            if gives_up == self._gives_up():
+            if gives_up == self._looks_without():
                 break  # else it was escalated meanwhile: recovery points are looked for as well
         self.answers = self.regions.home if self.unplanned else None
         return seen
@@ -164,7 +164,14 @@ class FailoverDeployment(LeavingRegion):
         """The plan of a failover, or of the end of one that nobody goes on with."""
         if self.unfinished is not None:
             return plan_finish(self.request, self.seen, self.both, self.unfinished)
-        return plan_failover(self.request.model_copy(update={"unplanned": self._gives_up()}), self.seen, self.both)
+        asked = self.request.model_copy(update={"unplanned": self._gives_up()})
+        return plan_failover(asked, self.seen, self.both, escalated=self._is_escalated())
+
+    def _looks_without(self) -> bool:
+        """Whether it is looked at without the region that is left: also one that was approved as planned, once it is
+        escalated. What was approved is what it is planned as all the same.
+        """
+        return self.unplanned or self._is_escalated()
 
     # -- going on
 

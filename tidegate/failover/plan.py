@@ -18,9 +18,17 @@ VOID = "none: once the other region has committed or taken a producer's write th
 LEFT_THERE = "nothing to undo: offsets that stay there disturb nobody"
 
 
-def plan_failover(asked: FailoverInput, observed: Observation, seen: RegionsSeen, *, group: str | None = None) -> Plan:
+def plan_failover(
+    asked: FailoverInput,
+    observed: Observation,
+    seen: RegionsSeen,
+    *,
+    group: str | None = None,
+    escalated: bool = False,
+) -> Plan:
     """The steps that the failover will take. ``group``: the operation that moves its topics and links, and knows what
-    there is room for; None: it does so itself.
+    there is room for; None: it does so itself. ``escalated``: planned, and told since to go on without the region that
+    is left: that one need not answer any more.
 
     Raises:
         InvalidInput: what was asked makes no sense; the field is named.
@@ -51,7 +59,8 @@ def plan_failover(asked: FailoverInput, observed: Observation, seen: RegionsSeen
         steps = _unplanned(asked, observed, seen, point, source, target)
     else:
         _refuse_given_up(asked, record, observed.region)
-        _refuse_silent(asked, seen)
+        if not escalated:
+            _refuse_silent(asked, seen)
         steps = _planned(asked, observed, seen, source, target)
     if group is not None:
         steps = as_member(steps, group)
