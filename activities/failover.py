@@ -120,7 +120,7 @@ class FailoverActivities:
     async def reopen_home(self, request: FailoverStep) -> None:
         """The cut is taken back before the links run on behind it; they run before the producers write."""
         sides = await self._sides(request)
-        await beating(producers.turn_back(sides, request.topics))
+        await beating(producers.turn_back(sides, request.topics, take_over=request.take_over))
         await beating(cut.mirror_home_again(sides, request.topics))
         await beating(producers.reopen_home(sides, request.topics))
 

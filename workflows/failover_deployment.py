@@ -83,7 +83,14 @@ class FailoverDeployment(LeavingRegion):
             # One before it has left the old region and turned the topics: what is left is steps 9 to 14.
             await self.insisting(self._take_on)
             return await self.go_on_there()
-        await self.prepare(self.fixed_plan.to_artifact, self.request.parallelism)
+        try:
+            await self.prepare(self.fixed_plan.to_artifact, self.request.parallelism)
+        except (Aborted, TidegateError) as error:
+            if isinstance(error, errors.Superseded) or self._is_escalated() or not self._from_a_lost_one():
+                raise
+            # One before it may have closed the topics and stopped the job: nobody else would put that back.
+            aborted = self.abort_requested or "aborted"
+            return await self.go_back(with_hint(error) if isinstance(error, TidegateError) else aborted)
 
         if not self.unplanned:
             # Steps 5 to 8: ship, close, stop, cut. What fails goes back: all is as it was (I7).

@@ -49,6 +49,7 @@ BACK_S = 300.0
 STOP_MARGIN_S = 300.0
 StepT = TypeVar("StepT", bound="FailoverStep")
 GATE_READ_BACK = "gate-read-back-20261128"
+LOST_ONE_BACK = "what-a-lost-one-closed-20261128"
 NO_RETURN = "too late: the region that was left is given up, and its topics live elsewhere (X24)"
 
 
@@ -244,7 +245,7 @@ class LeavingRegion(RunningOperation):
         return self.leaving and self._is_escalated()
 
     def _gives_up(self) -> bool:
-        """Whether it is looked at and planned without the region that is left. What was approved stays as it was."""
+        """Whether it is planned without the region that is left. What was approved stays as it was."""
         return self.unplanned or (self._is_escalated() and self.approval is None)
 
     def _goes_on_unplanned(self) -> None:
@@ -320,7 +321,8 @@ class LeavingRegion(RunningOperation):
                     hint=f"go on there, and open its topics:  {finish_command(self.base.deployment, lives.region)}",
                 )
             self.ok("stop", f"nothing of it runs in {self.there.region}, nor has it committed there")
-        if self.acted_at is not None:
+        if self.acted_at is not None or self._from_a_lost_one():
+            self.acted_at = self.acted_at or workflow.now()
             await self._reopen()
         # From here on it is all about the region where it ran: the proof, the audit, the report.
         self.located = self.left
@@ -332,6 +334,11 @@ class LeavingRegion(RunningOperation):
         since = f"since {facts.clock(started.running_at)}"
         words = "runs on, untouched" if untouched else f"runs again {since}, from {started.snapshot}"
         return Ending(Outcome.UNDONE, f"{artifact.name} {words} in {self.left.at}, epoch {started.epoch}", why=why)
+
+    def _from_a_lost_one(self) -> bool:
+        """Whether what one before it may have closed, and stopped, is put back though this one has not acted yet."""
+        may = self.group is None and not self.unplanned and self.request.take_over is not None
+        return may and workflow.patched(LOST_ONE_BACK)
 
     async def _reopen(self) -> None:
         self.begin("reopen", BACK_S)
@@ -346,8 +353,6 @@ class LeavingRegion(RunningOperation):
         self.begin("gate", BACK_S)
         fact = await self.calls.control(contracts.hold_gate, self._step(FailoverStep), deadline_s=BACK_S)
         self.ok("gate", "; ".join(fact.notes) or "read back: as it shall be")
-
-    # -- small things
 
     async def insisting(self, act: Callable[[], Awaitable[None]]) -> None:
         """Do it; while it cannot be done, stand halted: there is no way back."""

@@ -66,8 +66,11 @@ async def close_producers(sides: Sides, topics: Topics, *, take_over: bool, home
     return ShutFact(ends=ends, principals=principals, notes=tuple(notes))
 
 
-async def turn_back(sides: Sides, topics: Topics) -> None:
+async def turn_back(sides: Sides, topics: Topics, *, take_over: bool = False) -> None:
     """The way back begins: the topics live at home again, and nobody may write them yet.
+
+    ``take_over``: also those that a failover of this deployment had closed from which it was taken over, and that this
+    one has not come to close itself: else nobody would ever open them.
 
     Raises:
         Refused: a topic was opened in the other region already (X24).
@@ -76,8 +79,13 @@ async def turn_back(sides: Sides, topics: Topics) -> None:
     """
     await sides.away.tenure.read()
     for topic in topics.turn:
-        if await sides.lineage.read(topic) is not None:
-            await sides.lineage.unturn(topic, sides.operation)
+        known = await sides.lineage.read(topic)
+        if known is None:
+            continue
+        holder = (known.holder or "").partition("/")[0]
+        if take_over and known.holder != sides.operation and sides.is_of_us(holder):
+            await sides.lineage.close(topic, sides.operation, take_over=True)
+        await sides.lineage.unturn(topic, sides.operation)
 
 
 async def reopen_home(sides: Sides, topics: Topics) -> None:

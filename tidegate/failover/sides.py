@@ -105,10 +105,12 @@ class Sides:
         return False
 
     def _was_of_us(self, other: Holder) -> bool:
+        return self.is_of_us(other.operation)
+
+    def is_of_us(self, operation: str) -> bool:
+        """Whether an operation is called as a failover of this deployment is."""
         # Its whole name: a failover of ``eu-ledger`` or ``ledger-eu`` is none of ``ledger``.
-        return (
-            re.fullmatch(rf"(failover|break-glass)-{re.escape(self.deployment)}-[0-9a-z]+", other.operation) is not None
-        )
+        return re.fullmatch(rf"(failover|break-glass)-{re.escape(self.deployment)}-[0-9a-z]+", operation) is not None
 
 
 def positions(offsets: Mapping[str, int]) -> dict[TopicPartition, int]:
