@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from tidegate import errors
     from tidegate.errors import TidegateError
     from tidegate.failover.plan import plan_failover
-    from tidegate.failover.unfinished import plan_finish
+    from tidegate.failover.unfinished import finish_region_command, plan_finish
     from tidegate.model.failover import CutFact, FailoverStep, ShutInput
     from tidegate.model.operation import OperationResult, Plan, ReplayRange
     from tidegate.model.region import FAILOVER_MEMBER, GoOn, GroupCutFact, MemberInput, MemberReached, Stage
@@ -96,8 +96,8 @@ class FailoverMember(FailoverDeployment):
         except FailureError as error:
             raise errors.MustHalt(
                 f"{self.group}, which moves the topics of {self.base.deployment}, has ended: {error.message}",
-                hint="start it anew, and take over what it held:  tidegate failover region "
-                f"{self.left.region} --to {self.there.region} --take-over --why TEXT",
+                hint="one command brings all that it had begun to its end:  "
+                + finish_region_command(self.left.region, self.there.region, unplanned=self.gave_up()),
             ) from error
 
     async def _reach(self, stage: Stage, superseded: tuple[ReplayRange, ...] = ()) -> GoOn:

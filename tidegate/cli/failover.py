@@ -135,6 +135,10 @@ def region(
 
     All deployments that live in a region go on in another one, the highest tier first. What they share, topics and
     mirror links, is closed, drained and turned once. At the end each has its line: gap, verdict, RTO.
+
+    If one was lost in the middle (terminated, or its Temporal gone), the same with --take-over --why TEXT brings every
+    deployment of it to its end: what is done is left alone, what stands behind its turn is adopted and opened, the rest
+    moves as asked. With --dry-run it says for each which of these it is.
     """
     fields = {
         "region": name,
