@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from temporalio import workflow
+from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
@@ -28,11 +29,13 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.model.region import (
         FAILOVER_REGION,
         FailoverRegionInput,
+        GoOn,
         GroupSeen,
         LookGroupInput,
         Member,
         MemberReached,
         Room,
+        Stage,
     )
     from tidegate.model.steps import Located
     from workflows import failover_facts
@@ -210,6 +213,8 @@ class FailoverRegion(Unheld):
 
         # Step 6. Mirror the other way.
         waiting = [link for family in self.families for link in await family.conclude()]
+
+        await self._let_orphans_go()
 
         # Step 7. What gave way comes back where its slots are free again; then report.
         await self.making_way.bring_back()
@@ -402,6 +407,21 @@ class FailoverRegion(Unheld):
         elif True in moved:
             commands.append(f"tidegate failover region {there} --to {here}")
         return commands
+
+    async def _let_orphans_go(self) -> None:
+        """Members of a lost one wait for its word. With that each finds out that it has been superseded, and ends."""
+        done = {
+            one.deployment for family in self.families for one in family.results.values() if one.outcome is Outcome.DONE
+        }
+        for member in self.group_seen.members:
+            if not member.orphan or member.deployment not in done:
+                continue
+            handle = workflow.get_external_workflow_handle(member.orphan)
+            try:
+                for stage in (Stage.READY, Stage.LEFT, Stage.STARTED, Stage.PROVEN):
+                    await handle.signal("go_on", GoOn(stage=stage))
+            except FailureError as error:
+                workflow.logger.info("%s has ended: %s", member.orphan, error.message)
 
     def _ends_one(self) -> bool:
         """Whether a failover before this one was lost in the middle."""

@@ -304,7 +304,7 @@ class FamilyMove(FamilyMembers):
 
     async def _escalate(self) -> None:
         self._unplanned = True
-        late = self.begun - self._let_leave
+        late = {name for name in self.begun - self._let_leave if self.members[name].unfinished is None}
         for name in late:
             self.stages[name] -= {Stage.LEFT, Stage.HALTED}
         await self._each(late, "escalate_together", self._host.escalated or "")

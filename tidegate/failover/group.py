@@ -295,6 +295,7 @@ def chosen(
                 writes=tuple(sorted(outputs_of(spec))),
                 runs_with=one.runs_with,
                 lost=left.lost.get(one.deployment, ""),
+                orphan=left.orphans.get(one.deployment, ""),
             )
         )
     if not members and not left.done:

@@ -68,6 +68,8 @@ class Left:
     """Deployments that run there on open topics, by tier and name."""
     lost: Mapping[str, str] = field(default_factory=dict)
     """By deployment that is still to move: the failover that holds it and that nobody goes on with."""
+    orphans: Mapping[str, str] = field(default_factory=dict)
+    """By deployment: the operation of it that waits for a word that never comes."""
 
     @property
     def settled(self) -> tuple[Member, ...]:
@@ -145,7 +147,13 @@ async def look_left(
         stuck = {name: who for name, who in stuck.items() if _topics(fleet, name) & closed}
         _refuse_lost(asked, stuck, lost, given_up=any(not turned[topic].planned for topic in closed))
         return left
-    return Left(left.turned, left.closed, _ordered(unfinished), _ordered(done), lost)
+    waiting = {
+        one.deployment: one.record.holder.operation
+        for one in scope
+        if holds.get(one.deployment) is Standing.ORPHAN and one.record is not None and one.record.holder is not None
+    }
+    unfinished = [one.model_copy(update={"orphan": waiting.get(one.deployment, "")}) for one in unfinished]
+    return Left(left.turned, left.closed, _ordered(unfinished), _ordered(done), lost, waiting)
 
 
 def _turn(known: TopicLineage, region: str, to: str) -> Turn | None:

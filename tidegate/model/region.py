@@ -139,6 +139,8 @@ class Member(Frozen):
     """A lost failover has turned its topics and begun its start there: what is left is to adopt it and to open."""
     lost: str = ""
     """The operation that holds it and that nobody goes on with; empty: none does."""
+    orphan: str = ""
+    """The operation of a deployment that waits for the word of a region's failover which has ended."""
 
 
 class Other(Frozen):
