@@ -420,6 +420,9 @@ class FailoverRegion(Unheld):
             try:
                 for stage in (Stage.READY, Stage.LEFT, Stage.STARTED, Stage.PROVEN):
                     await handle.signal("go_on", GoOn(stage=stage))
+                # One that stands halted hears a decision only. Fenced as it is, it finds out instead of going back.
+                me = workflow.info().workflow_id
+                await handle.signal("go_back_together", f"{me} has taken {member.deployment} over, and moved it")
             except FailureError as error:
                 workflow.logger.info("%s has ended: %s", member.orphan, error.message)
 

@@ -96,8 +96,10 @@ async def look_left(
     scope = [one for one in near if not asked.deployments or one.deployment in asked.deployments]
     lineages = await _lineages(store, topics)
     theirs = {topic: one for topic, one in lineages.items() if own != one.holder and own not in one.former}
-    turned = {topic: turn for topic, one in theirs.items() if (turn := _turn(one, asked.region, asked.to)) is not None}
-    closed = {topic for topic in turned if unopened(theirs[topic]) is not None}
+    turned = {
+        topic: turn for topic, one in lineages.items() if (turn := _turn(one, asked.region, asked.to)) is not None
+    }
+    closed = {topic for topic in turned if topic in theirs and unopened(theirs[topic]) is not None}
     by = {topic: one.holder or one.turns[-1].operation for topic, one in theirs.items() if one.gate is Gate.CLOSED}
     of_scope = {topic: by[topic] for one in scope for topic in _topics(fleet, one.deployment) if topic in by}
     stands = await _stands(standing, of_scope.values())
