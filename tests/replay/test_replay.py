@@ -11,7 +11,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
-from tests.replay.record import HISTORIES, NO_REGION_WORKER, REGION_SCENARIOS, SCENARIOS
+from tests.replay.record import HISTORIES, NO_REGION_WORKER, SCENARIOS
+from tests.replay.scenarios.moves import REGION_SCENARIOS
 from tidegate.temporal.converter import data_converter
 from workers.runner import WORKFLOWS, sandboxed_runner
 
