@@ -1,36 +1,20 @@
-"""Two regions in memory, mirrored, with a deployment between them, for the steps of a failover.
-
-Each call to Kafka, S3, Connect and Flink passes one gate, where the process that makes it may die.
-"""
+"""A deployment between two regions in memory, for the steps of a failover: what befalls it, what is asked of it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
-from types import SimpleNamespace
+from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar
 
-import httpx
-import pytest
-
-from tests.kit.connect_fake import FakeConnect
-from tests.kit.kafka_fake import FakeKafka
+from tests.kit.failover_regions import AT, BACK, BUCKET, FLEET, OUT, FailoverRegions
 from tests.kit.mirror_world import holder
-from tests.kit.objects import MemoryStore
 from tests.kit.snapshots import Job
 from tests.kit.temporal_world_facts import pinned, writer
-from tests.kit.world_gate import ACTOR, Call, Died, Fault, Gate, GatedKafka, GatedStore
+from tests.kit.world_gate import ACTOR, Call, Died, Fault
 from tidegate.clients.flink_types import JobState
-from tidegate.clients.kafka_types import KafkaSecurity
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import Unavailable
-from tidegate.failover import groups, look, rebasing
-from tidegate.failover import sides as sides_module
 from tidegate.failover.ahead import close_when_current
 from tidegate.failover.cut import cut_over, mirror_back, mirror_home_again
 from tidegate.failover.groups import translate_groups
@@ -38,147 +22,24 @@ from tidegate.failover.home import shut_home
 from tidegate.failover.producers import close_producers, open_producers, reopen_home, turn_back
 from tidegate.failover.rebasing import rebase_copy
 from tidegate.failover.sides import Sides
-from tidegate.lineage import gate as lineage_gate
-from tidegate.lineage.model import TopicLineage
 from tidegate.lineage.store import LineageStore
 from tidegate.mirror import control
-from tidegate.mirror import rebasing as mirror_rebasing
 from tidegate.mirror.link import MirrorLink
-from tidegate.model.failover import (
-    Answers,
-    CutInput,
-    OpenInput,
-    RebaseInput,
-    ShutFact,
-    ShutInput,
-    Topics,
-    TranslateInput,
-)
+from tidegate.model.failover import Answers, CutInput, OpenInput, RebaseInput, ShutFact, ShutInput, TranslateInput
 from tidegate.model.fleet import Fleet
-from tidegate.model.fleetfile import load_fleet
-from tidegate.model.mirror import LinkRecord
 from tidegate.model.operation import ReplayRange
-from tidegate.model.record import DeploymentRecord, SlotMemory
 from tidegate.model.steps import Held
 from tidegate.names import transactional_prefix
-from tidegate.operation.run import Run
-from tidegate.operation.site import Site
 from tidegate.points.model import OutputCut, Point, Points
 from tidegate.points.store import PointStore, Stored
-from tidegate.registry.links import BY_HAND, LinkStore, take_link
-from tidegate.registry.ownership import Takeover, Tenure, take
-from tidegate.registry.records import RecordStore
+from tidegate.registry.links import BY_HAND, take_link
 from tidegate.snapshot.shipped import SHIPPED_NAME, Shipped
 
 T = TypeVar("T")
-BUCKET = "tidegate"
-FLEET = load_fleet(Path(__file__).parents[2] / "runbooks" / "fleet-sandbox.yaml").fleet
-OUT, BACK = "east-to-west", "west-to-east"
-TOPICS = Topics(turn=("balances", "payments"), links=(OUT,), back=(BACK,))
-AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-ACTS = {
-    "end_transaction", "abort_by_markers", "deny_transactional_prefix", "lift_denied_prefix", "deny_topic_writes",
-    "lift_topic_writes", "create_topic", "put_group_offsets",
-}  # fmt: skip
 
 
-class OpenKafka(GatedKafka):
-    """As `GatedKafka`, with the acts of a failover; a log is read as one call."""
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._kafka, name)
-
-        async def call(*args: Any, **named: Any) -> Any:
-            said = f"{name} {' '.join(map(str, args[:2])) if name in ACTS else ''}"
-            return await self._gate("kafka", said, lambda: method(*args, **named), mutating=name in ACTS)
-
-        return call
-
-
-class GatedConnect(FakeConnect):
-    """A `FakeConnect` behind the gate. ``offsets_set``: what it was told counts as mirrored, each time."""
-
-    def __init__(self, gate: Gate) -> None:
-        super().__init__()
-        self.gate = gate
-        self.offsets_set: list[dict[tuple[str, str, int], int]] = []
-
-    async def _handle(self, request: httpx.Request) -> httpx.Response:
-        act = super()._handle
-
-        async def apply() -> httpx.Response:
-            answer = await act(request)
-            if request.method == "PATCH" and answer.status_code == 200:
-                self.offsets_set.append(dict(next(iter(self.connectors.values())).offsets))
-            return answer
-
-        said = f"{request.method} {request.url.path}"
-        return await self.gate("connect", said, apply, mutating=request.method != "GET")
-
-
-@dataclass
-class Driver:
-    """Flink's word on jobs, behind the gate."""
-
-    gate: Gate
-    jobs: dict[str, JobState] = field(default_factory=dict)
-    down: bool = False
-    slots: tuple[int, int] = (4, 8)
-    memory: SlotMemory | None = field(default_factory=lambda: SlotMemory(managed_mib=64.0, heap_mib=128.0))
-    waiting: set[str] = field(default_factory=set)
-    """Jobs that run by their state, and have no slots yet."""
-
-    async def _ask(self, name: str, answer: Callable[[], T], *, mutating: bool = False) -> T:
-        async def apply() -> T:
-            if self.down:
-                raise Unavailable("Flink does not answer")
-            return answer()
-
-        return await self.gate("flink", name, apply, mutating=mutating)
-
-    async def state(self, job_id: str) -> JobState | None:
-        return await self._ask("state", lambda: self.jobs.get(job_id))
-
-    async def observe(self, job_id: str) -> Any:
-        def view() -> Any:
-            state = self.jobs.get(job_id)
-            runs = state is JobState.RUNNING and job_id not in self.waiting
-            return SimpleNamespace(state=state, all_running=runs)
-
-        return await self._ask("observe", view)
-
-    async def capacity(self) -> Any:
-        return await self._ask("capacity", lambda: SimpleNamespace(slots_free=self.slots[0], slots_total=self.slots[1]))
-
-    async def slot_memory(self) -> SlotMemory | None:
-        return await self._ask("slot_memory", lambda: self.memory)
-
-    async def cancel(self, job_id: str) -> None:
-        await self._ask("cancel", lambda: self.jobs.update({job_id: JobState.CANCELED}), mutating=True)
-
-
-class FailoverWorld:
+class FailoverWorld(FailoverRegions):
     """``ledger`` runs in the east with epoch 7; the link east -> west runs."""
-
-    def __init__(self, fleet: Fleet = FLEET) -> None:
-        self.fleet = fleet
-        self.gate = Gate()
-        self.kafka = {"east": FakeKafka(), "west": FakeKafka()}
-        self.connect = {"east": GatedConnect(self.gate), "west": GatedConnect(self.gate)}
-        self.control = MemoryStore()
-        self.snapshots = {"east": MemoryStore(), "west": MemoryStore()}
-        self.driver = {"east": Driver(self.gate), "west": Driver(self.gate)}
-        self.records = RecordStore(self._store("control", self.control), BUCKET, control_wait_s=1.0)
-        self.tenure: Tenure | None = None
-        self.topics = TOPICS
-        self.attempts = 0
-        self.written = 0
-        self.stops: dict[str, int] = {}
-        self.shipped = ""
-        self.unplanned = False
-
-    def _store(self, part: str, store: MemoryStore) -> Any:
-        return GatedStore(part, store, self.gate)
 
     # -- what stands at the beginning
 
@@ -199,106 +60,6 @@ class FailoverWorld:
         await world.mirror(OUT)
         return world
 
-    # -- clients
-
-    @property
-    def links(self) -> LinkStore:
-        return LinkStore(self._store("control", self.control), BUCKET, control_wait_s=1.0)
-
-    @asynccontextmanager
-    async def open_link(
-        self, fleet: Fleet, name: str, timeout_s: float = 5.0, *, source_timeout_s: float | None = None
-    ) -> AsyncIterator[MirrorLink]:
-        """In place of ``mirror.link.open_link``."""
-        mirror = fleet.mirror(name)
-        returns = {
-            other: self.connect[one.target].client()
-            for other, one in fleet.mirrors.items()
-            if (one.source, one.target) == (mirror.target, mirror.source) and set(one.topics) & set(mirror.topics)
-        }
-        yield MirrorLink(
-            name=name,
-            source=mirror.source,
-            target=mirror.target,
-            topics=mirror.topics,
-            group=mirror.connect.group,
-            config={"name": f"tidegate-{name}", "connector.class": "M", "tasks.max": "1"},
-            source_kafka=OpenKafka(self.kafka[mirror.source], self.gate),  # type: ignore[arg-type]
-            target_kafka=OpenKafka(self.kafka[mirror.target], self.gate),  # type: ignore[arg-type]
-            connect=self.connect[mirror.target].client(),
-            principal="mirror",
-            login=KafkaSecurity("SASL_PLAINTEXT", "PLAIN", "mirror", "x"),
-            returns=returns,
-        )
-
-    @asynccontextmanager
-    async def open_kafka(self, _: Fleet, region: str, timeout_s: float) -> AsyncIterator[OpenKafka]:
-        """In place of ``mirror.link.open_kafka``."""
-        assert timeout_s > 0
-        yield OpenKafka(self.kafka[region], self.gate)
-
-    def patch(self, monkeypatch: pytest.MonkeyPatch) -> FailoverWorld:
-        """The library finds this world's links, and waits for nothing that stands still anyway."""
-        for module in (sides_module, look, rebasing, mirror_rebasing):
-            monkeypatch.setattr(module, "open_link", self.open_link)
-        for module in (rebasing, groups):
-            monkeypatch.setattr(module, "open_kafka", self.open_kafka)
-        monkeypatch.setattr(lineage_gate, "STANDS_S", 0.0)
-        return self
-
-    def site(self, region: str) -> Site:
-        return Site(
-            fleet=self.fleet,
-            deployment="ledger",
-            region=region,
-            cell="cell-1",
-            driver=self.driver[region],  # type: ignore[arg-type]
-            kafka=OpenKafka(self.kafka[region], self.gate),  # type: ignore[arg-type]
-            snapshots=self._store("snapshots", self.snapshots[region]),
-            control=self._store("control", self.control),
-            control_bucket=BUCKET,
-            fetch=_no_fetch,
-        )
-
-    def sides(self, claim: Tenure | None = None) -> Sides:
-        """A fresh process of the operation: it knows nothing but the claim."""
-        self.attempts += 1
-        known = claim or self.tenure
-        assert known is not None
-        tenure = Tenure(self.records, known.claim, attempt=self.attempts)
-        return Sides(Run(site=self.site("east"), tenure=tenure, n=1), Run(site=self.site("west"), tenure=tenure, n=1))
-
-    # -- who holds it
-
-    async def take(self, operation: str, *, take_over: bool = False) -> Tenure:
-        found = await self.records.read("ledger")
-        self.tenure = await take(
-            self.records,
-            "ledger",
-            holder(operation, "FailoverDeployment"),
-            expected_fence=found.record.fence if found else 0,
-            takeover=Takeover("eve", "faster") if take_over else None,
-        )
-        return self.tenure
-
-    async def change(self, **update: Any) -> DeploymentRecord:
-        """The record, changed by a step that is not under test."""
-        assert self.tenure is not None
-        claim = Tenure(self.records, self.tenure.claim)
-        await claim.read()
-        return await claim.change("test", 0, lambda record: record.model_copy(update=update))
-
-    async def record(self) -> DeploymentRecord:
-        found = await self.records.read("ledger")
-        assert found is not None
-        return found.record
-
-    async def lineage(self, topic: str) -> TopicLineage | None:
-        return await LineageStore(self.control, BUCKET).read(topic)
-
-    async def link(self, name: str) -> LinkRecord | None:
-        return await LinkStore(self.control, BUCKET).read(name)
-
     # -- what goes on in the world
 
     async def traffic(self, region: str, count: int, epoch: int = 7) -> None:
@@ -312,6 +73,10 @@ class FailoverWorld:
             await sink.write("balances", partition, values)
             await sink.commit()
             self.written += count
+
+    def pay(self, region: str) -> None:
+        """One more payment of the producer there, if it is let in."""
+        self.kafka[region].write_plain("payments", 0, [b"one more"], "User:producer")
 
     async def mirror(self, name: str, at_most: int = 1 << 30) -> int:
         """The link brings what is there, if it runs."""
@@ -478,6 +243,14 @@ class FailoverWorld:
                 known.offsets["east", topic, tp.partition] = cut - 1
         known.target = "RUNNING"
 
+    async def through(self, *steps: str) -> None:
+        """These steps, each by a process of its own."""
+        for step in steps:
+            if step in {"stop", "started", "traffic_of_the_job"}:
+                await getattr(self, step)()
+            else:
+                await getattr(self, step)(self.sides())
+
     # -- processes
 
     async def go(self, actor: str, act: Callable[[], Awaitable[T]]) -> T:
@@ -519,7 +292,3 @@ class FailoverWorld:
 
 async def _gone(op: str, uri: S3Uri) -> None:
     raise Unavailable(f"S3 does not answer ({op} {uri})")
-
-
-async def _no_fetch(_: object) -> Path:
-    raise AssertionError("no artifact is wanted")

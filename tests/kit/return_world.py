@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.kit.failover_world import AT, BACK, BUCKET, FLEET, OUT, Driver, FailoverWorld
+from tests.kit.failover_clients import Driver
+from tests.kit.failover_regions import AT, BACK, BUCKET, FLEET, OUT
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.kafka_fake_job import FakeProducer
 from tests.kit.kafka_fake_logs import Fenced
 from tests.kit.objects import _nothing as nothing

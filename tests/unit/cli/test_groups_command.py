@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit.failover_world import BUCKET, FLEET, FailoverWorld
+from tests.kit.failover_regions import BUCKET, FLEET
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.kafka_fake import FakeKafka
 from tidegate.cli import control as cli_control
 from tidegate.cli import groups as groups_command

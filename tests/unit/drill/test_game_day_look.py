@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit.failover_world import BUCKET, OUT, FailoverWorld
+from tests.kit.failover_regions import BUCKET, OUT
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.mirror_world import holder
 from tidegate import names
 from tidegate.clients.flink_types import JobState

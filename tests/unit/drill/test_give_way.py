@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.kit.failover_world import BUCKET, FailoverWorld
+from tests.kit.failover_regions import BUCKET
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.temporal_world_facts import AT, artifact
 from tests.kit.world import DEPLOYMENT, World, ref, world
 from tests.unit.drill.drill_world import FORK, Drill

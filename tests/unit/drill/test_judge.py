@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.kit import snapshot_bytes as w
-from tests.kit.failover_world import AT, BUCKET, OUT, FailoverWorld
+from tests.kit.failover_regions import AT, BUCKET, OUT
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.mirror_world import holder
 from tests.kit.snapshots import Job, list_state
 from tests.kit.temporal_world_facts import artifact, writer

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.kit.failover_world import OUT, FailoverWorld
+from tests.kit.failover_regions import OUT
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.mirror_world import holder
 from tests.kit.temporal_world_facts import pinned
 from tests.kit.world_gate import Fault

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit.failover_world import BACK, BUCKET, OUT, TOPICS, FailoverWorld
+from tests.kit.failover_regions import BACK, BUCKET, OUT, TOPICS
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.kafka_fake_logs import Denied
 from tests.kit.mirror_world import holder
 from tests.kit.temporal_world_facts import writer

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit.failover_world import AT, BACK, BUCKET, FLEET, OUT, FailoverWorld
+from tests.kit.failover_regions import AT, BACK, BUCKET, FLEET, OUT
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.kafka_fake import FakeKafka
 from tests.kit.world_gate import Fault
 from tidegate.clients.kafka_types import LogRecord, TopicPartition

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit.failover_world import OUT, FailoverWorld
+from tests.kit.failover_regions import OUT
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.kafka_fake_logs import Denied
 from tests.kit.temporal_world_facts import AT, artifact, pinned, writer
 from tidegate.clients.flink_types import JobState

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.kit import snapshot_bytes as w
-from tests.kit.failover_world import AT, BACK, OUT, TOPICS, FailoverWorld
+from tests.kit.failover_regions import AT, BACK, OUT, TOPICS
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.snapshots import Job
 from tests.kit.temporal_world_facts import writer
 from tidegate.clients.objects import S3Uri

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit.failover_world import FLEET, FailoverWorld
+from tests.kit.failover_regions import FLEET
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.temporal_world_facts import AT
 from tests.unit.failover.test_comeback import waits
 from tests.unit.failover.test_room import HOLDER

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.failover_world import FLEET
+from tests.kit.failover_regions import FLEET
 from tests.kit.kafka_fake_logs import Denied
 from tests.kit.return_world import BACK, OUT, ReturnWorld
 from tests.kit.world_gate import ACTOR, Call, Fault, Gate

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.kit.failover_world import FLEET
+from tests.kit.failover_regions import FLEET
 from tests.kit.return_world import AT, BACK, ReturnWorld, fed, fleet_with, returned
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.failover.feeding import place_fed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.failover_world import FLEET
+from tests.kit.failover_regions import FLEET
 from tidegate.errors import Refused
 from tidegate.failover.turning import inputs_of, outputs_of, producers_of, turning, written_from_outside
 from tidegate.model.failover import Topics

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.failover_world import BUCKET, FailoverWorld
+from tests.kit.failover_regions import BUCKET
+from tests.kit.failover_world import FailoverWorld
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.lineage.read import counted
 from tidegate.lineage.store import LineageStore

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from tests.kit.failover_world import BACK, OUT, FailoverWorld
+from tests.kit.failover_regions import BACK, OUT
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.kafka_fake import FakeKafka
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.mirror.provenance import of_headers

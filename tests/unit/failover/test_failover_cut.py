@@ -1,4 +1,4 @@
-"""Closing, cutting, opening and going back, over two regions in memory (X17 to X22, X24)."""
+"""Closing, cutting and rebasing, over two regions in memory (X17 to X20, X22, X24)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from functools import partial
 import pytest
 
 from tests.kit.eventually import eventually
-from tests.kit.failover_world import BACK, BUCKET, FLEET, OUT, TOPICS, FailoverWorld
+from tests.kit.failover_regions import BUCKET, FLEET, OUT, TOPICS
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.kafka_fake_logs import Denied
 from tests.kit.mirror_world import holder
-from tests.kit.temporal_world_facts import artifact
-from tidegate import names
 from tidegate.clients.kafka_types import TopicPartition
-from tidegate.clients.objects import S3Uri
 from tidegate.errors import Held, NoProgress, OperationFailed, Refused
 from tidegate.failover import cut as cut_module
 from tidegate.failover import rebasing
@@ -27,9 +25,6 @@ from tidegate.mirror.link import MirrorLink
 from tidegate.mirror.provenance import of_headers
 from tidegate.model.failover import CutInput
 from tidegate.model.mirror import LinkState
-from tidegate.model.operation import ReplayRange
-from tidegate.model.record import IntentState, StartIntent
-from tidegate.operation.note import EnsureNote
 from tidegate.registry.links import BY_HAND, take_link
 
 P0 = TopicPartition("payments", 0)
@@ -41,18 +36,6 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> FailoverWorld:
     return (await FailoverWorld.made()).patch(monkeypatch)
 
 
-async def _to(world: FailoverWorld, *steps: str) -> None:
-    for step in steps:
-        if step in {"stop", "started", "traffic_of_the_job"}:
-            await getattr(world, step)()
-        else:
-            await getattr(world, step)(world.sides())
-
-
-def _write(world: FailoverWorld, region: str) -> None:
-    world.kafka[region].write_plain("payments", 0, [b"one more"], PRODUCER)
-
-
 # -- close
 
 
@@ -60,7 +43,7 @@ async def test_x18_closed_nobody_writes_the_inputs_in_either_region(world: Failo
     fact = await world.close(world.sides())
     for region in ("east", "west"):
         with pytest.raises(Denied):
-            _write(world, region)
+            world.pay(region)
     assert fact.principals == ("producer",)
     ends = await world.kafka["east"].end_offsets(["payments"])
     assert fact.ends == {f"payments/{tp.partition}": end for tp, end in ends.items()}
@@ -115,7 +98,7 @@ async def test_x18_a_home_that_is_silent_is_closed_where_it_can_be(world: Failov
     assert fact.ends == {}
     assert "could not be closed: what it still takes is tail (X18)" in fact.notes[-1]
     with pytest.raises(Denied):
-        _write(world, "west")
+        world.pay("west")
     known = await world.lineage("payments")
     assert known is not None
     assert {partition.segments[0].first for partition in known.partitions.values()} == {0}
@@ -133,7 +116,7 @@ async def test_o1_a_topic_that_another_failover_turns_is_held(world: FailoverWor
 
 
 async def test_x19_the_cut_is_the_end_of_both_logs(world: FailoverWorld):
-    await _to(world, "close", "stop")
+    await world.through("close", "stop")
     fact = await world.cut(world.sides())
     assert (fact.partitions, fact.drained, fact.shut) == (4, True, {OUT: "STOPPED"})
     for topic in ("payments", "balances"):
@@ -153,7 +136,7 @@ async def test_x19_the_cut_is_the_end_of_both_logs(world: FailoverWorld):
 
 
 async def test_x17_after_the_cut_nothing_comes_any_more(world: FailoverWorld):
-    await _to(world, "close", "stop", "cut")
+    await world.through("close", "stop", "cut")
     await world.traffic_at_home_all_the_same()
     assert await world.mirror(OUT) == 0
     link = await world.link(OUT)
@@ -169,7 +152,7 @@ async def test_x26_what_counts_no_more_at_home_counts_as_little_where_the_mirror
         for first, last in ((1, 2), (4, 400))
     ]
     await LineageStore(world.control, BUCKET).exclude("balances", "failover-ledger-1/r1", 0, gone)
-    await _to(world, "stop", "cut", "cut")
+    await world.through("stop", "cut", "cut")
     lineage = await world.lineage("balances")
     assert lineage is not None
     copies = [one for one in lineage.partitions["0"].excluded if one.region == "west"]
@@ -296,7 +279,7 @@ async def test_x17_a_source_that_answers_gives_its_mirror_the_time_to_end(
 
 
 async def test_o1_a_link_that_another_operation_holds_is_left_alone(world: FailoverWorld):
-    await _to(world, "close", "stop")
+    await world.through("close", "stop")
     async with world.open_link(FLEET, OUT) as link:
         await _take(world, link, "sweep-of-somebody", "Other")
     with pytest.raises(Held, match="sweep-of-somebody"):
@@ -304,7 +287,7 @@ async def test_o1_a_link_that_another_operation_holds_is_left_alone(world: Failo
 
 
 async def test_o6_a_link_that_a_person_holds_by_hand_is_taken(world: FailoverWorld):
-    await _to(world, "close", "stop")
+    await world.through("close", "stop")
     async with world.open_link(FLEET, OUT) as link:
         await _take(world, link, "by-hand-1", BY_HAND)
     assert (await world.cut(world.sides())).shut == {OUT: "STOPPED"}
@@ -323,7 +306,7 @@ async def test_o6_a_link_that_a_person_holds_by_hand_is_taken(world: FailoverWor
 async def test_o4_who_took_the_deployment_over_takes_its_link_and_not_that_of_another_one(
     world: FailoverWorld, operation: str, taken: bool
 ):
-    await _to(world, "close", "stop")
+    await world.through("close", "stop")
     async with world.open_link(FLEET, OUT) as link:
         await _take(world, link, operation, "FailoverDeployment")
     if taken:
@@ -337,162 +320,13 @@ async def _take(world: FailoverWorld, link: MirrorLink, operation: str, runbook:
     await take_link(world.links, control.fresh_record(link), holder(operation, runbook))
 
 
-# -- rebase
-
-
-async def test_x20_a_planned_copy_reads_nothing_twice(world: FailoverWorld):
-    await _to(world, "close", "stop", "cut")
-    fact = await world.rebase(world.sides())
-    assert (fact.replays, fact.positions, fact.original) == (0, 2, world.shipped)
-    assert fact.location.startswith("s3://west/savepoints/ledger/copy-")
-
-
-async def test_x20_a_planned_copy_that_would_read_twice_is_refused(world: FailoverWorld):
-    await _to(world, "close")
-    await world.stop()
-    await world.cut(world.sides())
-    world.kafka["east"].write_plain("payments", 0, [b"a", b"b"], "User:stranger")
-    ends = await world.kafka["east"].end_offsets(["payments"])
-    await world.place_snapshot((ends[P0], ends[TopicPartition("payments", 1)]), number=13)
-    with pytest.raises(Refused, match="would read 2 input records a second time"):
-        await world.rebase(world.sides())
-
-
-async def test_x22_unplanned_it_may_read_again_what_had_not_crossed(world: FailoverWorld):
-    world.kafka["east"].write_plain("payments", 0, [b"a", b"b"], PRODUCER)
-    ends = await world.kafka["east"].end_offsets(["payments"])
-    await world.place_snapshot((ends[P0], ends[TopicPartition("payments", 1)]))
-    world.unplanned = True
-    fact = await world.rebase(world.sides())
-    assert fact.replays == 2
-    assert "input records that its state has read have not come" in fact.notes[0]
-
-
-async def test_o1_a_topic_that_stays_is_waited_for(world: FailoverWorld, monkeypatch: pytest.MonkeyPatch):
-    await _to(world, "close", "stop")
-    world.topics = TOPICS.model_copy(update={"turn": ("balances",), "stay": ("payments",), "links": ()})
-    world.kafka["east"].write_plain("payments", 0, [b"late"], "User:other")
-    ends = await world.kafka["east"].end_offsets(["payments"])
-    await world.place_snapshot((ends[P0], ends[TopicPartition("payments", 1)]), number=14)
-    monkeypatch.setattr(rebasing, "STAY_S", 0.2)
-    with pytest.raises(NoProgress, match=f"payments-0 has not come up to {ends[P0]}"):
-        await world.rebase(world.sides())
-    await world.mirror(OUT)
-    assert (await world.rebase(world.sides())).replays == 0
-
-
-# -- open
-
-
-async def test_x24_open_the_producers_go_on_there_and_only_there(world: FailoverWorld):
-    await _to(world, "close", "stop", "cut", "rebase", "started", "traffic_of_the_job")
-    fact = await world.open(world.sides())
-    _write(world, "west")
-    with pytest.raises(Denied):
-        _write(world, "east")
-    assert (fact.turn, fact.topics) == (1, TOPICS.turn)
-    assert fact.first_output_at is not None, "the job has written behind the cut"
-    known = await world.lineage("payments")
-    assert known is not None
-    assert (known.gate, known.holder) == (Gate.OPEN, None)
-
-
-async def test_what_a_mirror_brought_is_not_the_new_jobs_first_output(world: FailoverWorld):
-    await _to(world, "close", "stop", "cut", "rebase", "started")
-    assert (await world.open(world.sides())).first_output_at is None
-
-
-async def test_x21_what_the_start_supersedes_is_excluded_before_anybody_writes(world: FailoverWorld):
-    await _to(world, "close", "stop", "cut", "rebase", "started")
-    ranges = (
-        ReplayRange(topic="balances", partition=1, first=3, last=4, records=2),
-        ReplayRange(topic="balances", partition=1, first=6, last=6, records=1),
-    )
-    for _ in range(2):
-        await world.open(world.sides(), ranges)
-    known = await world.lineage("balances")
-    assert known is not None
-    found = [(one.region, one.first, one.last) for one in known.partitions["1"].excluded]
-    assert found == [("west", 3, 4), ("west", 6, 6)]
-    assert known.partitions["0"].excluded == ()
-
-
-# -- the mirror the other way
-
-
-async def test_x20_the_mirror_goes_the_other_way_from_the_cut(world: FailoverWorld):
-    await _to(world, "close", "stop", "cut", "rebase", "started", "traffic_of_the_job", "open")
-    before = await world.kafka["east"].end_offsets(["balances"])
-    fact = await world.back(world.sides())
-    assert (fact.started, fact.waiting) == ((BACK,), ())
-    assert await world.mirror(BACK) == 3, "what the job has written in the west, and nothing of the east"
-    after = await world.kafka["east"].end_offsets(["balances"])
-    assert sum(after.values()) - sum(before.values()) == 4  # three records and their marker
-    for name in (OUT, BACK):
-        link = await world.link(name)
-        assert link is not None
-        assert link.holder is None
-
-
-async def test_a_region_that_is_gone_is_waited_for_by_its_link(world: FailoverWorld, monkeypatch: pytest.MonkeyPatch):
-    await _to(world, "close", "stop", "cut", "rebase", "started", "open")
-    world.connect["east"].down = True
-    monkeypatch.setattr(cut_module, "LINK_S", 0.1)
-    fact = await world.back(world.sides())
-    assert fact.started == ()
-    assert fact.waiting[0].startswith(f"{BACK}: ")
-    out = await world.link(OUT)
-    assert out is not None
-    assert out.holder is None, "the shut link is given back all the same"
-
-
-# -- the way back
-
-
-async def test_i7_gone_back_all_is_as_it_was(world: FailoverWorld):
-    await _to(world, "close", "stop", "cut", "reopen")
-    _write(world, "east")
-    with pytest.raises(Denied):
-        _write(world, "west")
-    known = await world.lineage("payments")
-    assert known is not None
-    assert (known.region, known.gate, known.turn, known.holder) == ("east", Gate.OPEN, 0, None)
-    assert await world.mirror(OUT) == 1
-    link = await world.link(OUT)
-    assert link is not None
-    assert (link.mirror, link.holder) == (LinkState.RUNNING, None)
-
-
-@pytest.mark.parametrize("steps", [[], ["close"], ["close", "stop"]])
-async def test_i7_the_way_back_from_anywhere(world: FailoverWorld, steps: list[str]):
-    await _to(world, *steps)
-    await world.reopen(world.sides())
-    _write(world, "east")
-    assert await world.mirror(OUT) >= 1
-    link = await world.link(OUT)
-    assert link is not None
-    assert link.mirror is LinkState.RUNNING
-
-
-async def test_i7_a_second_failover_after_one_that_went_back(world: FailoverWorld):
-    await _to(world, "close", "stop", "cut", "reopen")
-    await world.traffic("east", 3)
-    await world.mirror(OUT)
-    await world.take("failover-ledger-2", take_over=True)
-    await _to(world, "close", "stop", "cut", "rebase", "started", "traffic_of_the_job", "open", "back")
-    _write(world, "west")
-    known = await world.lineage("balances")
-    assert known is not None
-    assert (known.region, known.turn) == ("west", 1)
-
-
 async def test_x26_the_copy_of_what_does_not_count_does_not_count_either(world: FailoverWorld):
     """A restore has gone back within the region; then the topic turns. A reader of the west's log skips it, too."""
     store = LineageStore(world.control, BUCKET)
     await store.begin("balances", "east", {0: 0, 1: 0})
     gone = Excluded(region="east", first=2, last=4, why="superseded (X26)", by="restore-ledger-1/r")
     await store.exclude("balances", "restore-ledger-1/r", 0, [gone])
-    await _to(world, "close", "stop", "cut")
+    await world.through("close", "stop", "cut")
     for again in (False, True):
         if again:
             await world.cut(world.sides())
@@ -513,47 +347,45 @@ async def test_x26_the_copy_of_what_does_not_count_does_not_count_either(world: 
     assert kept.isdisjoint({2, 3, 4})
 
 
-async def test_x24_once_opened_there_is_no_way_back(world: FailoverWorld):
-    await _to(world, "close", "stop", "cut", "rebase", "started", "open")
-    with pytest.raises(Refused, match="there is no way back but another turn"):
-        await world.reopen(world.sides())
-    _write(world, "west")
-    with pytest.raises(Denied):
-        _write(world, "east")
+# -- rebase
 
 
-async def test_o16_a_late_close_after_the_way_back_closes_nothing(world: FailoverWorld):
-    await _to(world, "close", "stop", "cut", "reopen")
-    with pytest.raises(Refused, match="comes too late"):
-        await world.close(world.sides())
-    _write(world, "east")
+async def test_x20_a_planned_copy_reads_nothing_twice(world: FailoverWorld):
+    await world.through("close", "stop", "cut")
+    fact = await world.rebase(world.sides())
+    assert (fact.replays, fact.positions, fact.original) == (0, 2, world.shipped)
+    assert fact.location.startswith("s3://west/savepoints/ledger/copy-")
 
 
-async def test_o16_a_late_cut_after_the_opening_changes_nothing(world: FailoverWorld):
-    await _to(world, "close", "stop", "cut", "rebase", "started", "open")
-    before = await world.lineage("payments")
+async def test_x20_a_planned_copy_that_would_read_twice_is_refused(world: FailoverWorld):
+    await world.through("close")
+    await world.stop()
     await world.cut(world.sides())
-    assert await world.lineage("payments") == before
+    world.kafka["east"].write_plain("payments", 0, [b"a", b"b"], "User:stranger")
+    ends = await world.kafka["east"].end_offsets(["payments"])
+    await world.place_snapshot((ends[P0], ends[TopicPartition("payments", 1)]), number=13)
+    with pytest.raises(Refused, match="would read 2 input records a second time"):
+        await world.rebase(world.sides())
 
 
-async def test_x21_what_an_earlier_start_of_the_tenure_supersedes_is_excluded_at_the_opening(world: FailoverWorld):
-    """Its job had committed and was lost; the one after it goes on from there, and has nothing to say of its own."""
-    await _to(world, "close", "stop", "cut", "started")
-    took_place = StartIntent(
-        id="a" * 32, step="ensure", n=1, job_id="b" * 32, epoch=8, region="west", cell="cell-1",
-        artifact=artifact("v1"), parallelism=2, snapshot="s3://west/copy", state=IntentState.DONE,
-    )  # fmt: skip
-    never_came = took_place.model_copy(update={"id": "c" * 32, "epoch": 9, "state": IntentState.VOID})
-    at_home = took_place.model_copy(update={"id": "d" * 32, "region": "east"})
-    for start, first in ((took_place, 2), (never_came, 4), (at_home, 5)):
-        key = names.manifest_key("ledger", start.id)
-        part = ReplayRange(topic="balances", partition=0, first=first, last=first, records=1)
-        note = EnsureNote(superseded=(part,), region=start.region)
-        await world.control.put(S3Uri(BUCKET, key), note.model_dump_json().encode())
-        if start is not never_came:
-            await world.control.put(S3Uri(BUCKET, names.manifest_mark(key)), b"{}")
-    await world.change(intents=(took_place, never_came, at_home))
-    await world.open(world.sides())
-    known = await world.lineage("balances")
-    assert known is not None
-    assert [(one.region, one.first, one.last) for one in known.partitions["0"].excluded] == [("west", 2, 2)]
+async def test_x22_unplanned_it_may_read_again_what_had_not_crossed(world: FailoverWorld):
+    world.kafka["east"].write_plain("payments", 0, [b"a", b"b"], PRODUCER)
+    ends = await world.kafka["east"].end_offsets(["payments"])
+    await world.place_snapshot((ends[P0], ends[TopicPartition("payments", 1)]))
+    world.unplanned = True
+    fact = await world.rebase(world.sides())
+    assert fact.replays == 2
+    assert "input records that its state has read have not come" in fact.notes[0]
+
+
+async def test_o1_a_topic_that_stays_is_waited_for(world: FailoverWorld, monkeypatch: pytest.MonkeyPatch):
+    await world.through("close", "stop")
+    world.topics = TOPICS.model_copy(update={"turn": ("balances",), "stay": ("payments",), "links": ()})
+    world.kafka["east"].write_plain("payments", 0, [b"late"], "User:other")
+    ends = await world.kafka["east"].end_offsets(["payments"])
+    await world.place_snapshot((ends[P0], ends[TopicPartition("payments", 1)]), number=14)
+    monkeypatch.setattr(rebasing, "STAY_S", 0.2)
+    with pytest.raises(NoProgress, match=f"payments-0 has not come up to {ends[P0]}"):
+        await world.rebase(world.sides())
+    await world.mirror(OUT)
+    assert (await world.rebase(world.sides())).replays == 0
