@@ -25,16 +25,16 @@ with workflow.unsafe.imports_passed_through():
         DrillStartStep,
         DrillStep,
         DrillWatchStep,
-        TearDownStep,
     )
-    from tidegate.model.drilled import DrillCompared, DrillFacts, TornDown
+    from tidegate.model.drilled import DrillCompared, DrillFacts
     from tidegate.model.operation import ControlInput, OperationResult, Outcome, Phase, StepState
     from tidegate.model.steps import Held, Located, ObserveInput, TakeInput
-    from workflows import facts
+    from workflows import drill_facts, facts
     from workflows.calls import Aborted
+    from workflows.drill_remains import DrillRemains
     from workflows.ending import Ending
     from workflows.kit import given, with_hint
-    from workflows.unheld import OBSERVE_S, Unheld
+    from workflows.unheld import OBSERVE_S
 
 STEPS = ("observe", "take", "copy", "start", "catch up", "watch", "compare", "tear down", "conclude")
 CLEAN_STEPS = ("observe", "tear down", "conclude")
@@ -44,11 +44,10 @@ START_S = 600.0
 ROOM_WAIT_S = 30.0
 WATCH_MARGIN_S = 300.0
 COMPARE_S = 1_800.0
-TEAR_DOWN_S = 1_800.0
 
 
 @workflow.defn(name=DRILL_RECOVERY)
-class DrillRecovery(Unheld):
+class DrillRecovery(DrillRemains):
     """Done: it can be restored, within its objectives, and says the same. In every outcome nothing of it is left."""
 
     runbook = DRILL_RECOVERY
@@ -107,7 +106,7 @@ class DrillRecovery(Unheld):
             return self._ended(None)
         if self.request.dry_run:
             first = f"would take away {', '.join(seen.left)}, which earlier drills have left; " if seen.left else ""
-            would = f"{first}would restore {self.request.deployment} {_from(seen)}, as {self.fork}"
+            would = f"{first}would restore {self.request.deployment} {drill_facts.begun_from(seen)}, as {self.fork}"
             return Ending(Outcome.PLANNED, would)
 
         # From here on something is there to be taken away, whatever happens: the way back stands before the act (I7).
@@ -131,7 +130,7 @@ class DrillRecovery(Unheld):
         why = given_up or "; ".join(self._facts.failures)
         self.board.end_running(StepState.FAILED, workflow.now(), why)
         self.board.replan(["tear down", "conclude"])
-        await self._tear_down(located, seen.at, clean=False)
+        await self.tear_down(located, seen.at, clean=False)
 
         # Step 9. Conclude: the report, in every outcome (unheld).
         return self._ended(given_up)
@@ -160,24 +159,12 @@ class DrillRecovery(Unheld):
             rpo_objective_s=seen.rpo_objective_s,
             notes=seen.notes,
         )
-        self.ok("observe", _from(seen))
+        self.ok("observe", drill_facts.begun_from(seen))
         return seen
 
     async def _tidy(self, located: Located, standby: str, seen: DrillSeen) -> DrillSeen:
-        """What earlier drills have left goes first: it may hold the slots, and nobody else takes it away."""
-        for fork in seen.left:
-            try:
-                gone = await self.calls.region(
-                    seen.at.partition("/")[0],
-                    contracts.tear_down_drill,
-                    self._tear_down_step(located, seen.at, fork, clean=True),
-                    deadline_s=TEAR_DOWN_S,
-                    interruptible=True,
-                )
-            except TidegateError as error:
-                self._note(f"{fork}, which an earlier drill has left, is still there: {error.message}")
-            else:
-                self._note(f"{fork}, which an earlier drill had left, was taken away: {taken_away(gone)}")
+        """What earlier drills have left goes first; then look again: is there room now?"""
+        await self.take_away_left(located, seen)
         notes = self._facts.notes
         again = await self._look(located, standby)
         self._tell(notes=tuple(dict.fromkeys((*notes, *again.notes))))
@@ -254,7 +241,7 @@ class DrillRecovery(Unheld):
             region, contracts.compare_drill, step, deadline_s=COMPARE_S, interruptible=True
         )
         self._judge(compared)
-        self.ok("compare", told(compared))
+        self.ok("compare", drill_facts.told(compared))
 
     async def _take(self, located: Located) -> Held:
         self.begin("take", TAKE_S)
@@ -273,36 +260,6 @@ class DrillRecovery(Unheld):
         self.ok("take", self.fork)
         return held
 
-    async def _tear_down(self, located: Located, at: str, *, clean: bool) -> None:
-        """Take all of the fork away. Not interrupted: an abort asks for just this."""
-        self.phase = Phase.UNDOING
-        self.upsert_phase()
-        self.begin("tear down", TEAR_DOWN_S)
-        wanted = self._tear_down_step(located, at, self.fork, clean=clean)
-        try:
-            gone = await self.calls.region(
-                at.partition("/")[0], contracts.tear_down_drill, wanted, deadline_s=TEAR_DOWN_S
-            )
-        except TidegateError as error:
-            self._tell(left=error.message)
-            self.board.end("tear down", StepState.FAILED, workflow.now(), error.message)
-        else:
-            self._tell(torn_down=gone)
-            self.ok("tear down", taken_away(gone))
-
-    def _tear_down_step(self, located: Located, at: str, fork: str, *, clean: bool) -> TearDownStep:
-        info = workflow.info()
-        return TearDownStep(
-            deployment=self.request.deployment,
-            fork=fork,
-            fleet_digest=located.fleet_digest,
-            at=at,
-            operation=info.workflow_id,
-            run_id=info.first_execution_run_id,
-            who=self.request.requested_by,
-            clean=clean,
-        )
-
     async def _clean(self, located: Located, standby: str) -> Ending:
         """Only tear down what an earlier drill has left."""
         fork = self.fork
@@ -313,20 +270,10 @@ class DrillRecovery(Unheld):
         self.ok("observe", f"{fork} in {place.at}")
         if self.request.dry_run:
             return Ending(Outcome.PLANNED, f"would tear down {fork} in {place.at}")
-        await self._tear_down(located, place.at, clean=True)
+        await self.tear_down(located, place.at, clean=True)
         return self._ended(None)
 
     # -- what came of it
-
-    @property
-    def _facts(self) -> DrillFacts:
-        return self.drill_facts or DrillFacts(fork=self.fork)
-
-    def _tell(self, **update: object) -> None:
-        self.drill_facts = self._facts.model_copy(update=update)
-
-    def _note(self, text: str) -> None:
-        self._tell(notes=(*self._facts.notes, text))
 
     def _fail(self, error: TidegateError | str) -> None:
         text = error if isinstance(error, str) else with_hint(error)
@@ -349,7 +296,9 @@ class DrillRecovery(Unheld):
     def _judge(self, compared: DrillCompared) -> None:
         self._tell(compared=compared)
         if not compared.good:
-            self._fail(f"the fork's output is not the live one's: {told(compared)}{_examples(compared)}")
+            self._fail(
+                f"the fork's output is not the live one's: {drill_facts.told(compared)}{drill_facts.examples(compared)}"
+            )
         elif not compared.compared:
             self._note("nothing was compared by value")
             if compared.replayed and not compared.undetermined:
@@ -377,54 +326,10 @@ class DrillRecovery(Unheld):
             return Ending(Outcome.UNDONE, f"the drill of {deployment} was given up; {rest}", why=given_up)
         if self.request.clean is not None:
             return Ending(Outcome.DONE, f"{self.fork} is torn down; {rest}")
-        return Ending(Outcome.DONE, f"{deployment} can be restored in {found.at}: {measured(found)}; {rest}")
+        return Ending(
+            Outcome.DONE, f"{deployment} can be restored in {found.at}: {drill_facts.measured(found)}; {rest}"
+        )
 
     def undone(self) -> str:
         """Only what fails before anything was started comes here."""
         return f"the drill of {self.request.deployment} did not begin; nothing was started"
-
-
-def told(compared: DrillCompared) -> str:
-    """The comparison in one line."""
-    unsure = f", {compared.undetermined:,} only counted" if compared.undetermined else ""
-    return (
-        f"{compared.compared:,} records compared by {compared.by}{unsure}: {compared.missing:,} missing, "
-        f"{compared.extra:,} extra, {compared.differing:,} differing"
-    )
-
-
-def measured(found: DrillFacts) -> str:
-    """RTO, RPO and the comparison in one line."""
-    parts = [_against("RTO", found.rto_s, found.rto_objective_s), _against("RPO", found.rpo_s, found.rpo_objective_s)]
-    if found.compared is not None:
-        parts.append(told(found.compared))
-    return "; ".join(parts)
-
-
-def taken_away(gone: TornDown) -> str:
-    """What was there and is gone."""
-    parts = [f"{count:,} {name}" for name, count in gone.model_dump().items() if count and name != "denied"]
-    return f"{', '.join(parts) or 'nothing was there'}; looked again: nothing is left"
-
-
-def _against(name: str, took_s: float | None, objective_s: float | None) -> str:
-    if took_s is None:
-        return f"{name} not measured"
-    return f"{name} {took_s:,.1f} s" + (f" (objective {objective_s:g} s)" if objective_s is not None else "")
-
-
-def _from(seen: DrillSeen) -> str:
-    rpo = f", RPO {seen.rpo_s:,.1f} s" if seen.rpo_s is not None else ""
-    room = f"{seen.slots_free}/{seen.slots_total} slots free"
-    return f"from {seen.point} ({seen.age_s:,.1f} s old{rpo}) in {seen.at}, {room}"
-
-
-def _examples(compared: DrillCompared) -> str:
-    shown = []
-    for one in compared.examples:
-        places = " and ".join(
-            f"{side} {place.text}" for side, place in (("live", one.live), ("drill", one.drill)) if place is not None
-        )
-        what = f", {one.what}" if one.what else ""
-        shown.append(f"{one.kind} {one.key}: {places}{what}")
-    return f" ({'; '.join(shown)})" if shown else ""
