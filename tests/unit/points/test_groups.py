@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.kit.kafka_fake import FakeKafka
+from tests.kit.kept_job import Scene
 from tests.kit.objects import MemoryStore
-from tests.unit.points.test_keep import Scene
 from tidegate.clients.kafka_types import TopicPartition
 from tidegate.clients.objects import PreconditionFailed, S3Uri
 from tidegate.errors import BasisChanged, Refused, Unavailable
