@@ -248,6 +248,9 @@ class FailoverWorld(FailoverRegions):
         for step in steps:
             if step in {"stop", "started", "traffic_of_the_job"}:
                 await getattr(self, step)()
+            elif step == "lost":
+                self.unplanned = True
+                await self.lose_home()
             else:
                 await getattr(self, step)(self.sides())
 

@@ -8,52 +8,22 @@ from typing import Any
 
 import pytest
 
+from tests.kit.failover_groups import B0, B1, PLANNED, UNPLANNED, groups_moved, made
 from tests.kit.failover_regions import AT, BACK, BUCKET, FLEET, OUT
 from tests.kit.failover_world import FailoverWorld
 from tests.kit.kafka_fake import FakeKafka
-from tests.kit.world_gate import Fault
 from tidegate.clients.kafka_types import LogRecord, TopicPartition
-from tidegate.errors import Superseded
 from tidegate.failover import groups as groups_module
 from tidegate.failover.groups import look_at_groups
 from tidegate.model.failover import Answers
 from tidegate.model.fleet import Consumer
-from tidegate.model.groups import GroupFact
 from tidegate.model.operation import ReplayRange
 from tidegate.points.groups import GroupKeeper, GroupStore, KeptGroup
-
-B0, B1 = TopicPartition("balances", 0), TopicPartition("balances", 1)
-PLANNED = ["close", "stop", "cut", "rebase", "started"]
-UNPLANNED = ["lost", "close", "shut", "cut", "rebase", "started"]
-
-
-def _fleet(*consumers: Consumer) -> Any:
-    named = consumers or (Consumer(group="shop", topics=("balances",)),)
-    return FLEET.model_copy(
-        update={"deployments": {"ledger": FLEET.deployment("ledger").model_copy(update={"consumers": named})}}
-    )
-
-
-async def _made(monkeypatch: pytest.MonkeyPatch, *consumers: Consumer) -> FailoverWorld:
-    monkeypatch.setattr(groups_module, "REST_S", 0.05)
-    monkeypatch.setattr(groups_module, "PAUSE_S", 0.01)
-    return (await FailoverWorld.made(_fleet(*consumers))).patch(monkeypatch)
 
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> FailoverWorld:
-    return await _made(monkeypatch)
-
-
-async def _to(world: FailoverWorld, steps: list[str]) -> None:
-    for step in steps:
-        if step in {"stop", "started"}:
-            await getattr(world, step)()
-        elif step == "lost":
-            world.unplanned = True
-            await world.lose_home()
-        else:
-            await getattr(world, step)(world.sides())
+    return await made(monkeypatch)
 
 
 async def _keep(world: FailoverWorld, at: Any = AT) -> None:
@@ -61,10 +31,6 @@ async def _keep(world: FailoverWorld, at: Any = AT) -> None:
     ledger = world.fleet.deployment("ledger")
     store = GroupStore(world.control, BUCKET)
     await GroupKeeper(world.kafka["east"], store, "ledger", "east", ledger.consumers, lambda: at).keep()
-
-
-async def _groups(world: FailoverWorld, *superseded: ReplayRange) -> tuple[GroupFact, ...]:
-    return (await world.groups(world.sides(), superseded)).groups
 
 
 async def _reads(kafka: FakeKafka, tp: TopicPartition, first: int, end: int | None = None) -> list[bytes | None]:
@@ -87,9 +53,9 @@ async def test_x25_planned_each_partition_goes_on_at_the_very_record(world: Fail
     records = await _values(east, B0)
     at = records[read].offset if read < len(records) else records[-1].offset + 1
     east.commit_group("shop", {B0: at, B1: 0})
-    await _to(world, PLANNED)
+    await world.through(*PLANNED)
     left = await _reads(east, B0, at)
-    (fact,) = await _groups(world)
+    (fact,) = await groups_moved(world)
     assert (fact.put, fact.exact, fact.again, fact.counted, fact.left) == (2, True, 0, True, ())
     offsets = await west.group_offsets("shop")
     assert await _reads(west, B0, offsets[B0]) == left
@@ -114,8 +80,8 @@ async def test_x25_both_ways_it_goes_on_where_it_was(world: FailoverWorld):
 
     await read(east, B0, 4)
     await read(east, B1, 99)
-    await _to(world, PLANNED)
-    assert (await _groups(world))[0].left == ()
+    await world.through(*PLANNED)
+    assert (await groups_moved(world))[0].left == ()
     await world.open(world.sides())
     await world.back(world.sides())
     sink = west.producer("tg.ledger.balances-sink.e00000008.0-7")
@@ -147,7 +113,7 @@ async def test_x25_both_ways_it_goes_on_where_it_was(world: FailoverWorld):
 async def test_x25_groups_that_the_fleet_file_does_not_name_and_topics_that_stay_are_left(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    world = await _made(
+    world = await made(
         monkeypatch,
         Consumer(group="shop", topics=("balances",)),
         Consumer(group="audit", topics=("payments", "elsewhere")),
@@ -155,8 +121,8 @@ async def test_x25_groups_that_the_fleet_file_does_not_name_and_topics_that_stay
     world.kafka["east"].commit_group("shop", {B0: 2, TopicPartition("payments", 0): 1})
     world.kafka["east"].commit_group("audit", {TopicPartition("payments", 0): 3})
     world.kafka["east"].commit_group("other", {B0: 2})
-    await _to(world, PLANNED)
-    facts = {one.group: one for one in await _groups(world)}
+    await world.through(*PLANNED)
+    facts = {one.group: one for one in await groups_moved(world)}
     assert {name: one.put for name, one in facts.items()} == {"audit": 1, "shop": 1}
     west = world.kafka["west"]
     assert set(await west.group_offsets("shop")) == {B0}
@@ -168,23 +134,23 @@ async def test_x25_without_a_group_nothing_is_asked(monkeypatch: pytest.MonkeyPa
     ledger = FLEET.deployment("ledger").model_copy(update={"consumers": ()})
     fleet = FLEET.model_copy(update={"deployments": {"ledger": ledger}})
     world = (await FailoverWorld.made(fleet)).patch(monkeypatch)
-    await _to(world, PLANNED)
+    await world.through(*PLANNED)
     calls = len(world.kafka["east"].calls)
-    assert await _groups(world) == ()
+    assert await groups_moved(world) == ()
     assert len(world.kafka["east"].calls) == calls
 
 
 async def test_x25_a_group_that_has_read_nothing_is_told(world: FailoverWorld):
-    await _to(world, PLANNED)
-    (fact,) = await _groups(world)
+    await world.through(*PLANNED)
+    (fact,) = await groups_moved(world)
     assert (fact.put, fact.left) == (0, ())
     assert fact.text == "shop: it has no offsets, so it has read nothing that would count"
 
 
 async def test_x25_an_offset_says_who_put_it(world: FailoverWorld):
     world.kafka["east"].commit_group("shop", {B0: 2})
-    await _to(world, PLANNED)
-    await _groups(world)
+    await world.through(*PLANNED)
+    await groups_moved(world)
     assert world.kafka["west"].group_notes("shop") == {B0: "tidegate failover-ledger-1/r1"}
 
 
@@ -196,12 +162,12 @@ async def test_x25_who_reads_there_is_left_alone(world: FailoverWorld):
     world.kafka["east"].commit_group("shop", {B0: 4})
     west.join_group("shop")
     west.commit_group("shop", {B0: 1})
-    await _to(world, PLANNED)
-    (fact,) = await _groups(world)
+    await world.through(*PLANNED)
+    (fact,) = await groups_moved(world)
     assert (fact.put, fact.left) == (0, ("somebody is in it in west",))
     assert await west.group_offsets("shop") == {B0: 1}
     west.leave_group("shop")
-    (fact,) = await _groups(world)
+    (fact,) = await groups_moved(world)
     assert (fact.put, fact.left) == (1, ())
 
 
@@ -210,7 +176,7 @@ async def test_x25_who_joins_at_the_last_moment_is_left_alone_by_kafka(
 ):
     west = world.kafka["west"]
     world.kafka["east"].commit_group("shop", {B0: 4})
-    await _to(world, PLANNED)
+    await world.through(*PLANNED)
     put = west.put_group_offsets
 
     async def late(*args: Any) -> None:
@@ -218,7 +184,7 @@ async def test_x25_who_joins_at_the_last_moment_is_left_alone_by_kafka(
         await put(*args)
 
     monkeypatch.setattr(west, "put_group_offsets", late)
-    (fact,) = await _groups(world)
+    (fact,) = await groups_moved(world)
     assert (fact.put, fact.left) == (0, ("somebody is in it in west",))
     assert await west.group_offsets("shop") == {}
 
@@ -226,9 +192,9 @@ async def test_x25_who_joins_at_the_last_moment_is_left_alone_by_kafka(
 async def test_x25_a_group_is_never_set_back(world: FailoverWorld):
     west = world.kafka["west"]
     world.kafka["east"].commit_group("shop", {B0: 2, B1: 2})
-    await _to(world, PLANNED)
+    await world.through(*PLANNED)
     west.commit_group("shop", {B0: 5})
-    (fact,) = await _groups(world)
+    (fact,) = await groups_moved(world)
     assert (fact.put, fact.further, fact.left) == (1, 1, ())
     assert (await west.group_offsets("shop"))[B0] == 5
     assert "stands further on there already on 1 partition: left" in fact.text
@@ -238,7 +204,7 @@ async def test_x25_who_still_reads_at_home_is_waited_for_and_told(world: Failove
     """A consumer that follows the lineage commits what it has read to the end, and leaves."""
     east = world.kafka["east"]
     east.commit_group("shop", {B0: 2, B1: 2})
-    await _to(world, PLANNED)
+    await world.through(*PLANNED)
     east.join_group("shop")
     state, asked = east.group_state, 0
 
@@ -251,7 +217,7 @@ async def test_x25_who_still_reads_at_home_is_waited_for_and_told(world: Failove
         return await state(group)
 
     east.group_state = leaves  # type: ignore[method-assign]
-    (fact,) = await _groups(world)
+    (fact,) = await groups_moved(world)
     assert (fact.notes, fact.again) == ((), 0)
     offsets = await world.kafka["west"].group_offsets("shop")
     assert await _reads(world.kafka["west"], B0, offsets[B0]) == []
@@ -260,9 +226,9 @@ async def test_x25_who_still_reads_at_home_is_waited_for_and_told(world: Failove
 async def test_x25_who_stays_at_home_is_told_to_be_put_once_more(world: FailoverWorld):
     east = world.kafka["east"]
     east.commit_group("shop", {B0: 2, B1: 2})
-    await _to(world, PLANNED)
+    await world.through(*PLANNED)
     east.join_group("shop")
-    (fact,) = await _groups(world)
+    (fact,) = await groups_moved(world)
     told = "somebody is in it in east: put it once more when its consumers have moved, and is not at the end there"
     assert (fact.put, fact.notes) == (2, (told,))
 
@@ -275,8 +241,8 @@ async def test_x25_unplanned_it_goes_on_from_what_was_kept_and_the_rest_is_count
     east.commit_group("shop", {B0: 2, B1: 6})
     await _keep(world)
     east.commit_group("shop", {B0: 5})
-    await _to(world, UNPLANNED)
-    (fact,) = await _groups(world)
+    await world.through(*UNPLANNED)
+    (fact,) = await groups_moved(world)
     assert (fact.put, fact.exact, fact.as_of, fact.left) == (2, True, AT, ())
     offsets = await west.group_offsets("shop")
     cut = (await world.lineage("balances")).partitions["0"].segments[-1].first  # type: ignore[union-attr]
@@ -288,8 +254,8 @@ async def test_x25_unplanned_it_goes_on_from_what_was_kept_and_the_rest_is_count
 
 async def test_x25_what_was_never_kept_is_not_guessed(world: FailoverWorld):
     world.kafka["east"].commit_group("shop", {B0: 2})
-    await _to(world, UNPLANNED)
-    (fact,) = await _groups(world)
+    await world.through(*UNPLANNED)
+    (fact,) = await groups_moved(world)
     assert fact.put == 0
     assert "nobody knows where it stood: Kafka in east does not answer" in fact.left[0]
     assert "its offsets were not kept" in fact.left[0]
@@ -301,10 +267,10 @@ async def test_x25_x21_superseded_output_that_it_has_read_comes_again_and_is_cou
     east, west = world.kafka["east"], world.kafka["west"]
     east.commit_group("shop", {B0: 5, B1: 3})
     await _keep(world)
-    await _to(world, UNPLANNED)
+    await world.through(*UNPLANNED)
     superseded = tuple(ReplayRange(topic="balances", partition=n, first=3, last=6, records=3) for n in (0, 1))
     end = {tp: (await west.last_stable_offsets(["balances"]))[tp] for tp in (B0, B1)}
-    (fact,) = await _groups(world, *superseded)
+    (fact,) = await groups_moved(world, *superseded)
     offsets = await west.group_offsets("shop")
     # Partition 0 stood in the middle of what does not count, partition 1 just before it: both go on behind it.
     assert offsets == {B0: 7, B1: 7}
@@ -317,8 +283,8 @@ async def test_x25_x21_superseded_output_that_it_has_read_comes_again_and_is_cou
 
 async def test_x25_x21_what_does_not_count_before_a_group_is_told(world: FailoverWorld):
     world.kafka["east"].commit_group("shop", {B0: 1})
-    await _to(world, PLANNED)
-    (fact,) = await _groups(world, ReplayRange(topic="balances", partition=0, first=3, last=4, records=2))
+    await world.through(*PLANNED)
+    (fact,) = await groups_moved(world, ReplayRange(topic="balances", partition=0, first=3, last=4, records=2))
     assert (fact.put, fact.again, fact.ahead) == (1, 0, 2)
     assert "2 before it do not count: the lineage says which" in fact.text
 
@@ -338,7 +304,7 @@ async def test_x25_what_it_read_and_never_crossed_is_counted_where_home_answers(
     await world.shut(world.sides())
     await world.cut(world.sides())
     came = (await west.last_stable_offsets(["balances"]))[B0]
-    (fact,) = await _groups(world)
+    (fact,) = await groups_moved(world)
     assert (fact.put, fact.counted) == (1, True)
     assert (await west.group_offsets("shop"))[B0] <= came
     beyond = len(await _values(east, B0)) - len(await _values(west, B0))
@@ -351,9 +317,9 @@ async def test_x25_what_it_read_and_never_crossed_is_counted_where_home_answers(
 async def test_x25_a_record_that_is_not_there_is_not_jumped(world: FailoverWorld):
     """Retention took what it has not read: that partition is left, and the others go on."""
     world.kafka["east"].commit_group("shop", {B0: 1, B1: 1})
-    await _to(world, PLANNED)
+    await world.through(*PLANNED)
     world.kafka["west"].delete_before(B0, 3)
-    (fact,) = await _groups(world)
+    (fact,) = await groups_moved(world)
     assert (fact.put, len(fact.left)) == (1, 1)
     assert "balances-0 at 1" in fact.left[0]
     assert set(await world.kafka["west"].group_offsets("shop")) == {B1}
@@ -362,13 +328,13 @@ async def test_x25_a_record_that_is_not_there_is_not_jumped(world: FailoverWorld
 async def test_x25_one_group_that_fails_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    world = await _made(
+    world = await made(
         monkeypatch, Consumer(group="shop", topics=("balances",)), Consumer(group="slow", topics=("balances",))
     )
     monkeypatch.setattr(groups_module, "GROUP_S", 0.2)
     for group in ("shop", "slow"):
         world.kafka["east"].commit_group(group, {B0: 2})
-    await _to(world, PLANNED)
+    await world.through(*PLANNED)
     ask = world.kafka["west"].group_offsets
 
     async def hangs(group: str) -> Any:
@@ -377,7 +343,7 @@ async def test_x25_one_group_that_fails_does_not_stop_the_others(
         return await ask(group)
 
     monkeypatch.setattr(world.kafka["west"], "group_offsets", hangs)
-    shop, slow = await _groups(world)
+    shop, slow = await groups_moved(world)
     assert (shop.put, shop.left) == (1, ())
     assert (slow.put, slow.left) == (0, ("not done within 0.2 s",))
 
@@ -411,72 +377,6 @@ async def test_x25_the_plan_says_what_is_not_known(world: FailoverWorld):
     )
     await GroupStore(world.control, BUCKET).write("ledger", "east", {"shop": KeptGroup(at=AT)})
     assert (await _look(world, gone=True)).text == "shop: it has no offsets of balances"
-
-
-# -- killed anywhere, and done again
-
-
-async def _stands(world: FailoverWorld) -> Any:
-    west = world.kafka["west"]
-    return await west.group_offsets("shop"), west.group_notes("shop")
-
-
-async def _begin(monkeypatch: pytest.MonkeyPatch) -> FailoverWorld:
-    world = await _made(monkeypatch)
-    world.kafka["east"].commit_group("shop", {B0: 2, B1: 4})
-    await _to(world, PLANNED)
-    return world
-
-
-@pytest.mark.parametrize("how", [how for how in Fault if how is not Fault.NONE], ids=lambda how: how.name)
-async def test_o16_x25_killed_at_each_call_and_done_again_it_stands_where_it_was(
-    how: Fault, monkeypatch: pytest.MonkeyPatch
-):
-    world = await _begin(monkeypatch)
-    sides = world.sides()
-    await world.go("victim", lambda: world.groups(sides))
-    wanted = await _stands(world)
-    calls = world.gate.of("victim")
-    assert [call.name for call in calls if call.mutating][-1].startswith("put_group_offsets")
-    for call in calls:
-        world = await _begin(monkeypatch)
-        if how in {Fault.DIE_BEFORE, Fault.DIE_AFTER, Fault.DIE_HELD}:
-            await world.die_in(world.groups, call.n, how)
-        else:
-            await world.disturb(world.groups, call.n, how)
-        (fact,) = await _groups(world)
-        assert fact.left == (), f"{how.name} at {call}"
-        for late in world.gate.late:
-            await late.deliver()
-        assert await _stands(world) == wanted, f"{how.name} at {call}"
-
-
-async def test_x25_done_twice_it_is_done_once(monkeypatch: pytest.MonkeyPatch):
-    world = await _begin(monkeypatch)
-    await _groups(world)
-    calls = len([one for one in world.kafka["west"].calls if one == "put_group_offsets"])
-    (fact,) = await _groups(world)
-    assert (fact.put, fact.there) == (0, 2)
-    assert len([one for one in world.kafka["west"].calls if one == "put_group_offsets"]) == calls
-
-
-async def test_x25_an_attempt_that_comes_again_sets_nobody_back(monkeypatch: pytest.MonkeyPatch):
-    """The gate is open, its consumers have come and read on: a second attempt finds them further."""
-    world = await _begin(monkeypatch)
-    await _groups(world)
-    world.kafka["west"].commit_group("shop", {B0: 6, B1: 6})
-    (fact,) = await _groups(world)
-    assert (fact.put, fact.further) == (0, 2)
-
-
-async def test_o8_x25_who_lost_the_fence_moves_no_group(monkeypatch: pytest.MonkeyPatch):
-    world = await _begin(monkeypatch)
-    late = world.sides()
-    await world.take("failover-ledger-2", take_over=True)
-    with pytest.raises(Superseded):
-        await world.go("victim", lambda: world.groups(late))
-    assert [str(call) for call in world.gate.of("victim") if call.mutating] == []
-    assert await world.kafka["west"].group_offsets("shop") == {}
 
 
 async def test_x25_the_keeper_keeps_what_it_last_knew_of_each_region(world: FailoverWorld):
