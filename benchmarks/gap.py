@@ -23,7 +23,7 @@ from benchmarks.ways import CommandLine, RestScript, Tidegate, Way, operate
 from sandbox.api import Sandbox
 from sandbox.stage import DEPLOYMENT, OUTPUT_TOPIC, Stage
 from tidegate.errors import OperationFailed
-from tidegate.model.operation import START_DEPLOYMENT, StartInput
+from tidegate.model.inputs import START_DEPLOYMENT, StartInput
 from tidegate.temporal.converter import data_converter
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -25,7 +25,8 @@ from sandbox.parts import find_java, part_folder
 from sandbox.stage import DEPLOYMENT, execute
 from tidegate.clients.objects import S3Uri
 from tidegate.errors import OperationFailed
-from tidegate.model.operation import UPGRADE_DEPLOYMENT, OperationResult, StartInput, UpgradeInput
+from tidegate.model.inputs import UPGRADE_DEPLOYMENT, StartInput, UpgradeInput
+from tidegate.model.operation import OperationResult
 from tidegate.model.steps import ReportInput, Timeline
 from tidegate.names import CONTROL_QUEUE
 

@@ -23,7 +23,8 @@ from tidegate.cli.follow import EXIT_HALTED, EXIT_INTERRUPTED, Follower
 from tidegate.cli.operations import Handle, NoWorker
 from tidegate.errors import InvalidInput, Unavailable
 from tidegate.model.failover import FAILOVER_DEPLOYMENT
-from tidegate.model.operation import ControlInput, OperationStatus, Phase
+from tidegate.model.inputs import ControlInput
+from tidegate.model.operation import OperationStatus, Phase
 from tidegate.temporal.connect import TemporalUnreachable
 from workers import runner
 from workers.kept import REQUEST, Asked, again

@@ -22,7 +22,7 @@ from tidegate.cli.options import DryRunOption, FleetOption, OutputOption, WhoOpt
 from tidegate.errors import InvalidInput, Refused, TidegateError
 from tidegate.model.failover import FailoverInput
 from tidegate.model.fleet import Fleet
-from tidegate.model.operation import ControlInput
+from tidegate.model.inputs import ControlInput
 from tidegate.model.record import DeploymentRecord, utc_now
 from tidegate.temporal.connect import TemporalUnreachable, address, connect
 from tidegate.temporal.converter import invalid_input

@@ -13,15 +13,8 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from tidegate.errors import Refused
-    from tidegate.model.operation import (
-        Approval,
-        ApproveInput,
-        ControlInput,
-        Phase,
-        Plan,
-        RejectInput,
-        RunbookInput,
-    )
+    from tidegate.model.inputs import ApproveInput, ControlInput, RejectInput, RunbookInput
+    from tidegate.model.operation import Approval, Phase, Plan
     from tidegate.temporal.errors import to_application_error
 
 

@@ -27,7 +27,8 @@ with workflow.unsafe.imports_passed_through():
         DrillWatchStep,
     )
     from tidegate.model.drilled import DrillCompared, DrillFacts
-    from tidegate.model.operation import ControlInput, OperationResult, Outcome, Phase, StepState
+    from tidegate.model.inputs import ControlInput
+    from tidegate.model.operation import OperationResult, Outcome, Phase, StepState
     from tidegate.model.steps import Held, Located, ObserveInput, TakeInput
     from workflows import drill_facts, facts
     from workflows.calls import Aborted

@@ -20,15 +20,8 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.drill.queue import Forecast, Limits, Queue, forecast
     from tidegate.errors import TidegateError
     from tidegate.model.drill import DRILL_RECOVERY, DrillInput
-    from tidegate.model.operation import (
-        ControlInput,
-        MemberResult,
-        OperationResult,
-        OperationStatus,
-        Outcome,
-        Phase,
-        StepState,
-    )
+    from tidegate.model.inputs import ControlInput
+    from tidegate.model.operation import MemberResult, OperationResult, OperationStatus, Outcome, Phase, StepState
     from tidegate.model.regiondrill import (
         DRILL_REGION,
         DrillCandidate,

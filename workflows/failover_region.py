@@ -17,15 +17,8 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.errors import TidegateError
     from tidegate.failover.room import make_room, room_left
     from tidegate.failover.unfinished import finish_region_command
-    from tidegate.model.operation import (
-        ControlInput,
-        MemberResult,
-        OperationResult,
-        OperationStatus,
-        Outcome,
-        Phase,
-        StepState,
-    )
+    from tidegate.model.inputs import ControlInput
+    from tidegate.model.operation import MemberResult, OperationResult, OperationStatus, Outcome, Phase, StepState
     from tidegate.model.region import (
         FAILOVER_REGION,
         FailoverRegionInput,

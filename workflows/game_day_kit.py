@@ -17,7 +17,8 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.errors import TidegateError
     from tidegate.model.gameday import GameDayFacts, GameDayInput, Trip, Way
     from tidegate.model.gamedaysteps import GameDaySeen, Stands, WhereInput
-    from tidegate.model.operation import ControlInput, OperationStatus, Outcome, Phase
+    from tidegate.model.inputs import ControlInput
+    from tidegate.model.operation import OperationStatus, Outcome, Phase
     from workflows.calls import Calls
     from workflows.controls import refuse
     from workflows.game_day_ways import WayOf

@@ -10,8 +10,9 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
+    from tidegate.model.inputs import ControlInput
     from tidegate.model.keep import KEEP_RECOVERY_POINTS, KeepInput, KeepStep
-    from tidegate.model.operation import ControlInput, OperationResult, Phase
+    from tidegate.model.operation import OperationResult, Phase
     from workflows.calls import Aborted
     from workflows.ending import Ending
     from workflows.kit import given

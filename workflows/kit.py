@@ -15,16 +15,8 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
     from tidegate.errors import TidegateError
-    from tidegate.model.operation import (
-        Input,
-        Observation,
-        OperationStatus,
-        Phase,
-        Plan,
-        RunbookInput,
-        StepState,
-        Verdict,
-    )
+    from tidegate.model.inputs import Input, RunbookInput
+    from tidegate.model.operation import Observation, OperationStatus, Phase, Plan, StepState, Verdict
     from tidegate.model.recovery import FailoverFacts
     from tidegate.model.steps import (
         EnsureFact,

@@ -28,7 +28,8 @@ with workflow.unsafe.imports_passed_through():
         RegionsSeen,
         ShutInput,
     )
-    from tidegate.model.operation import ControlInput, Outcome, Phase, StepState
+    from tidegate.model.inputs import ControlInput
+    from tidegate.model.operation import Outcome, Phase, StepState
     from tidegate.model.ship import ShipStep
     from tidegate.model.steps import EnsureInput, Located, ObserveInput, StartFact, StopFact, StopJobInput
     from workflows import facts, failover_facts

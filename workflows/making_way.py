@@ -18,14 +18,8 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import names as ids
     from tidegate.errors import TidegateError
-    from tidegate.model.operation import (
-        RESTORE_DEPLOYMENT,
-        STOP_DEPLOYMENT,
-        OperationResult,
-        RestoreInput,
-        StepState,
-        StopInput,
-    )
+    from tidegate.model.inputs import RESTORE_DEPLOYMENT, STOP_DEPLOYMENT, RestoreInput, StopInput
+    from tidegate.model.operation import OperationResult, StepState
     from tidegate.model.record import MadeWay
     from tidegate.model.region import FailoverRegionInput, GaveWay, GroupSeen, LookGaveWayInput
     from workflows.board import Board

@@ -10,15 +10,8 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
-    from tidegate.model.operation import (
-        Observation,
-        Outcome,
-        Phase,
-        Plan,
-        StartInput,
-        StepState,
-        UpgradeInput,
-    )
+    from tidegate.model.inputs import StartInput, UpgradeInput
+    from tidegate.model.operation import Observation, Outcome, Phase, Plan, StepState
     from tidegate.model.record import ArtifactRef
     from tidegate.model.steps import (
         Located,

@@ -9,7 +9,8 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate.model.appraisal import Crossing
-    from tidegate.model.operation import RESTORE_DEPLOYMENT, Observation, OperationResult, Plan, RestoreInput
+    from tidegate.model.inputs import RESTORE_DEPLOYMENT, RestoreInput
+    from tidegate.model.operation import Observation, OperationResult, Plan
     from tidegate.model.steps import EVERY_EPOCH, AppraiseInput, Located, RestoreFrom
     from tidegate.operation.move import moves, plan_move
     from tidegate.operation.restore import accepted, choose_price, goes_back, plan_restore

@@ -9,7 +9,8 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
-    from tidegate.model.operation import ControlInput, OperationResult, Outcome, Phase
+    from tidegate.model.inputs import ControlInput
+    from tidegate.model.operation import OperationResult, Outcome, Phase
     from tidegate.model.review import REVIEW_READINESS, BreachNote, DeploymentReview, ReviewInput, ReviewStep, Severity
     from tidegate.report.review import summary
     from workflows.ending import Ending

@@ -10,7 +10,8 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
-    from tidegate.model.operation import ControlInput, OperationResult, Outcome, Phase
+    from tidegate.model.inputs import ControlInput
+    from tidegate.model.operation import OperationResult, Outcome, Phase
     from tidegate.model.ship import SHIP_SNAPSHOTS, ShipFact, ShipInput, ShipPlan, ShipStep
     from workflows import facts
     from workflows.ending import Ending

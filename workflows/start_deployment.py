@@ -8,7 +8,8 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
-    from tidegate.model.operation import START_DEPLOYMENT, OperationResult, Plan, StartInput
+    from tidegate.model.inputs import START_DEPLOYMENT, StartInput
+    from tidegate.model.operation import OperationResult, Plan
     from tidegate.model.steps import ForkInput
     from workflows.ending import Ending
     from workflows.kit import given

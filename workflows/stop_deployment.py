@@ -10,15 +10,8 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
     from tidegate.errors import TidegateError
-    from tidegate.model.operation import (
-        STOP_DEPLOYMENT,
-        OperationResult,
-        Outcome,
-        Plan,
-        StepState,
-        StopInput,
-        Verdict,
-    )
+    from tidegate.model.inputs import STOP_DEPLOYMENT, StopInput
+    from tidegate.model.operation import OperationResult, Outcome, Plan, StepState, Verdict
     from tidegate.model.steps import StopFact, StopJobInput
     from tidegate.operation.stop_deployment import plan_stop
     from workflows import facts

@@ -12,7 +12,8 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
     from tidegate.errors import TidegateError
-    from tidegate.model.operation import ControlInput, OperationResult, Outcome, Phase
+    from tidegate.model.inputs import ControlInput
+    from tidegate.model.operation import OperationResult, Outcome, Phase
     from tidegate.model.sweep import SWEEP_SNAPSHOTS, SweepFact, SweepInput, SweepPlan, SweepStep
     from workflows import facts
     from workflows.ending import Ending

@@ -8,7 +8,8 @@ with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate import errors
     from tidegate.errors import TidegateError
-    from tidegate.model.operation import TAKE_SNAPSHOT, OperationResult, Outcome, Plan, SnapshotInput, Verdict
+    from tidegate.model.inputs import TAKE_SNAPSHOT, SnapshotInput
+    from tidegate.model.operation import OperationResult, Outcome, Plan, Verdict
     from tidegate.model.steps import SnapshotFact, TakeSnapshotInput
     from tidegate.operation.take_snapshot import plan_snapshot
     from workflows import facts

@@ -16,8 +16,8 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.errors import TidegateError
     from tidegate.model.drilled import DrillFacts, DrillsFacts
     from tidegate.model.gameday import GameDayFacts
+    from tidegate.model.inputs import ControlInput
     from tidegate.model.operation import (
-        ControlInput,
         MemberResult,
         OperationResult,
         OperationStatus,

@@ -7,7 +7,8 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities import contracts
     from tidegate.errors import TidegateError
-    from tidegate.model.operation import UPGRADE_DEPLOYMENT, OperationResult, Plan, UpgradeInput
+    from tidegate.model.inputs import UPGRADE_DEPLOYMENT, UpgradeInput
+    from tidegate.model.operation import OperationResult, Plan
     from tidegate.model.record import ArtifactRef
     from tidegate.model.steps import StartFact, StopFact, SwitchInput
     from workflows import facts

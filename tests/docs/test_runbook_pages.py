@@ -17,21 +17,14 @@ from tidegate.model.drill import DRILL_RECOVERY, DrillInput
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, Answers, FailoverInput, PointChoice, RegionsSeen, Topics
 from tidegate.model.gameday import GAME_DAY, GameDayInput
 from tidegate.model.groups import GroupLook
-from tidegate.model.keep import KEEP_RECOVERY_POINTS, KeepInput
-from tidegate.model.operation import (
+from tidegate.model.inputs import (
     RESTORE_DEPLOYMENT,
     START_DEPLOYMENT,
     STOP_DEPLOYMENT,
     TAKE_SNAPSHOT,
     UPGRADE_DEPLOYMENT,
     ApproveInput,
-    ArtifactFacts,
     ControlInput,
-    JobFacts,
-    Observation,
-    Outcome,
-    Phase,
-    Plan,
     RejectInput,
     RestoreInput,
     SnapshotInput,
@@ -39,6 +32,8 @@ from tidegate.model.operation import (
     StopInput,
     UpgradeInput,
 )
+from tidegate.model.keep import KEEP_RECOVERY_POINTS, KeepInput
+from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Outcome, Phase, Plan
 from tidegate.model.record import ArtifactRef, DeploymentRecord
 from tidegate.model.recovery import Strength
 from tidegate.model.region import FAILOVER_REGION, FailoverRegionInput

@@ -8,7 +8,8 @@ from typing import Any
 from tests.kit.world import DEPLOYMENT, Op, World, ref
 from tests.kit.world_job import PARTITIONS
 from tidegate.model.appraisal import Appraisal, SnapshotPrice
-from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Plan, RestoreInput
+from tidegate.model.inputs import RestoreInput
+from tidegate.model.operation import ArtifactFacts, JobFacts, Observation, Plan
 from tidegate.model.steps import EnsureFact, RestoreFrom
 from tidegate.operation.appraise import appraise
 from tidegate.operation.restore import accepted, choose_price, plan_restore

@@ -33,16 +33,8 @@ from tidegate.clients.objects import ObjectStore
 from tidegate.clients.s3 import open_store
 from tidegate.driver.session import SessionClusterDriver
 from tidegate.errors import NoProgress, TidegateError, Unavailable
-from tidegate.model.operation import (
-    UPGRADE_DEPLOYMENT,
-    ControlInput,
-    OperationResult,
-    OperationStatus,
-    Outcome,
-    Phase,
-    UpgradeInput,
-    Verdict,
-)
+from tidegate.model.inputs import UPGRADE_DEPLOYMENT, ControlInput, UpgradeInput
+from tidegate.model.operation import OperationResult, OperationStatus, Outcome, Phase, Verdict
 from tidegate.model.record import DeploymentRecord, RecordState
 from tidegate.names import epoch_of_transactional_id
 from tidegate.operation.note import EnsureNote, notes_that_count

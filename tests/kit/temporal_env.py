@@ -20,7 +20,8 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from tests.kit.eventually import eventually
 from tests.kit.temporal_world import World
-from tidegate.model.operation import OperationResult, OperationStatus, Phase, UpgradeInput
+from tidegate.model.inputs import UpgradeInput
+from tidegate.model.operation import OperationResult, OperationStatus, Phase
 from tidegate.names import CONTROL_QUEUE
 from tidegate.temporal import search_attributes
 from tidegate.temporal.converter import data_converter

@@ -13,7 +13,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.registry import standing_of
-from tests.kit.failover_world import FLEET as SANDBOX
+from tests.kit.failover_regions import FLEET as SANDBOX
 from tests.kit.objects import MemoryStore
 from tests.kit.temporal_world_facts import AT, pinned
 from tests.kit.temporal_world_facts import FLEET as DIGEST

@@ -17,7 +17,9 @@ from tests.kit.temporal_env import Run, begin, start_server, workers
 from tests.kit.temporal_world import World
 from tests.kit.temporal_world_facts import artifact
 from tests.kit.temporal_world_lost import LostWorld
-from tests.replay.record import _keep, _region, _when_halted
+from tests.replay.record import _keep
+from tests.replay.scenarios.moves import _region
+from tests.replay.scenarios.playing import when_halted
 from tidegate import errors
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
 from tidegate.model.record import StartIntent
@@ -47,7 +49,7 @@ async def _alone(client: Client, world: World) -> Run:
 
 async def _alone_halted(client: Client, world: World) -> Run:
     world.will("ensure_running", errors.StartRejected("no slot"))
-    return await _when_halted(_alone(client, world), "resume")
+    return await when_halted(_alone(client, world), "resume")
 
 
 async def _lost_at(client: Client, world: LostWorld, step: str, deployment: str, **fields: Any) -> None:

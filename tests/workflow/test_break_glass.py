@@ -32,7 +32,8 @@ from tidegate.cli import main, operations
 from tidegate.cli.control import ControlBucket
 from tidegate.errors import MustHalt, OperationFailed, Refused
 from tidegate.model.failover import FailoverInput
-from tidegate.model.operation import ControlInput, Outcome, UpgradeInput
+from tidegate.model.inputs import ControlInput, UpgradeInput
+from tidegate.model.operation import Outcome
 from tidegate.model.record import RecordState, utc_now
 from tidegate.names import region_queue
 from tidegate.temporal.connect import TemporalUnreachable

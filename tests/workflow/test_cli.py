@@ -26,7 +26,8 @@ from tests.kit.temporal_world_facts import writer
 from tidegate import errors
 from tidegate.cli import control, main, operations
 from tidegate.errors import InvalidInput
-from tidegate.model.operation import UpgradeInput, Verdict
+from tidegate.model.inputs import UpgradeInput
+from tidegate.model.operation import Verdict
 from tidegate.model.record import DeploymentRecord
 
 EPOCHS = itertools.count(1_000)

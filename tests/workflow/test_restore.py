@@ -10,7 +10,8 @@ from tests.kit.temporal_env import Run, begin
 from tests.kit.temporal_world import World
 from tests.kit.temporal_world_facts import artifact, choice, pinned
 from tidegate import errors
-from tidegate.model.operation import Outcome, Phase, RestoreInput
+from tidegate.model.inputs import RestoreInput
+from tidegate.model.operation import Outcome, Phase
 from tidegate.model.steps import EVERY_EPOCH, RestoreFrom
 
 

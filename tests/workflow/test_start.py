@@ -11,7 +11,8 @@ from tests.kit.temporal_env import Run, begin
 from tests.kit.temporal_world import World
 from tests.kit.temporal_world_facts import artifact
 from tidegate import errors
-from tidegate.model.operation import Outcome, Phase, StartInput
+from tidegate.model.inputs import StartInput
+from tidegate.model.operation import Outcome, Phase
 
 
 async def _start(client: Client, **fields: Any) -> Run:

@@ -9,7 +9,8 @@ from temporalio.client import Client
 from tests.kit.temporal_env import Run, begin
 from tests.kit.temporal_world import World
 from tidegate import errors
-from tidegate.model.operation import Outcome, Phase, StopInput
+from tidegate.model.inputs import StopInput
+from tidegate.model.operation import Outcome, Phase
 
 
 async def _stop(client: Client, **fields: Any) -> Run:

@@ -9,7 +9,8 @@ from temporalio.client import Client
 from tests.kit.temporal_env import Run, begin
 from tests.kit.temporal_world import World
 from tidegate import errors
-from tidegate.model.operation import Outcome, SnapshotInput
+from tidegate.model.inputs import SnapshotInput
+from tidegate.model.operation import Outcome
 
 
 async def _take(client: Client, **fields: Any) -> Run:

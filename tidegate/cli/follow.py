@@ -15,9 +15,9 @@ from temporalio.converter import DataConverter
 
 from tidegate.cli import operations, output
 from tidegate.cli.operations import Handle, NoWorker
+from tidegate.model.inputs import UPGRADE_DEPLOYMENT
 from tidegate.model.operation import (
     NOTHING_TO_UNDO,
-    UPGRADE_DEPLOYMENT,
     MemberResult,
     OperationResult,
     OperationStatus,

@@ -27,8 +27,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from tidegate.errors import InvalidInput, OperationFailed, Refused, TidegateError
 from tidegate.model.drill import DrillInput
 from tidegate.model.gameday import GameDayInput
+from tidegate.model.inputs import RunbookInput
 from tidegate.model.keep import KeepInput
-from tidegate.model.operation import OperationResult, OperationStatus, Outcome, RunbookInput
+from tidegate.model.operation import OperationResult, OperationStatus, Outcome
 from tidegate.model.region import FailoverRegionInput
 from tidegate.model.regiondrill import DrillRegionInput
 from tidegate.model.review import ReviewInput

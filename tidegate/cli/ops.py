@@ -16,7 +16,8 @@ from tidegate.cli.operations import Handle
 from tidegate.cli.options import FleetOption, OutputOption, WhoOption, who_asks
 from tidegate.errors import InvalidInput, TidegateError
 from tidegate.incidents.gather import Running
-from tidegate.model.operation import ApproveInput, ControlInput, OperationStatus, RejectInput
+from tidegate.model.inputs import ApproveInput, ControlInput, RejectInput
+from tidegate.model.operation import OperationStatus
 from tidegate.temporal import search_attributes
 from tidegate.temporal.connect import TemporalUnreachable, connect
 

@@ -12,7 +12,7 @@ from tidegate.cli.bundle import bundled
 from tidegate.cli.control import open_control
 from tidegate.cli.options import OutputOption, YesOption
 from tidegate.errors import InvalidInput
-from tidegate.model.operation import RESTORE_DEPLOYMENT, START_DEPLOYMENT, RestoreInput, StartInput
+from tidegate.model.inputs import RESTORE_DEPLOYMENT, START_DEPLOYMENT, RestoreInput, StartInput
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -16,7 +16,7 @@ from tidegate.cli.control import open_control
 from tidegate.cli.operations import Handle
 from tidegate.cli.options import DryRunOption, FleetOption, WhoOption, confirm, who_asks
 from tidegate.errors import InvalidInput
-from tidegate.model.operation import STOP_DEPLOYMENT, RunbookInput
+from tidegate.model.inputs import STOP_DEPLOYMENT, RunbookInput
 from tidegate.model.record import DeploymentRecord
 from tidegate.temporal.connect import connect
 from tidegate.temporal.converter import invalid_input

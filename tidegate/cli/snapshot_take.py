@@ -9,7 +9,7 @@ import typer
 from tidegate.cli import output, runbook
 from tidegate.cli.bundle import bundled
 from tidegate.cli.options import OutputOption, YesOption
-from tidegate.model.operation import TAKE_SNAPSHOT, SnapshotInput
+from tidegate.model.inputs import TAKE_SNAPSHOT, SnapshotInput
 
 
 @bundled

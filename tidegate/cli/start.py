@@ -10,7 +10,7 @@ from tidegate.cli import output, runbook
 from tidegate.cli.bundle import bundled
 from tidegate.cli.options import OutputOption, YesOption
 from tidegate.errors import InvalidInput
-from tidegate.model.operation import START_DEPLOYMENT, StartInput
+from tidegate.model.inputs import START_DEPLOYMENT, StartInput
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

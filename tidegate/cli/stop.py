@@ -9,7 +9,7 @@ import typer
 from tidegate.cli import output, runbook
 from tidegate.cli.bundle import bundled
 from tidegate.cli.options import OutputOption, YesOption
-from tidegate.model.operation import STOP_DEPLOYMENT, StopInput
+from tidegate.model.inputs import STOP_DEPLOYMENT, StopInput
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from tidegate.model.operation import Input
+from tidegate.model.inputs import Input
 from tidegate.model.record import ArtifactRef, Frozen
 from tidegate.model.steps import StepInput
 

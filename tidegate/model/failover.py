@@ -7,7 +7,8 @@ from datetime import datetime
 from pydantic import AwareDatetime, Field
 
 from tidegate.model.groups import GroupLook
-from tidegate.model.operation import ReplayRange, RunbookInput
+from tidegate.model.inputs import RunbookInput
+from tidegate.model.operation import ReplayRange
 from tidegate.model.record import Frozen
 from tidegate.model.recovery import Strength
 from tidegate.model.steps import StepInput

@@ -7,7 +7,8 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from tidegate.model.operation import Input, MemberResult, Outcome
+from tidegate.model.inputs import Input
+from tidegate.model.operation import MemberResult, Outcome
 from tidegate.model.record import Frozen
 
 GAME_DAY = "GameDay"

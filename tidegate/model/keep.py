@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tidegate.model.operation import Input
+from tidegate.model.inputs import Input
 from tidegate.model.record import Frozen
 
 KEEP_RECOVERY_POINTS = "KeepRecoveryPoints"

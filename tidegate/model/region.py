@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from tidegate.model.failover import Answers, FailoverInput, Topics
-from tidegate.model.operation import Input, ReplayRange, TakeOver
+from tidegate.model.inputs import Input, TakeOver
+from tidegate.model.operation import ReplayRange
 from tidegate.model.record import Frozen, Holder, MadeWay
 from tidegate.model.steps import Unfinished
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from pydantic import Field
 
 from tidegate.model.failover import FailoverStep
-from tidegate.model.operation import RunbookInput
+from tidegate.model.inputs import RunbookInput
 from tidegate.model.record import Frozen
 
 RETURN_REGION = "ReturnRegion"

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, Field
 
-from tidegate.model.operation import Input
+from tidegate.model.inputs import Input
 from tidegate.model.record import Frozen
 
 REVIEW_READINESS = "ReviewReadiness"

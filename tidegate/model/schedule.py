@@ -20,8 +20,9 @@ from pydantic_core import PydanticCustomError
 
 from tidegate.model.fleetfields import Days, Name, Text
 from tidegate.model.fleetpart import Announce, Part
+from tidegate.model.inputs import Input
 from tidegate.model.nearest import did_you_mean
-from tidegate.model.operation import Input, Outcome
+from tidegate.model.operation import Outcome
 from tidegate.model.record import Frozen
 from tidegate.schedules.cron import Cron
 

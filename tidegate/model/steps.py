@@ -12,16 +12,8 @@ from pydantic import Field
 
 from tidegate.model.drilled import DrillFacts, DrillsFacts
 from tidegate.model.gameday import GameDayFacts
-from tidegate.model.operation import (
-    Approval,
-    Observation,
-    Outcome,
-    Plan,
-    ReplayRange,
-    StepStatus,
-    TakeOver,
-    Verdict,
-)
+from tidegate.model.inputs import TakeOver
+from tidegate.model.operation import Approval, Observation, Outcome, Plan, ReplayRange, StepStatus, Verdict
 from tidegate.model.record import ArtifactRef, Frozen, Holder, MadeWay
 from tidegate.model.recovery import FailoverFacts
 from tidegate.model.review import DeploymentReview

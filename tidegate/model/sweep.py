@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tidegate.model.operation import Input
+from tidegate.model.inputs import Input
 from tidegate.model.record import Frozen
 
 SWEEP_SNAPSHOTS = "SweepSnapshots"

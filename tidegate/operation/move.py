@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from tidegate.errors import InvalidInput, MustHalt, Refused
 from tidegate.model.fleet import CellRef, Fleet
-from tidegate.model.operation import NOTHING_TO_UNDO, RESTORE_DEPLOYMENT, ArtifactFacts, Observation, Plan, RestoreInput
+from tidegate.model.inputs import RESTORE_DEPLOYMENT, RestoreInput
+from tidegate.model.operation import NOTHING_TO_UNDO, ArtifactFacts, Observation, Plan
 from tidegate.model.record import (
     CancelIntent,
     DeploymentRecord,

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from tidegate.errors import InvalidInput, Refused
-from tidegate.model.operation import (
-    NOTHING_TO_UNDO,
+from tidegate.model.inputs import (
     START_DEPLOYMENT,
     UPGRADE_DEPLOYMENT,
-    ArtifactFacts,
-    Observation,
-    Plan,
-    PlanBasis,
-    PlanStep,
     RestoreInput,
     RunbookInput,
     StartInput,
     UpgradeInput,
 )
+from tidegate.model.operation import NOTHING_TO_UNDO, ArtifactFacts, Observation, Plan, PlanBasis, PlanStep
 from tidegate.model.record import ArtifactRef
 from tidegate.registry.held import held
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 from tidegate.errors import InvalidInput, Refused
 from tidegate.model.appraisal import SnapshotPrice
-from tidegate.model.operation import RESTORE_DEPLOYMENT, ArtifactFacts, Observation, Plan, RestoreInput
+from tidegate.model.inputs import RESTORE_DEPLOYMENT, RestoreInput
+from tidegate.model.operation import ArtifactFacts, Observation, Plan
 from tidegate.operation.plan import assemble, refuse_if_held, refuse_if_not_made_way
 from tidegate.operation.timer_notes import start_notes
 

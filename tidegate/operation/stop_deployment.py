@@ -9,7 +9,8 @@ from datetime import datetime
 from functools import partial
 
 from tidegate.errors import InvalidInput, JobLost, MustHalt, SnapshotError
-from tidegate.model.operation import NOTHING_TO_UNDO, STOP_DEPLOYMENT, Observation, Plan, StopInput
+from tidegate.model.inputs import STOP_DEPLOYMENT, StopInput
+from tidegate.model.operation import NOTHING_TO_UNDO, Observation, Plan
 from tidegate.model.record import DeploymentRecord, IntentState, MadeWay, StopIntent, utc_now
 from tidegate.model.steps import StopFact, StopJobInput
 from tidegate.operation.plan import assemble, refuse_if_held

@@ -19,7 +19,8 @@ from tidegate.errors import (
     SavepointFailed,
     Unavailable,
 )
-from tidegate.model.operation import TAKE_SNAPSHOT, Observation, Plan, SnapshotInput
+from tidegate.model.inputs import TAKE_SNAPSHOT, SnapshotInput
+from tidegate.model.operation import Observation, Plan
 from tidegate.model.record import DeploymentRecord, IntentState, SnapshotIntent, utc_now
 from tidegate.model.steps import SnapshotFact, TakeSnapshotInput
 from tidegate.operation.left import savepoints_below

@@ -15,7 +15,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal
 
 from tidegate.model.fleet import Objectives
-from tidegate.model.operation import RESTORE_DEPLOYMENT, Outcome
+from tidegate.model.inputs import RESTORE_DEPLOYMENT
+from tidegate.model.operation import Outcome
 from tidegate.model.record import Frozen
 from tidegate.model.steps import ReportInput
 from tidegate.report import words

@@ -9,14 +9,14 @@ from typing import Literal
 from tidegate.model.drill import DRILL_RECOVERY
 from tidegate.model.failover import FAILOVER_DEPLOYMENT
 from tidegate.model.gameday import GAME_DAY
-from tidegate.model.operation import (
+from tidegate.model.inputs import (
     RESTORE_DEPLOYMENT,
     START_DEPLOYMENT,
     STOP_DEPLOYMENT,
     TAKE_SNAPSHOT,
     UPGRADE_DEPLOYMENT,
-    Outcome,
 )
+from tidegate.model.operation import Outcome
 from tidegate.model.region import FAILOVER_REGION
 from tidegate.model.regiondrill import DRILL_REGION
 from tidegate.model.steps import ReportInput

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from tidegate.model.operation import UPGRADE_DEPLOYMENT
+from tidegate.model.inputs import UPGRADE_DEPLOYMENT
 from tidegate.model.record import DeploymentRecord
 from tidegate.model.schedule import Entry, Freeze, Skip, SkipReason, Window
 

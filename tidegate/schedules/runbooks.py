@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from tidegate.errors import InvalidInput
 from tidegate.model.drill import DRILL_RECOVERY, DrillInput
 from tidegate.model.gameday import GAME_DAY, GameDayInput
+from tidegate.model.inputs import TAKE_SNAPSHOT, Input, SnapshotInput
 from tidegate.model.nearest import did_you_mean
-from tidegate.model.operation import TAKE_SNAPSHOT, Input, SnapshotInput
 from tidegate.model.regiondrill import DRILL_REGION, DrillRegionInput
 from tidegate.model.review import REVIEW_READINESS, ReviewInput
 from tidegate.model.schedule import ScheduledInput

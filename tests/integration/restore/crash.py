@@ -15,7 +15,7 @@ from tests.kit.stage import BAKE_S, Operation, Scene
 from tidegate.cli import operations
 from tidegate.clients.kafka_types import ControlType, TopicPartition, TxnState
 from tidegate.driver.base import StopPhase
-from tidegate.model.operation import RESTORE_DEPLOYMENT, RestoreInput
+from tidegate.model.inputs import RESTORE_DEPLOYMENT, RestoreInput
 from tidegate.names import derive_id, taken_dir
 from tidegate.snapshot.checkpoints import completed_checkpoints
 from tidegate.snapshot.files import read_snapshot

@@ -12,7 +12,8 @@ from tests.kit import faults
 from tests.kit.stage import Scene, summary
 from tidegate.cli import operations
 from tidegate.errors import Refused
-from tidegate.model.operation import ApproveInput, Outcome, Phase, RejectInput
+from tidegate.model.inputs import ApproveInput, RejectInput
+from tidegate.model.operation import Outcome, Phase
 
 pytestmark = pytest.mark.matrix
 

@@ -10,7 +10,8 @@ from tests.kit.temporal_env import Run, begin, upgrade
 from tests.kit.temporal_world import World
 from tests.replay.scenarios.playing import Scenario, aborted_in, when_halted
 from tidegate import errors
-from tidegate.model.operation import Phase, RestoreInput, SnapshotInput, StartInput, StopInput, Verdict
+from tidegate.model.inputs import RestoreInput, SnapshotInput, StartInput, StopInput
+from tidegate.model.operation import Phase, Verdict
 
 
 async def _done(client: Client, _: World) -> Run:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.kit.failover_world import AT, BUCKET, FailoverWorld
+from tests.kit.failover_regions import AT, BUCKET
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.mirror_world import holder
 from tests.kit.temporal_world_facts import artifact
 from tidegate.drill.copy import copy_for_drill

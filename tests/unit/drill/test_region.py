@@ -23,7 +23,8 @@ from tidegate.model.drill import DRILL_RECOVERY
 from tidegate.model.drilled import DrillCompared, DrillFacts
 from tidegate.model.fleet import Fleet
 from tidegate.model.fleetfile import load_fleet
-from tidegate.model.operation import UPGRADE_DEPLOYMENT, Outcome, StepState, StepStatus
+from tidegate.model.inputs import UPGRADE_DEPLOYMENT
+from tidegate.model.operation import Outcome, StepState, StepStatus
 from tidegate.model.record import DeploymentRecord, Holder
 from tidegate.model.region import FAILOVER_MEMBER
 from tidegate.model.regiondrill import DrillCandidate, DrillsSeen, GiveWayFact, GiveWayInput, LookDrillsInput

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.failover_world import BUCKET, TOPICS, FailoverWorld
+from tests.kit.failover_regions import BUCKET, TOPICS
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.kafka_fake_logs import Denied
 from tidegate.errors import Refused, Superseded
 from tidegate.failover.sides import Sides

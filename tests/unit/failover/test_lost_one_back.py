@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.failover_world import BUCKET, OUT, FailoverWorld
+from tests.kit.failover_regions import BUCKET, OUT
+from tests.kit.failover_world import FailoverWorld
 from tests.kit.world_gate import Fault
 from tidegate.errors import Superseded
 from tidegate.failover.cut import mirror_home_again

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.failover_world import BUCKET, FailoverWorld
+from tests.kit.failover_regions import BUCKET
+from tests.kit.failover_world import FailoverWorld
 from tidegate.lineage.read import counted
 from tidegate.points.model import OutputCut
 from tidegate.points.store import PointStore

@@ -11,7 +11,8 @@ from tests.kit.temporal_world_facts import AT, FLEET, SAVEPOINT, artifact, pinne
 from tidegate.errors import Held, InvalidInput, Refused
 from tidegate.model.appraisal import Crossing
 from tidegate.model.fleetfile import load_fleet
-from tidegate.model.operation import ArtifactFacts, Observation, RestoreInput
+from tidegate.model.inputs import RestoreInput
+from tidegate.model.operation import ArtifactFacts, Observation
 from tidegate.model.record import (
     DeploymentRecord,
     Holder,

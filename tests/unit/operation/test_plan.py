@@ -7,7 +7,8 @@ import pytest
 from tests.unit.report.samples import V1, V2, observation, record
 from tidegate.cli.follow import expected_gap
 from tidegate.errors import Refused
-from tidegate.model.operation import ArtifactFacts, Observation, UpgradeInput
+from tidegate.model.inputs import UpgradeInput
+from tidegate.model.operation import ArtifactFacts, Observation
 from tidegate.model.record import ArtifactRef
 from tidegate.operation.plan import make_plan
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from tidegate.model.inputs import TakeOver
 from tidegate.model.operation import (
     Approval,
     JobFacts,
@@ -15,7 +16,6 @@ from tidegate.model.operation import (
     ReplayRange,
     StepState,
     StepStatus,
-    TakeOver,
     Verdict,
 )
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, RecordState, Writer

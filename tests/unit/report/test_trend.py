@@ -9,7 +9,8 @@ import pytest
 from tests.unit.report import samples, samples_failover
 from tests.unit.report.test_write_report import Page
 from tidegate.model.fleet import Objectives
-from tidegate.model.operation import RESTORE_DEPLOYMENT, Outcome
+from tidegate.model.inputs import RESTORE_DEPLOYMENT
+from tidegate.model.operation import Outcome
 from tidegate.report.trend import CHART_HEIGHT, chart, measured_s, since, spark, summary, trend
 from tidegate.report.trend_html import trend_html
 

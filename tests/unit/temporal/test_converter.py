@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from tidegate.model.operation import OperationResult, Outcome, UpgradeInput
+from tidegate.model.inputs import UpgradeInput
+from tidegate.model.operation import OperationResult, Outcome
 from tidegate.temporal.converter import data_converter
 
 
