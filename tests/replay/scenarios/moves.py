@@ -14,7 +14,7 @@ from tests.kit.temporal_world_facts import Block, pinned
 from tests.kit.temporal_world_region import MemberWorld, RegionWorld
 from tests.replay.scenarios.playing import Scenario, aborted_in, when_halted
 from tidegate import errors
-from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
+from tidegate.model.failover import FAILOVER_DEPLOYMENT, Answers, FailoverInput
 from tidegate.model.groups import GroupLook
 from tidegate.model.record import MadeWay
 from tidegate.model.region import FAILOVER_REGION, FailoverRegionInput, Other
@@ -113,6 +113,13 @@ async def _region(client: Client, _: RegionWorld, **fields: Any) -> Run:
     return Run(await client.start_workflow(FAILOVER_REGION, request, id=identity, task_queue=CONTROL_QUEUE))
 
 
+async def _region_unplanned(client: Client, world: RegionWorld) -> Run:
+    """Two tiers: the lower one is made ready while the other starts, and both are audited at the end."""
+    world.worlds["b"], world.families = MemberWorld("b", 1), (("a", "b"),)
+    world.home = Answers(region="east", flink="no answer", kafka="no answer", s3="no answer")
+    return await _region(client, world, unplanned=True)
+
+
 async def _region_shed(client: Client, world: RegionWorld) -> Run:
     """What lives in the west and matters less gives way."""
     world.slots, world.free = [0, 8], {"east/cell-1": 0, "west/cell-1": 0}
@@ -163,6 +170,7 @@ SCENARIOS: dict[str, Scenario] = {
 
 REGION_SCENARIOS: dict[str, Callable[[Client, RegionWorld], Awaitable[Run]]] = {
     "region-done": _region,
+    "region-unplanned": _region_unplanned,
     "region-shed": _region_shed,
     "region-came-back": _region_came_back,
     "region-undone": _region_undone,
