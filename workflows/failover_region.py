@@ -223,12 +223,13 @@ class FailoverRegion(Unheld):
         self.works_in(self.request.to)
         self.ok("observe", failover_facts.region_seen(self.look))
         if not self.request.unplanned and not self.look.home.all and self.look.moving:
+            region, to = self.request.region, self.request.to
+            again = f"tidegate failover region {region} --to {to} --unplanned"
+            if self.request.take_over is not None:
+                again = finish_region_command(region, to, unplanned=True)
             raise errors.Refused(
-                f"{self.request.region} does not answer as a planned failover needs it to: "
-                f"{'; '.join(self.look.home.silent)}",
-                hint="go on without it, from the newest recovery points:  tidegate failover region "
-                f"{self.request.region} --to {self.request.to} --unplanned"
-                f"{' --take-over --why TEXT' if self.request.take_over is not None else ''}",
+                f"{region} does not answer as a planned failover needs it to: {'; '.join(self.look.home.silent)}",
+                hint=f"go on without it, from the newest recovery points:  {again}",
             )
 
     async def _look(self, fleet_digest: str | None, only: tuple[str, ...] = ()) -> GroupSeen:
