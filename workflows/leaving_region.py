@@ -296,10 +296,10 @@ class LeavingRegion(RunningOperation):
                 await self.stand_halted(with_hint(error))
 
     async def _go_back(self, why: str) -> Ending:
-        artifact = self.fixed_plan.to_artifact
+        artifact, ran = self.fixed_plan.to_artifact, self.seen.record.writer
         old = replace(
             self.goal(artifact, bake_s=min(self.request.bake_s, BACK_BAKE_S)),
-            parallelism=self.seen.parallelism,
+            parallelism=ran.parallelism if ran is not None else self.seen.parallelism,
         )
         if self.start_tried:
             self.begin("stop", ENSURE_S)

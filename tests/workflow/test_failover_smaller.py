@@ -12,6 +12,7 @@ from temporalio.client import Client
 from tests.kit.temporal_env import begin, workers
 from tests.kit.temporal_world import World
 from tests.kit.temporal_world_facts import writer
+from tidegate import errors
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
 from tidegate.model.steps import Unfinished
 
@@ -45,4 +46,14 @@ async def test_o6_one_that_is_ended_by_another_starts_as_small_as_was_asked(clie
     world.record = world.record.model_copy(update={"epoch": 8, "writer": runs})
     run = await begin(client, FAILOVER_DEPLOYMENT, FailoverInput, **ASKED, take_over={"why": "lost"})
     await run.done()
+    assert [one.parallelism for one in world.requests("ensure_running")] == [1]
+
+
+async def test_i7_what_ran_smaller_is_put_back_as_small(client: Client, world: World) -> None:
+    """A failback that does not hold, from a region with fewer slots: the fleet file's would never start there again."""
+    assert world.record.writer is not None
+    world.record = world.record.model_copy(update={"writer": world.record.writer.model_copy(update={"parallelism": 1})})
+    world.will("rebase_copy", errors.Refused("a position cannot be proven"))
+    run = await begin(client, FAILOVER_DEPLOYMENT, FailoverInput, requested_by="ana", bake_s=5)
+    await run.failed("Undone")
     assert [one.parallelism for one in world.requests("ensure_running")] == [1]
