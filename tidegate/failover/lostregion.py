@@ -120,7 +120,7 @@ async def look_left(
                 living[name] = holder.operation
             for topic in sorted(mine & set(by)):
                 if stands[by[topic]] is Standing.LIVES:
-                    living.setdefault(name, _name(by[topic]))
+                    living[name] = _name(by[topic])  # who moves the topics decides, and not its member
                 elif holder is None or orphaned:
                     lost.setdefault(name, _name(by[topic]))
             continue
