@@ -30,8 +30,12 @@ up: $(VENV)/.done ## the sandbox with the ledger's v1 running under traffic, to 
 down: $(VENV)/.done ## end the sandbox; its data stays
 	$(BIN)/python -m sandbox.demo down
 
+WORKERS ?= 2
+
 test: $(VENV)/.done ## unit, workflow and replay tests, then one case of each class on the real parts (TIDEGATE_SEED=N: those again)
-	$(BIN)/python -m pytest -q tests --ignore tests/integration --durations 12 --durations-min 5
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests --ignore tests/integration --ignore tests/docs \
+	    --durations 12 --durations-min 5
+	$(BIN)/python -m pytest -q tests/docs --durations 12 --durations-min 5
 	TIDEGATE_TEST_RATE=$${TIDEGATE_TEST_RATE:-300} $(BIN)/python -m pytest -q tests/integration/upgrade
 	TIDEGATE_TEST_RATE=$${TIDEGATE_TEST_RATE:-300} $(BIN)/python -m pytest -q tests/integration/restore
 	TIDEGATE_TEST_RATE=$${TIDEGATE_TEST_RATE:-200} $(BIN)/python -m pytest -q tests/integration/failover/test_planned_real.py \
