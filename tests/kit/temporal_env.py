@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import uuid
+from datetime import timedelta
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,8 @@ from workers import runner
 
 TEMPORAL = Path(sys.executable).parent / "temporal"
 
-START_TRIES = 5
-
+START = timedelta(seconds=60)
+"""So long a dev server may take to come up; the SDK's own 5 s are too few on a busy machine."""
 BEFORE = ["locate", "observe", "take", "observe", "prepare"]
 """Activities of an upgrade up to its switch."""
 AFTER = ["audit", "write_report", "release"]
@@ -62,16 +63,10 @@ async def start_server(*, time_skipping: bool) -> WorkflowEnvironment:
         "data_converter": data_converter,
         "search_attributes": search_attributes.ALL,
         "dev_server_existing_path": str(TEMPORAL),
+        "dev_server_startup_timeout": START,
     }
-    enable = ["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"]
-    for _ in range(START_TRIES - 1):
-        with contextlib.suppress(RuntimeError):  # "did not start within 5 s": the SDK's own bound, too little if busy
-            return await _start(options, enable if time_skipping else None)
-    return await _start(options, enable if time_skipping else None)
-
-
-async def _start(options: dict[str, Any], skipping: list[str] | None) -> WorkflowEnvironment:
-    if skipping is not None:
+    if time_skipping:
+        skipping = ["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"]
         return await WorkflowEnvironment.start_time_skipping_v2(**options, dev_server_extra_args=skipping)
     return await WorkflowEnvironment.start_local(**options)
 

@@ -13,7 +13,7 @@ import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
 from tests.kit.eventually import eventually
-from tests.kit.temporal_env import TEMPORAL, upgrade
+from tests.kit.temporal_env import START, TEMPORAL, upgrade
 from tidegate.temporal import search_attributes
 from tidegate.temporal.converter import data_converter
 
@@ -67,6 +67,7 @@ async def _server(port: int, database: Path) -> WorkflowEnvironment:
         data_converter=data_converter,
         dev_server_existing_path=str(TEMPORAL),
         dev_server_database_filename=str(database),
+        dev_server_startup_timeout=START,
     )
 
 
