@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import uuid
-from datetime import timedelta
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
