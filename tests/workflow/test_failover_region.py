@@ -36,10 +36,12 @@ async def region(client: Client, world: RegionWorld, **fields: Any) -> AsyncIter
         handle = await client.start_workflow(
             FAILOVER_REGION, request, id=f"failover-region-east-{uuid.uuid4().hex[:8]}", task_queue=CONTROL_QUEUE
         )
-        yield Run(handle)
-        async for left in client.list_workflows("ExecutionStatus = 'Running'"):
-            with contextlib.suppress(RPCError):
-                await client.get_workflow_handle(left.id).terminate("the test is over")
+        try:
+            yield Run(handle)
+        finally:
+            async for left in client.list_workflows("ExecutionStatus = 'Running'"):
+                with contextlib.suppress(RPCError):
+                    await client.get_workflow_handle(left.id).terminate("the test is over")
 
 
 async def test_x18_what_is_shared_is_done_once_and_between_all_stops_and_all_starts(client: Client) -> None:
