@@ -277,6 +277,7 @@ async def test_x24_one_behind_its_turn_is_never_turned_back_where_it_fails(clien
 
         async def halted() -> str:
             assert "a stands halted" in (await run.status()).waiting_for
+            assert world.requests["halt"]
             return str(world.requests["halt"][-1].held.holder.operation)
 
         operation = await eventually(halted)
