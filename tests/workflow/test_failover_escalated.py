@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
 from temporalio.client import Client
 
-from tests.kit.temporal_env import Run, begin, workers
+from tests.kit.temporal_env import Run
+from tests.kit.temporal_failover import LOST, failover, two_regions
 from tests.kit.temporal_world import World
-from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
 from tidegate.model.operation import Outcome, Phase
-
-LOST = {"flink": "no answer within 5 s", "kafka": "connection refused", "s3": "no answer within 5 s"}
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def world(client: Client) -> AsyncIterator[World]:
     """As the folder's, with a worker in each of the two regions."""
-    made = World()
-    async with workers(client, made, regions=("east", "west")):
+    async with two_regions(client) as made:
         yield made
-        async for left in client.list_workflows("ExecutionStatus = 'Running'"):
-            with contextlib.suppress(Exception):
-                await client.get_workflow_handle(left.id).terminate("the test is over")
 
 
 async def _approved(client: Client) -> Run:
     """It waits for its approval; then the region is lost while it is taken, and people escalate."""
-    run = await begin(client, FAILOVER_DEPLOYMENT, FailoverInput, requested_by="ana", bake_s=5, require_approval=True)
+    run = await failover(client, require_approval=True)
     await run.phase(Phase.WAITING_FOR_APPROVAL)
     return run
 

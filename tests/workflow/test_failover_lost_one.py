@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
-from tests.kit.temporal_env import Run, begin, workers
+from tests.kit.temporal_env import Run
+from tests.kit.temporal_failover import failover, two_regions
 from tests.kit.temporal_world import World
 from tidegate import errors
-from tidegate.model.failover import FAILOVER_DEPLOYMENT, FailoverInput
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def world(client: Client) -> AsyncIterator[World]:
     """As the folder's, with a worker in each of the two regions. One was lost when it had closed the topics."""
-    made = World()
-    made.closed = {"payments", "balances"}
-    async with workers(client, made, regions=("east", "west")):
+    async with two_regions(client) as made:
+        made.closed = {"payments", "balances"}
         yield made
-        async for left in client.list_workflows("ExecutionStatus = 'Running'"):
-            with contextlib.suppress(Exception):
-                await client.get_workflow_handle(left.id).terminate("the test is over")
 
 
 async def _taken_over(client: Client) -> Run:
-    asked = {"requested_by": "ana", "bake_s": 5, "take_over": {"why": "its Temporal is lost"}}
-    return await begin(client, FAILOVER_DEPLOYMENT, FailoverInput, **asked)
+    asked = {"take_over": {"why": "its Temporal is lost"}}
+    return await failover(client, **asked)
 
 
 def _is_as_it_was(world: World) -> None:
