@@ -134,9 +134,9 @@ async def test_o4_it_takes_over_from_who_holds_it_in_the_lost_temporal(
     """Not asked whether that one's run is closed: its cluster is not there."""
     before = SharedWorld(shared, tmp_path / "cache")
     async with _workers(server.client, before):
-        held = await begin(server.client, "FailoverDeployment", FailoverInput, requested_by="bob", to="west")
-        await _until(before, "close_producers")
         block = before.block("stop_deployment")
+        held = await begin(server.client, "FailoverDeployment", FailoverInput, requested_by="bob", to="west")
+        await _until(before, "stop_deployment")
         code, _, err = await glass("ledger", "--unplanned", *WHY, "--bake", "1s", "--yes")
         assert code == 0, err
         block.released.set()
