@@ -167,7 +167,13 @@ class FamilyMove(FamilyMembers):
         """
         self.turned = True
         self._bringing = tuple(names)
+        if self._unplanned:
+            self._forget(names)
         await self._after_the_turn(lambda: self._bring(names))
+        # One that was refused by a region that answers no more, in the moment before it heard that nobody asks it.
+        again = self._forget(names) if self._unplanned else ()
+        if again:
+            await self.unplanned(again)
 
     async def _bring(self, names: Collection[str]) -> None:
         if self._cut is None and (

@@ -13,7 +13,7 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from tidegate.model.operation import MemberResult, ReplayRange
+    from tidegate.model.operation import MemberResult, Outcome, ReplayRange
     from tidegate.model.region import (
         FailoverRegionInput,
         Family,
@@ -75,6 +75,10 @@ class FamilyMembers:
         self.results: dict[str, MemberResult] = {}
         self.superseded: dict[str, tuple[ReplayRange, ...]] = {}
         self.begun: set[str] = set()
+        self._as_planned: set[str] = set()
+        """Of these, the ones that were not told from the beginning that the region is given up."""
+        self._again: set[str] = set()
+        """Members that are begun a second time."""
         self.notes: list[str] = []
         self._host = host
         self._handles: dict[str, workflow.ChildWorkflowHandle[Any, Any]] = {}
@@ -138,7 +142,9 @@ class FamilyMembers:
             )
             self._host.begin(name)
             self.begun.add(name)
-            operation = operation_of("failover", name)
+            if not self._unplanned:
+                self._as_planned.add(name)
+            operation = operation_of("failover", name, *(("again",) if name in self._again else ()))
             # Left alone, not cancelled, if this one is terminated: only it knows whether the topics have turned.
             self._handles[name] = await workflow.start_child_workflow(
                 FailoverMember.run,
@@ -148,6 +154,25 @@ class FamilyMembers:
                 static_summary=f"{member.home} -> {member.at}, with {info.workflow_id}",
             )
             self._watching.append(asyncio.create_task(self._watch(name, operation)))
+
+    def _forget(self, names: Collection[str]) -> tuple[str, ...]:
+        """Which of these ended where they were, begun as planned: they had not heard that it goes on unplanned.
+
+        They are as if they had not been begun. Each is named once.
+        """
+        stayed = {Outcome.REFUSED, Outcome.UNDONE}
+        again = tuple(
+            name
+            for name in names
+            if name in self._as_planned & set(self.results) and self.results[name].outcome in stayed
+        )
+        for name in again:
+            self._as_planned.discard(name)
+            self._again.add(name)
+            self.begun.discard(name)
+            self.stages[name].clear()
+            del self.results[name], self._handles[name]
+        return again
 
     async def _watch(self, name: str, operation: str) -> None:
         self._ended(await result_of(name, operation, self._handles[name]))

@@ -12,10 +12,14 @@ with workflow.unsafe.imports_passed_through():
     from tidegate.model.operation import MemberResult, OperationResult, Outcome
 
 
-def operation_of(verb: str, deployment: str) -> str:
-    """The id of a deployment's operation: of this run's own, the same however often it is played again."""
+def operation_of(verb: str, deployment: str, *again: str) -> str:
+    """The id of a deployment's operation: of this run's own, the same however often it is played again.
+
+    ``again``: what tells it from the one before it, where that one has ended and a second is begun.
+    """
     info = workflow.info()
-    return f"{verb}-{deployment}-{names.derive_id(info.workflow_id, info.first_execution_run_id, deployment)[:8]}"
+    derived = names.derive_id(info.workflow_id, info.first_execution_run_id, deployment, *again)
+    return f"{verb}-{deployment}-{derived[:8]}"
 
 
 async def result_of(deployment: str, operation: str, handle: workflow.ChildWorkflowHandle[Any, Any]) -> MemberResult:

@@ -373,6 +373,44 @@ async def test_x24_escalated_while_a_member_is_made_ready_it_goes_on_unplanned_t
     assert {one.region_now for one in world.worlds.values()} == {"west"}
 
 
+@pytest.mark.parametrize("heard", [False, True], ids=["before it heard", "as it heard"])
+async def test_x24_one_that_was_refused_when_it_was_escalated_is_begun_again(client: Client, heard: bool) -> None:
+    """Made ready as planned, it is refused by a region that answers no more, while the others are closed and shut."""
+    world = RegionWorld({"a": 0, "b": 1})
+    looks, closes = Block(), Block()
+
+    async def refused() -> None:
+        await looks()
+        raise errors.Refused("east does not answer as a planned failover needs it to")
+
+    world.will("look_regions", "b", refused)
+    world.will("close_group", "", closes)
+    async with region(client, world) as run:
+        await looks.entered.wait()
+        await run.update("escalate", why="east has just gone")
+        await closes.entered.wait()
+
+        async def b_was_refused() -> None:
+            rows = [one for one in (await run.status()).steps if one.name == "b"]
+            assert rows[0].state is StepState.FAILED, rows
+
+        if heard:
+            closes.released.set()
+
+            async def both_have_heard() -> None:
+                told = [event async for event in run.handle.fetch_history_events()]
+                assert sum(one.HasField("external_workflow_execution_signaled_event_attributes") for one in told) == 2
+
+            await eventually(both_have_heard)
+        looks.released.set()
+        await eventually(b_was_refused)
+        closes.released.set()
+        result = await run.done()
+    assert [one.outcome for one in result.members] == [Outcome.DONE, Outcome.DONE]
+    assert {who for name, who in world.told if name == "shut_home"} == {"a", "b"}
+    assert {one.region_now for one in world.worlds.values()} == {"west"}
+
+
 async def test_x24_escalated_while_the_way_back_is_barred(client: Client) -> None:
     world = RegionWorld({"a": 0})
     world.will("cut_group", "", errors.NoProgress("the mirror does not bring the rest"))
