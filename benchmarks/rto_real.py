@@ -16,9 +16,13 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
+
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client
 
 from benchmarks import pairs, running
 from benchmarks.pairs import Pair, Result
@@ -33,7 +37,6 @@ from tidegate.clients.kafka_types import TopicPartition
 from tidegate.driver.session import SessionClusterDriver
 from tidegate.errors import NoProgress, OperationFailed
 from tidegate.model.fleet import render_args
-from tidegate.model.operation import StepStatus
 from tidegate.names import derive_id
 
 HOME, AWAY = "east", "west"
@@ -71,15 +74,30 @@ async def failover(scene: Scene) -> float:
     took = result.get("rto_s")
     if took is None:
         raise OperationFailed(f"the failover gave no RTO: {done.out[-1_000:]}")
-    shown = json.loads(await scene.stage.must("ops", "show", result["operation"], "-o", "json"))
-    steps = [StepStatus.model_validate(one) for one in shown["status"]["steps"]]
-    say("steps: " + " · ".join(f"{one.name} {seconds(one):.1f} s" for one in steps))
+    client = await Client.connect(scene.sandbox.endpoints.temporal)
+    handle = client.get_workflow_handle(result["operation"])
+    for line in activities([one async for one in handle.fetch_history_events()]):
+        say(line)
     return float(took)
 
 
-def seconds(step: StepStatus) -> float:
-    """How long a step took; 0 if it was not come to."""
-    return (step.ended - step.started).total_seconds() if step.started is not None and step.ended is not None else 0.0
+def activities(events: Iterable[HistoryEvent]) -> list[str]:
+    """Each activity of a run that has ended: when it was asked for, in seconds of the run; how long it waited, ran."""
+    known = list(events)
+    began = known[0].event_time.ToDatetime()
+    asked = {one.event_id: one for one in known if one.HasField("activity_task_scheduled_event_attributes")}
+    taken = {one.event_id: one for one in known if one.HasField("activity_task_started_event_attributes")}
+    lines = []
+    for one in known:
+        done = one.activity_task_completed_event_attributes
+        if one.HasField("activity_task_completed_event_attributes"):
+            ask, take = asked[done.scheduled_event_id], taken[done.started_event_id]
+            times = [event.event_time.ToDatetime() for event in (ask, take, one)]
+            waited_s, ran_s = ((later - before).total_seconds() for before, later in pairwise(times))
+            name = ask.activity_task_scheduled_event_attributes.activity_type.name
+            at_s = (times[0] - began).total_seconds()
+            lines.append(f"at {at_s:5.2f} s  {name:<20} waited {waited_s:.2f} s, ran {ran_s:.2f} s")
+    return lines
 
 
 async def floor(scene: Scene) -> tuple[float, float]:
