@@ -25,6 +25,7 @@ from tidegate.driver.base import ArtifactFile, Prepared, StartKind, StartRequest
 from tidegate.driver.session import SessionClusterDriver
 from tidegate.errors import OperationFailed
 from tidegate.model.failover import OpenFact
+from tidegate.model.notice import NotifyFact, NotifyInput
 from tidegate.model.operation import Observation
 from tidegate.model.record import ArtifactRef, DeploymentRecord, Holder, StartIntent, Writer, utc_now
 from tidegate.model.region import GroupOpenInput
@@ -116,6 +117,10 @@ class BenchFleet(RegionWorld):
         world = self.worlds[request.deployment]
         world.record = (await self.records.read_or_create(request.deployment)).record
         return world._observe(request)  # noqa: SLF001 (the kit's fakes are called by name)
+
+    async def do_notify(self, request: NotifyInput) -> NotifyFact:
+        """No fleet file of it names anybody to tell."""
+        return NotifyFact(notice=request.notice)
 
     async def do_take(self, request: TakeInput) -> Held:
         """By compare-and-swap."""
