@@ -32,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.failover_member import AUDITS_LAST
     from workflows.family import READY_EARLY, FamilyMove
     from workflows.kit import given, known
+    from workflows.leaving_region import LOST_ONE_BACK
     from workflows.making_way import MakingWay
     from workflows.region_controls import RegionControls
     from workflows.unheld import OBSERVE_S
@@ -296,22 +297,33 @@ class FailoverRegion(RegionControls):
         return commands
 
     async def _let_orphans_go(self) -> None:
-        """Members of a lost one wait for its word. With that each finds out that it has been superseded, and ends."""
+        """Members of a lost one wait for its word. With that each finds out that it has been superseded, and ends.
+
+        Of a family that went back each goes back: also one that still holds its deployment, as nobody took it over.
+        """
         done = {
             one.deployment for family in self.families for one in family.results.values() if one.outcome is Outcome.DONE
         }
+        back = {name for family in self.families if not family.turned for name in family.members}
+        me = workflow.info().workflow_id
         for member in self.group_seen.members:
-            if not member.orphan or member.deployment not in done:
+            if not member.orphan:
                 continue
-            handle = workflow.get_external_workflow_handle(member.orphan)
-            try:
-                for stage in (Stage.READY, Stage.LEFT, Stage.STARTED, Stage.PROVEN):
-                    await handle.signal("go_on", GoOn(stage=stage))
-                # One that stands halted hears a decision only. Fenced as it is, it finds out instead of going back.
-                me = workflow.info().workflow_id
-                await handle.signal("go_back_together", f"{me} has taken {member.deployment} over, and moved it")
-            except FailureError as error:
-                workflow.logger.info("%s has ended: %s", member.orphan, error.message)
+            if member.deployment in done:
+                await self._tell_orphan(member.orphan, f"{me} has taken {member.deployment} over, and moved it")
+            elif member.deployment in back and workflow.patched(LOST_ONE_BACK):
+                why = f"{me} has put back what the one before it had begun"
+                await self._tell_orphan(member.orphan, why, goes_on=False)
+
+    async def _tell_orphan(self, orphan: str, why: str, *, goes_on: bool = True) -> None:
+        handle = workflow.get_external_workflow_handle(orphan)
+        try:
+            for stage in (Stage.READY, Stage.LEFT, Stage.STARTED, Stage.PROVEN) if goes_on else ():
+                await handle.signal("go_on", GoOn(stage=stage))
+            # One that stands halted hears a decision only. Fenced as it is, it finds out instead of going back.
+            await handle.signal("go_back_together", why)
+        except FailureError as error:
+            workflow.logger.info("%s has ended: %s", orphan, error.message)
 
     def _ends_one(self) -> bool:
         """Whether a failover before this one was lost in the middle."""

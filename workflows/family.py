@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.family_members import Host
     from workflows.family_opening import FamilyOpening
     from workflows.kit import with_hint
-    from workflows.leaving_region import BACK_S, CLOSE_S, CUT_MARGIN_S
+    from workflows.leaving_region import BACK_S, CLOSE_S, CUT_MARGIN_S, LOST_ONE_BACK
 
 READY_EARLY = "ready-early-20261128"
 """Patch: a tier is made ready while the one before it starts."""
@@ -120,7 +120,7 @@ class FamilyMove(FamilyOpening):
         self._host.failed(f"cut{self._of}", why)
         self._host.failed(f"close{self._of}", why)
         try:
-            if self._closed or self._host.escalated is not None:
+            if self._closed or self._host.escalated is not None or self._from_a_lost_one():
                 await self._host.insist(f"reopen{self._of}", self._reopen)
         except _Back:
             return False
@@ -129,6 +129,10 @@ class FamilyMove(FamilyOpening):
         await self._each(self.begun, "go_back_together", why)
         await self.ended()
         return True
+
+    def _from_a_lost_one(self) -> bool:
+        """Whether what one before it may have closed is put back though this one has not come to close it."""
+        return self._host.request.take_over is not None and workflow.patched(LOST_ONE_BACK)
 
     async def _reopen(self) -> None:
         if self._host.escalated is not None:

@@ -338,7 +338,7 @@ class LeavingRegion(RunningOperation):
 
     def _from_a_lost_one(self) -> bool:
         """Whether what one before it may have closed, and stopped, is put back though this one has not acted yet."""
-        may = self.group is None and not self.unplanned and self.request.take_over is not None
+        may = not self.unplanned and self.request.take_over is not None
         return may and workflow.patched(LOST_ONE_BACK)
 
     async def _reopen(self) -> None:

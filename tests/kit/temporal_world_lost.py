@@ -226,7 +226,10 @@ class LostWorld(RegionWorld):
 
     async def _reopen_group(self, request: GroupStep) -> None:
         for topic in request.topics.turn:
-            if await self.lineage.read(topic) is not None:
+            known = await self.lineage.read(topic)
+            if known is not None:
+                if request.take_over and known.holder not in {None, self._operation(request)}:
+                    await self.lineage.close(topic, self._operation(request), take_over=True)
                 await self.lineage.unturn(topic, self._operation(request))
                 await self.lineage.leave(topic, self._operation(request))
         for name in request.topics.links:

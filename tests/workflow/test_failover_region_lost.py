@@ -17,6 +17,8 @@ from tests.kit.temporal_env import Run, workers
 from tests.kit.temporal_world_facts import Block
 from tests.kit.temporal_world_lost import LostWorld
 from tidegate import errors
+from tidegate.lineage.model import Gate
+from tidegate.model.mirror import LinkState
 from tidegate.model.operation import Outcome, Phase
 from tidegate.model.record import Holder, RecordState
 from tidegate.model.region import FAILOVER_REGION, FailoverRegionInput
@@ -287,3 +289,40 @@ async def test_x24_one_behind_its_turn_is_never_turned_back_where_it_fails(clien
         assert (await run.done()).outcome is Outcome.DONE
     assert "reopen_group" not in {name for name, _ in world.told}
     await world.assert_all_moved()
+
+
+@pytest.mark.parametrize("how", ["refused", "aborted"])
+@pytest.mark.parametrize("step", ["close_group", "stop_deployment"])
+async def test_x24_one_that_goes_back_before_it_has_closed_opens_what_the_lost_one_had_closed(
+    client: Client, step: str, how: str
+) -> None:
+    """Else nobody could write them, and no operation would be there that says so."""
+    world = LostWorld(client, {"a": 0, "b": 1})
+    world.dies(step, "b" if step == "stop_deployment" else "", after=True, orphans=True)
+    async with on(client, world):
+        await ended(await begin(client))
+        await settle(world)
+        assert await gates(world) == {Gate.CLOSED}
+        looks = Block()
+        world.will("prepare", "b", errors.Refused("no jar") if how == "refused" else looks)
+        run = await begin(client, **LOST)
+        if how == "aborted":
+            await looks.entered.wait()
+            await run.update("abort")
+            looks.released.set()
+        result = await run.failed("Undone")
+        for asked in world.requests["take"]:
+            await ended(Run(client.get_workflow_handle(asked.operation)))
+    assert {one.outcome for one in result.members} <= {Outcome.UNDONE, Outcome.REFUSED}
+    assert await gates(world) == {Gate.OPEN}
+    assert {one.region_now for one in world.members.values()} == {"east"}
+    assert {one.record.holder for one in world.members.values()} == {None}
+    assert world.members["b"].started == (["east"] if step == "stop_deployment" else [])
+    link = await world.links.read("east-to-west")
+    assert link is None or (link.mirror is not LinkState.STOPPED and link.holder is None)
+
+
+async def gates(world: LostWorld) -> set[Gate]:
+    """Of all topics."""
+    topics = {topic for one in world.members.values() for topic in one.topics}
+    return {known.gate for topic in topics if (known := await world.lineage.read(topic)) is not None}

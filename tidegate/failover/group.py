@@ -204,9 +204,12 @@ async def mirror_group(group: Group) -> MirrorBackFact:
 
 
 async def reopen_group(group: Group) -> None:
-    """All is as it was: the cut is taken back before the links run on behind it, and they before producers write."""
+    """All is as it was: the cut is taken back before the links run on behind it, and they before producers write.
+
+    Also what a failover had closed that was taken over, where this one has not come to close it itself.
+    """
     sides, topics = group.first, group.step.topics
-    await producers.turn_back(sides, topics)
+    await producers.turn_back(sides, topics, take_over=group.step.take_over, of_region=True)
     await cut.mirror_home_again(sides, topics)
     await producers.reopen_home(sides, topics)
 

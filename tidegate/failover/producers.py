@@ -66,11 +66,12 @@ async def close_producers(sides: Sides, topics: Topics, *, take_over: bool, home
     return ShutFact(ends=ends, principals=principals, notes=tuple(notes))
 
 
-async def turn_back(sides: Sides, topics: Topics, *, take_over: bool = False) -> None:
+async def turn_back(sides: Sides, topics: Topics, *, take_over: bool = False, of_region: bool = False) -> None:
     """The way back begins: the topics live at home again, and nobody may write them yet.
 
     ``take_over``: also those that a failover of this deployment had closed from which it was taken over, and that this
-    one has not come to close itself: else nobody would ever open them.
+    one has not come to close itself: else nobody would ever open them. ``of_region``: by whomever they were closed. A
+    region's failover has seen that nobody goes on with that one (``lostregion.look_left``).
 
     Raises:
         Refused: a topic was opened in the other region already (X24).
@@ -83,7 +84,8 @@ async def turn_back(sides: Sides, topics: Topics, *, take_over: bool = False) ->
         if known is None:
             continue
         holder = (known.holder or "").partition("/")[0]
-        if take_over and known.holder != sides.operation and sides.is_of_us(holder):
+        theirs = known.holder not in {None, sides.operation} and (of_region or sides.is_of_us(holder))
+        if take_over and theirs:
             await sides.lineage.close(topic, sides.operation, take_over=True)
         await sides.lineage.unturn(topic, sides.operation)
 

@@ -72,3 +72,18 @@ async def test_o6_what_another_deployments_failover_has_closed_stays_closed(monk
     known = await world.lineage("payments")
     assert known is not None
     assert (known.gate, known.holder) == (Gate.CLOSED, "failover-shop-1/r1")
+
+
+async def test_x24_a_regions_failover_puts_back_what_any_lost_one_had_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has seen that nobody goes on with that one."""
+    world, _ = await _lost(monkeypatch, "close")
+    store = LineageStore(world.control, BUCKET)
+    await store.close("payments", "failover-region-east-1/r1", take_over=True)
+    for _ in range(2):
+        await turn_back(world.sides(), world.topics, take_over=True, of_region=True)
+        await reopen_home(world.sides(), world.topics)
+    known = await world.lineage("payments")
+    assert known is not None
+    assert (known.region, known.gate, known.holder) == ("east", Gate.OPEN, None)
+    with pytest.raises(Superseded):
+        await store.turn("payments", "failover-region-east-1/r1", "west", planned=True, ends={0: 1}, cuts={0: 1})
