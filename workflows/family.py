@@ -47,6 +47,8 @@ class FamilyMove(FamilyOpening):
         self._bringing: tuple[str, ...] = ()
         self._closed = False
         self._cut: GroupCutFact | None = None
+        self._audits = False
+        """Its members were told that they may audit."""
 
     @property
     def may_escalate(self) -> bool:
@@ -165,6 +167,8 @@ class FamilyMove(FamilyOpening):
         again = self._forget(names) if self._unplanned else ()
         if again:
             await self.unplanned(again)
+            if self._audits:
+                await self.let_audit()
 
     async def _bring(self, names: Collection[str]) -> None:
         if self._cut is None and (
@@ -259,6 +263,7 @@ class FamilyMove(FamilyOpening):
 
     async def let_audit(self) -> None:
         """Its members may look at all that was written: nobody waits any more for what that takes."""
+        self._audits = True
         await self._let(self.begun, GoOn(stage=Stage.PROVEN))
 
     async def conclude(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ records, as does what the next one finds of it. Only Flink and Kafka are not the
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable
@@ -13,6 +14,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.registry import standing_of
+from tests.kit.eventually import eventually
 from tests.kit.failover_regions import FLEET as SANDBOX
 from tests.kit.objects import MemoryStore
 from tests.kit.temporal_world_facts import AT, pinned
@@ -137,6 +139,16 @@ class LostWorld(RegionWorld):
         for operation in ids:
             with contextlib.suppress(RPCError):
                 await self.client.get_workflow_handle(operation).terminate("killed")
+
+    async def quiet(self) -> None:
+        """Members that were let go on have come to where they wait: nothing is called any more."""
+
+        async def nothing() -> None:
+            before = len(self.told)
+            await asyncio.sleep(0.3)  # the absence of something has no condition to wait for
+            assert len(self.told) == before
+
+        await eventually(nothing)
 
     # -- what is shared
 

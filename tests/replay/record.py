@@ -21,12 +21,19 @@ from tests.kit.temporal_world import World
 from tests.kit.temporal_world_drill import DrillWorld
 from tests.kit.temporal_world_drills import DrillsWorld
 from tests.kit.temporal_world_gameday import GameDayWorld
+from tests.kit.temporal_world_lost import LostWorld
 from tests.kit.temporal_world_region import RegionWorld
-from tests.replay.scenarios import drills, jobs, moves, upkeep
+from tests.replay.scenarios import drills, jobs, lost, moves, upkeep
 from tests.replay.scenarios.playing import Scenario
 
 HISTORIES = Path(__file__).parent / "histories"
-SCENARIOS: dict[str, Scenario] = {**jobs.SCENARIOS, **upkeep.SCENARIOS, **drills.SCENARIOS, **moves.SCENARIOS}
+SCENARIOS: dict[str, Scenario] = {
+    **jobs.SCENARIOS,
+    **upkeep.SCENARIOS,
+    **drills.SCENARIOS,
+    **moves.SCENARIOS,
+    **lost.LOST_ALONE,
+}
 NO_REGION_WORKER = "upgrade-without-region-worker"
 
 
@@ -53,6 +60,15 @@ async def record(suffix: str = "", only: str = "") -> None:
                 several = RegionWorld({"a": 0})
                 async with workers(env.client, several, regions=("east", "west")):
                     await _keep(await of_region(env.client, several), name + suffix)
+        for name, of_lost in lost.LOST_REGIONS.items():
+            if not name.startswith(only):
+                continue
+            left = LostWorld(env.client, {"a": 0, "b": 1, "c": 2})
+            async with workers(env.client, left, regions=("east", "west")):
+                await _keep(await of_lost(env.client, left), name + suffix)
+                if name in lost.MEMBERS:
+                    member = [one.operation for one in left.requests["take"] if one.deployment == "b"][-1]
+                    await _keep(Run(env.client.get_workflow_handle(member)), lost.MEMBERS[name] + suffix)
         if not NO_REGION_WORKER.startswith(only):
             return
         world = World()

@@ -12,6 +12,7 @@ from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
 from tests.replay.record import HISTORIES, NO_REGION_WORKER, SCENARIOS
+from tests.replay.scenarios.lost import LOST_REGIONS, MEMBERS
 from tests.replay.scenarios.moves import REGION_SCENARIOS
 from tidegate.temporal.converter import data_converter
 from workers.runner import WORKFLOWS, sandboxed_runner
@@ -48,7 +49,7 @@ async def test_recorded_operations_replay(path: Path) -> None:
 
 def test_every_scenario_is_recorded() -> None:
     names = {path.name.removesuffix(".json.gz") for path in FILES}
-    assert names >= {*SCENARIOS, *REGION_SCENARIOS, NO_REGION_WORKER}
+    assert names >= {*SCENARIOS, *REGION_SCENARIOS, *LOST_REGIONS, *MEMBERS.values(), NO_REGION_WORKER}
 
 
 async def test_the_replay_would_notice_another_order_of_steps() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
@@ -80,17 +79,6 @@ async def on(client: Client, world: LostWorld) -> AsyncIterator[None]:
                     await client.get_workflow_handle(left.id).terminate("the test is over")
 
 
-async def settle(world: LostWorld) -> None:
-    """Members that were let go on have come to where they wait: nothing is called any more."""
-
-    async def quiet() -> None:
-        before = len(world.told)
-        await asyncio.sleep(0.3)  # the absence of something has no condition to wait for
-        assert len(world.told) == before
-
-    await eventually(quiet)
-
-
 @pytest.mark.parametrize("orphans", [True, False], ids=["orphans", "all"])
 @pytest.mark.parametrize(("step", "deployment", "nth"), PLANNED, ids=str)
 async def test_o6_planned_lost_behind_any_step_every_deployment_is_brought_to_its_end(
@@ -100,7 +88,7 @@ async def test_o6_planned_lost_behind_any_step_every_deployment_is_brought_to_it
     world.dies(step, deployment, after=True, orphans=orphans, nth=nth)
     async with on(client, world):
         await ended(await begin(client))
-        await settle(world)
+        await world.quiet()
         result = await (await begin(client, **LOST)).done()
         for asked in world.requests["take"]:  # none of the lost one's members waits for its word for ever
             await ended(Run(client.get_workflow_handle(asked.operation)))
@@ -116,7 +104,7 @@ async def test_o6_unplanned_lost_behind_any_step_every_deployment_is_brought_to_
     world.dies(step, deployment, after=True, orphans=True, nth=nth)
     async with on(client, world):
         await ended(await begin(client, unplanned=True))
-        await settle(world)
+        await world.quiet()
         result = await (await begin(client, unplanned=True, **LOST)).done()
     assert {one.deployment: one.outcome for one in result.members} == dict.fromkeys("ab", Outcome.DONE)
     await world.assert_all_moved()
@@ -131,7 +119,7 @@ async def test_o6_the_one_that_took_over_is_lost_itself_and_the_next_ends_it(cli
         await ended(await begin(client))
         world.dies(step, "", after=True, orphans=False)
         await ended(await begin(client, **LOST))
-        await settle(world)
+        await world.quiet()
         assert (await (await begin(client, **LOST)).done()).outcome is Outcome.DONE
         await world.assert_all_moved()
         began = len(world.requests["take"])
@@ -151,7 +139,7 @@ async def test_x18_an_input_that_all_share_is_opened_once_and_stays_open_while_t
     world.dies("ensure_running", "b", after=True, orphans=False)
     async with on(client, world):
         await ended(await begin(client))
-        await settle(world)
+        await world.quiet()
         plan = await (await begin(client, dry_run=True, **LOST)).done()
         result = await (await begin(client, **LOST)).done()
     told = {one.deployment: one.summary for one in plan.members}
@@ -168,7 +156,7 @@ async def test_o6_without_a_persons_word_it_is_refused_and_the_one_command_is_na
     async with on(client, world):
         first = await begin(client)
         await ended(first)
-        await settle(world)
+        await world.quiet()
         called = len(world.told)
         for dry_run in (True, False):
             result = await (await begin(client, dry_run=dry_run)).failed("Refused")
@@ -208,7 +196,7 @@ async def test_o4_a_member_that_another_operation_holds_is_named_unless_it_waits
     world.dies("ensure_running", "a", after=True, orphans=False)
     async with on(client, world):
         await ended(await begin(client))
-        await settle(world)
+        await world.quiet()
         stands = await client.start_workflow(
             "UpgradeDeployment", {"deployment": "b", "to": "v2"}, id=f"upgrade-b-{uuid.uuid4().hex[:8]}",
             task_queue="nobody",
@@ -240,7 +228,7 @@ async def test_x24_one_that_is_ended_as_planned_and_cannot_leave_waits_for_a_per
     world.dies("ensure_running", "a", after=True, orphans=False)
     async with on(client, world):
         await ended(await begin(client))
-        await settle(world)
+        await world.quiet()
         world.will("stop_deployment", "b", errors.SavepointFailed("no space"))
         run = await begin(client, **LOST)
 
@@ -301,7 +289,7 @@ async def test_x24_one_that_goes_back_before_it_has_closed_opens_what_the_lost_o
     world.dies(step, "b" if step == "stop_deployment" else "", after=True, orphans=True)
     async with on(client, world):
         await ended(await begin(client))
-        await settle(world)
+        await world.quiet()
         assert await gates(world) == {Gate.CLOSED}
         looks = Block()
         world.will("prepare", "b", errors.Refused("no jar") if how == "refused" else looks)

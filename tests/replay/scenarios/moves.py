@@ -8,6 +8,7 @@ from typing import Any
 
 from temporalio.client import Client
 
+from tests.kit.eventually import eventually
 from tests.kit.temporal_env import Run, begin
 from tests.kit.temporal_world import World
 from tests.kit.temporal_world_facts import Block, pinned
@@ -16,6 +17,7 @@ from tests.replay.scenarios.playing import Scenario, aborted_in, when_halted
 from tidegate import errors
 from tidegate.model.failover import FAILOVER_DEPLOYMENT, Answers, FailoverInput
 from tidegate.model.groups import GroupLook
+from tidegate.model.operation import StepState
 from tidegate.model.record import MadeWay
 from tidegate.model.region import FAILOVER_REGION, FailoverRegionInput, Other
 from tidegate.model.returning import RETURN_REGION, ReturnInput
@@ -105,7 +107,8 @@ async def _return_halted_resumed(client: Client, world: World) -> Run:
     return await when_halted(_return(client, world), "resume")
 
 
-async def _region(client: Client, _: RegionWorld, **fields: Any) -> Run:
+async def region(client: Client, _: RegionWorld, **fields: Any) -> Run:
+    """A failover of the east to the west."""
     request = FailoverRegionInput.model_validate(
         {"region": "east", "to": "west", "requested_by": "ana", "bake_s": 5, **fields}
     )
@@ -117,7 +120,7 @@ async def _region_unplanned(client: Client, world: RegionWorld) -> Run:
     """Two tiers: the lower one is made ready while the other starts, and both are audited at the end."""
     world.worlds["b"], world.families = MemberWorld("b", 1), (("a", "b"),)
     world.home = Answers(region="east", flink="no answer", kafka="no answer", s3="no answer")
-    return await _region(client, world, unplanned=True)
+    return await region(client, world, unplanned=True)
 
 
 async def _region_shed(client: Client, world: RegionWorld) -> Run:
@@ -125,7 +128,7 @@ async def _region_shed(client: Client, world: RegionWorld) -> Run:
     world.slots, world.free = [0, 8], {"east/cell-1": 0, "west/cell-1": 0}
     world.others = (Other(deployment="reports", tier=3, parallelism=1),)
     world.worlds["reports"] = MemberWorld("reports", 3, region="west")
-    return await _region(client, world, room="shed", deployments=("a",))
+    return await region(client, world, room="shed", deployments=("a",))
 
 
 async def _region_came_back(client: Client, world: RegionWorld) -> Run:
@@ -135,7 +138,7 @@ async def _region_came_back(client: Client, world: RegionWorld) -> Run:
     way = MadeWay(operation="failover-region-east-1", came_from="east")
     kept = pinned(location=reports.savepoint, parallelism=1, made_way=way)
     reports.record, reports.job_state = reports.record.model_copy(update={"pinned": kept}), "FINISHED"
-    return await _region(client, world, region="west", to="east")
+    return await region(client, world, region="west", to="east")
 
 
 async def _region_undone(client: Client, world: RegionWorld) -> Run:
@@ -146,6 +149,30 @@ async def _region_undone(client: Client, world: RegionWorld) -> Run:
     await block.entered.wait()
     world.free = {"west/cell-1": 8}
     await run.update("abort", why="not now")
+    return run
+
+
+async def _region_escalated_again(client: Client, world: RegionWorld) -> Run:
+    """Refused as planned when it is escalated already, and begun again."""
+    looks, closes = Block(), Block()
+
+    async def refused() -> None:
+        await looks()
+        raise errors.Refused("east does not answer")
+
+    world.will("look_regions", "a", refused)
+    world.will("close_group", "", closes)
+    run = await region(client, world)
+    await looks.entered.wait()
+    await run.update("escalate", why="east has gone")
+    await closes.entered.wait()
+    looks.released.set()
+
+    async def ended() -> None:
+        assert any(one.name == "a" and one.state is StepState.FAILED for one in (await run.status()).steps)
+
+    await eventually(ended)
+    closes.released.set()
     return run
 
 
@@ -169,10 +196,11 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 REGION_SCENARIOS: dict[str, Callable[[Client, RegionWorld], Awaitable[Run]]] = {
-    "region-done": _region,
+    "region-done": region,
     "region-unplanned": _region_unplanned,
     "region-shed": _region_shed,
     "region-came-back": _region_came_back,
     "region-undone": _region_undone,
+    "region-escalated-again": _region_escalated_again,
 }
 """On a world of several deployments."""
