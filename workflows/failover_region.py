@@ -30,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import failover_facts
     from workflows.ending import Ending
     from workflows.failover_member import AUDITS_LAST
-    from workflows.family import READY_EARLY, FamilyMove
+    from workflows.family import AT_ONCE, READY_EARLY, FamilyMove
     from workflows.kit import given, known
     from workflows.leaving_region import LOST_ONE_BACK
     from workflows.making_way import MakingWay
@@ -190,6 +190,8 @@ class FailoverRegion(RegionControls):
                 family.after = tuple(before)
                 mine = tuple(name for name in family.family.members if name in names)
                 family.settled = False
+                if not (self.unplanned or family.family.no_return) and workflow.patched(AT_ONCE):
+                    await workflow.wait_condition(partial(self._may_begin, family), timeout_summary="the others")
                 no_return = self.unplanned or family.family.no_return
                 moved = family.unplanned(mine) if no_return else family.planned()
                 tasks.append(asyncio.create_task(moved))
@@ -209,6 +211,11 @@ class FailoverRegion(RegionControls):
             await workflow.wait(tasks)
         for task in tasks:
             task.result()
+
+    def _may_begin(self, family: FamilyMove) -> bool:
+        """As planned it goes as a whole, or not at all."""
+        decided = self.abort_requested is not None or self.unplanned
+        return decided or self.has_room(len(family.family.members))
 
     async def _move_the_rest(self) -> None:
         ends_at = workflow.now() + timedelta(seconds=self.request.room_wait_s)

@@ -27,6 +27,8 @@ with workflow.unsafe.imports_passed_through():
 
 READY_EARLY = "ready-early-20261128"
 """Patch: a tier is made ready while the one before it starts."""
+AT_ONCE = "at-once-20261128"
+"""Patch: no more deployments are on their way at the same time than was asked."""
 
 
 class _Back(Exception):
@@ -71,6 +73,7 @@ class FamilyMove(FamilyOpening):
 
     async def _leave(self) -> None:
         self._due |= set(self.family.members)
+        self._as_a_whole = set(self.family.members)
         await self._begin(self.family.members)
         await self._all_at(Stage.READY)
         # WARNING: no input of the family is taken from here on, until it is opened in the other region.
@@ -184,20 +187,40 @@ class FamilyMove(FamilyOpening):
         for tier, following in zip(tiers, [*tiers[1:], []], strict=True):
             if not early or self._may_start():
                 self._due |= set(tier)
-            await self._begin(name for name in tier if name not in self.begun)
-            if early:
-                await workflow.wait_condition(self._may_start)
-            self._due |= set(tier)
-            bringing += [asyncio.create_task(self._turn_outputs(name)) for name in tier]
+            bounded = workflow.patched(AT_ONCE)
+            if bounded:
+                await self._bring_in_turn(tier, bringing)
+            else:
+                await self._begin(name for name in tier if name not in self.begun)
+                if early:
+                    await workflow.wait_condition(self._may_start)
+                self._due |= set(tier)
+                bringing += [asyncio.create_task(self._turn_outputs(name)) for name in tier]
             if early:
                 # What takes a tier as long again is done while this one starts; it never comes in its way before.
                 await workflow.wait_condition(partial(self._have_left, tier))
-                await self._begin(name for name in following if name not in self.begun)
+                for name in following:
+                    if name not in self.begun and (not bounded or self._host.has_room(early=True)):
+                        await self._begin((name,))
             await self._settle(tier)
         self.settled = True  # one that needs a person before it has left is brought later; nobody waits for that
         await workflow.wait(bringing)
         for one in bringing:
             one.result()
+
+    async def _bring_in_turn(self, tier: Collection[str], bringing: list[asyncio.Task[None]]) -> None:
+        """So many at once as was asked. Those whose turn has come never wait for such as are made ready only."""
+        for name in tier:
+            if name not in self.begun:
+                await self._host.wait_for_room(lambda: not self._may_start())
+                await self._begin((name,))
+            bringing.append(asyncio.create_task(self._bring_one(name)))
+        await workflow.wait_condition(self._may_start)
+
+    async def _bring_one(self, name: str) -> None:
+        await workflow.wait_condition(self._may_start)
+        self._due.add(name)
+        await self._turn_outputs(name)
 
     def _may_start(self) -> bool:
         return all(one.settled for one in self.after)

@@ -46,6 +46,12 @@ class Host(Protocol):
     def parallelism(self, deployment: str) -> int | None:
         """With how many subtasks it shall run there; None: as in the fleet file."""
 
+    async def wait_for_room(self, early: Callable[[], bool]) -> None:
+        """Wait until one more may be on its way. ``early``: whether it is made ready only, while others start."""
+
+    def has_room(self, members: int = 1, *, early: bool = False) -> bool:
+        """Whether so many more may be on their way."""
+
     def begin(self, step: str, deadline_s: float | None = None) -> None:
         """The step runs now."""
 

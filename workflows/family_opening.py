@@ -36,6 +36,8 @@ class FamilyOpening(FamilyMembers):
         self._serving: asyncio.Task[None] | None = None
         self._due: set[str] = set()
         """Members whose turn to start has come."""
+        self._as_a_whole: set[str] = set()
+        """Members that are begun together, as one that fails has all of them go back."""
         self._let_go: set[str] = set()
         """Members that were told that their topics are open."""
         self._let_leave: set[str] = set()
@@ -88,6 +90,13 @@ class FamilyOpening(FamilyMembers):
         for name in late:
             self.stages[name] -= {Stage.LEFT, Stage.HALTED}
         await self._each(late, "escalate_together", self._host.escalated or "")
+
+    def on_their_way(self, *, early: bool) -> int:
+        """How many of its members are not settled yet; with those that wait for their turn to start (``early``)."""
+        if self.settled:
+            return 0
+        mine = self.begun if early else self.begun & self._due
+        return sum(not self._is_settled(name) for name in mine | self._as_a_whole)
 
     def _is_over(self) -> bool:
         return bool(self.begun) and self.begun <= set(self.results) and not self._to_open()

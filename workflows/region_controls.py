@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
@@ -40,6 +41,7 @@ class RegionControls(Unheld):
         self.resumed = 0
         self.escalated: str | None = None
         """Why it goes on unplanned though it was begun as planned."""
+        self._start_queue, self._ready_queue = asyncio.Lock(), asyncio.Lock()
         self.calls = Calls(
             changed=self.show, aborting=lambda: self.abort_requested is not None or self.escalated is not None
         )
@@ -141,6 +143,20 @@ class RegionControls(Unheld):
     def parallelism(self, deployment: str) -> int | None:
         """With how many subtasks it shall run there; None: as in the fleet file."""
         return known(self.room).parallelism.get(deployment)
+
+    async def wait_for_room(self, early: Callable[[], bool]) -> None:
+        """Wait until one more may be on its way. ``early``: whether it is made ready only, while others start.
+
+        Whoever waits is in a queue: with a thousand, a look at all members for each that waits would take too long.
+        Those whose turn to start has come have one of their own, as the others may wait for them.
+        """
+        async with self._ready_queue if early() else self._start_queue:
+            await workflow.wait_condition(lambda: self.has_room(early=early()))
+
+    def has_room(self, members: int = 1, *, early: bool = False) -> bool:
+        """Whether so many more may be on their way."""
+        there = sum(family.on_their_way(early=early) for family in self.families)
+        return there == 0 or there + members <= self.request.at_once
 
     def failed(self, step: str, why: str) -> None:
         """The step is not done. One that has not begun, or has ended, stays as it is."""

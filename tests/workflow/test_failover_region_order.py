@@ -114,3 +114,26 @@ async def test_rto_and_rpo_of_a_lower_tier_count_from_the_loss_of_the_region(cli
     assert first.rpo_s == second.rpo_s, "one loss, however late its turn came"
     assert first.rto_s == second.rto_s, "both wrote first at one time"
     assert [one.rto_s for one in result.members] == [first.rto_s, second.rto_s]
+
+
+@pytest.mark.parametrize("tiers", [(0, 0, 0, 0, 0), (0, 0, 1, 1, 1), (0, 1, 2, 3)], ids=str)
+@pytest.mark.parametrize("unplanned", [True, False], ids=["unplanned", "planned"])
+async def test_i4_no_more_are_on_their_way_at_once_than_was_asked(
+    client: Client, tiers: tuple[int, ...], unplanned: bool
+) -> None:
+    """Of a thousand each would wait for all others, longer than its steps may take."""
+    names = dict(zip("abcde", tiers, strict=False))
+    world = RegionWorld(names, () if unplanned else tuple((name,) for name in names))
+    async with region(client, world, unplanned=unplanned, at_once=2) as run:
+        result = await run.done()
+    assert [one.outcome for one in result.members] == [Outcome.DONE] * len(tiers)
+    way: set[str] = set()
+    most = 0
+    for step, name in world.told:
+        way |= {name} if step == "take" else set()
+        way -= {name} if step == "ensure_running" else set()
+        most = max(most, len(way))
+    # Those of the next tier are made ready meanwhile, no more of them either.
+    assert most <= (4 if unplanned and len(set(tiers)) > 1 else 2)
+    started = [names[name] for step, name in world.told if step == "ensure_running"]
+    assert started == sorted(started), "the highest tier first"

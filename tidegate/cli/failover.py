@@ -115,6 +115,7 @@ def region(
         typer.Option("--room", help="what does not fit: waits, all run smaller, or lower tiers there are stopped"),
     ] = "wait",
     room_wait: Annotated[str, typer.Option("--room-wait", metavar="TIME", help="how long it may wait")] = "10m",
+    at_once: Annotated[int, typer.Option("--at-once", help="how many may be on their way at the same time")] = 64,
     bring_back: Annotated[
         bool,
         typer.Option("--bring-back/--no-bring-back", help="start again what gave way in the region that is left"),
@@ -146,6 +147,7 @@ def region(
         "deployments": tuple(deployment or ()),
         "unplanned": unplanned,
         "room": room,
+        "at_once": at_once,
         "bring_back": bring_back,
         "room_wait_s": runbook.seconds(room_wait, "--room-wait"),
         "escalate_after_s": None if escalate_after is None else runbook.seconds(escalate_after, "--escalate-after"),

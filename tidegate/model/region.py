@@ -39,6 +39,13 @@ class FailoverRegionInput(Input):
     room_wait_s: float = Field(
         default=600.0, ge=0, le=86_400, description="how long what does not fit may wait for slots, in seconds"
     )
+    at_once: int = Field(
+        default=64,
+        ge=1,
+        le=10_000,
+        description="how many deployments may be on their way at the same time; a family that "
+        "is moved as planned goes as a whole",
+    )
     bring_back: bool = Field(
         default=True,
         description="what gave way to these in the region that is left is started again there when they have gone; "
