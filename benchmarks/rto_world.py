@@ -168,7 +168,7 @@ class BenchFleet(RegionWorld):
         outcome = await driver.start(
             StartRequest(
                 job_id=job_id,
-                prepared=await self._prepared(name),
+                prepared=await self._prepared(name, job_id),
                 parallelism=request.parallelism,
                 snapshot=COPY,
             )
@@ -207,8 +207,8 @@ class BenchFleet(RegionWorld):
         held = request.held
         return Tenure(self.records, Claim(held.deployment, held.holder, held.fence), attempt=activity.info().attempt)
 
-    async def _prepared(self, name: str) -> Prepared:
-        return await self._of[name].prepare(self._jar, entry_class=ENTRY, args=[], parallelism=1)
+    async def _prepared(self, name: str, replaces: str | None = None) -> Prepared:
+        return await self._of[name].prepare(self._jar, entry_class=ENTRY, args=[], parallelism=1, replaces=replaces)
 
 
 def _running(known: DeploymentRecord, of: ArtifactRef, job_id: str, epoch: int) -> DeploymentRecord:

@@ -149,6 +149,8 @@ class SessionClusterDriver:
 
     async def _check_slots(self, needed: int, replaces: str | None) -> None:
         capacity = await self.capacity()
+        if capacity.slots_free >= needed:
+            return
         coming = 0 if replaces is None else sum((await self._slots_of(replaces)).values())
         if capacity.slots_free + coming < needed:
             raise Refused(

@@ -59,7 +59,10 @@ async def submit(
     deadline = Deadline(f"the start of job {intent.job_id}", site.spec.prove.start_timeout_s)
     args = site.args(intent.epoch)
     if prepared is None:
-        prepared = await prepare_patiently(run, intent.artifact, intent.epoch, intent.parallelism, deadline)
+        # The job may be there by an attempt before this one, and have all the slots: adopted, it needs no others.
+        prepared = await prepare_patiently(
+            run, intent.artifact, intent.epoch, intent.parallelism, deadline, replaces=intent.job_id
+        )
     request = StartRequest(
         job_id=intent.job_id, prepared=prepared, args=args, parallelism=intent.parallelism, snapshot=snapshot
     )

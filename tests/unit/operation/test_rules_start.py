@@ -195,3 +195,21 @@ def test_no_start_fails_for_want_of_that():
         assert w.record.writer is not None
         assert w.record.writer.slot_memory is None
         w.assert_sound(artifact="v1")
+
+
+def test_o6_a_start_that_is_taken_on_in_a_full_cluster_counts_the_slots_that_its_job_holds_already():
+    """Its own job was there, and had all slots: it was ended for want of slots."""
+    with world() as w:
+        op = upgraded(w, "v2")
+        w.checkpoint()
+        w.flink.taskmanagers[0].slots = len(w.flink.taskmanagers[0].held)
+        w.gate.fault = on("/run", Fault.DIE_AFTER, actor="victim")
+        with pytest.raises(Died):
+            w.go("victim", lambda: op.ensure("v1"))
+        w.gate.fault = lambda call: Fault.NONE
+        (there,) = w.live()
+        fact = w.go("on", lambda: op.ensure("v1"))
+        assert fact.start.job_id == there
+        assert w.live() == [there]
+        w.go("release", op.release)
+        w.assert_sound(artifact="v1")
