@@ -146,9 +146,10 @@ class BenchFleet(RegionWorld):
     async def do_ensure_running(self, request: EnsureInput) -> EnsureFact:
         """Intent, submit, RUNNING, and the record says so."""
         tenure, name = self._tenure(request), request.held.deployment
-        record = await tenure.read()
-        epoch, driver = record.epoch + 1, self._of[name]
-        job_id = names.derive_id(name, request.held.holder.operation, epoch)
+        record, driver = await tenure.read(), self._of[name]
+        job_id = names.derive_id(name, request.held.holder.operation)
+        begun = record.intent(job_id)  # by an attempt before this one
+        epoch = begun.epoch if isinstance(begun, StartIntent) else record.epoch + 1
         intent = StartIntent(
             id=job_id,
             step="start",
@@ -165,16 +166,13 @@ class BenchFleet(RegionWorld):
             "start", request.n, lambda known: known.model_copy(update={"epoch": epoch, "intents": (intent,)})
         )
         submitted = utc_now()
-        outcome = await driver.start(
-            StartRequest(
-                job_id=job_id,
-                prepared=await self._prepared(name, job_id),
-                parallelism=request.parallelism,
-                snapshot=COPY,
+        prepared = await self._prepared(name, job_id)
+        if await driver.state(job_id) is None:
+            outcome = await driver.start(
+                StartRequest(job_id=job_id, prepared=prepared, parallelism=request.parallelism, snapshot=COPY)
             )
-        )
-        if outcome.kind is not StartKind.ACCEPTED:
-            raise OperationFailed(f"{name}: {outcome.kind}: {outcome.message}")
+            if outcome.kind is not StartKind.ACCEPTED:
+                raise OperationFailed(f"{name}: {outcome.kind}: {outcome.message}")
         await driver.wait_running(job_id, deadline_s=START_S, heartbeat=lambda seen: activity.heartbeat(dict(seen)))
         self.worlds[name].record = await tenure.change(
             "started", request.n, lambda known: _running(known, request.artifact, job_id, epoch)

@@ -115,7 +115,7 @@ def region(
         typer.Option("--room", help="what does not fit: waits, all run smaller, or lower tiers there are stopped"),
     ] = "wait",
     room_wait: Annotated[str, typer.Option("--room-wait", metavar="TIME", help="how long it may wait")] = "10m",
-    at_once: Annotated[int, typer.Option("--at-once", help="how many may be on their way at the same time")] = 64,
+    at_once: Annotated[int, typer.Option("--at-once", help="how many may be on their way at the same time")] = 32,
     bring_back: Annotated[
         bool,
         typer.Option("--bring-back/--no-bring-back", help="start again what gave way in the region that is left"),

@@ -40,7 +40,7 @@ class FailoverRegionInput(Input):
         default=600.0, ge=0, le=86_400, description="how long what does not fit may wait for slots, in seconds"
     )
     at_once: int = Field(
-        default=64,
+        default=32,
         ge=1,
         le=10_000,
         description="how many deployments may be on their way at the same time; a family that "
