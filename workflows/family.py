@@ -149,7 +149,7 @@ class FamilyMove(FamilyOpening):
 
     async def _go_on_unplanned(self) -> None:
         """What was closed is closed again as far as it answers now; members that were begun go on from there (X24)."""
-        self._unplanned, self._closed = True, False
+        self._unplanned, self._closed, self._as_a_whole = True, False, set()
         for said in self.stages.values():
             said -= {Stage.LEFT, Stage.WANTS_BACK}
         await self.unplanned(self.family.members)

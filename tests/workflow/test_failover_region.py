@@ -385,7 +385,7 @@ async def test_x24_one_that_was_refused_when_it_was_escalated_is_begun_again(cli
 
     world.will("look_regions", "b", refused)
     world.will("close_group", "", closes)
-    async with region(client, world) as run:
+    async with region(client, world, at_once=1) as run:
         await looks.entered.wait()
         await run.update("escalate", why="east has just gone")
         await closes.entered.wait()
